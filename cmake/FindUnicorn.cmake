@@ -1,0 +1,21 @@
+# Unicorn 2.1 or later as a static library: the engine reads the host's clock to size its TLB, and only a static link
+# lets us wrap that call (see cpu/host_clock.cpp).
+find_path(Unicorn_INCLUDE_DIR unicorn/unicorn.h HINTS ${VG_UNICORN_PREFIX}/include)
+find_library(Unicorn_LIBRARY NAMES libunicorn.a HINTS ${VG_UNICORN_PREFIX}/lib ${VG_UNICORN_PREFIX}/lib/x86_64-linux-gnu)
+if(Unicorn_INCLUDE_DIR)
+  file(STRINGS ${Unicorn_INCLUDE_DIR}/unicorn/unicorn.h lines REGEX "^#define UC_(VERSION|API)_(MAJOR|MINOR|PATCH) ")
+  foreach(part MAJOR MINOR PATCH)
+    string(REGEX MATCH "${part} ([0-9]+)" _ "${lines}")
+    set(Unicorn_${part} ${CMAKE_MATCH_1})
+  endforeach()
+  set(Unicorn_VERSION ${Unicorn_MAJOR}.${Unicorn_MINOR}.${Unicorn_PATCH})
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Unicorn REQUIRED_VARS Unicorn_LIBRARY Unicorn_INCLUDE_DIR VERSION_VAR Unicorn_VERSION)
+if(Unicorn_FOUND AND NOT TARGET Unicorn::Unicorn)
+  add_library(Unicorn::Unicorn STATIC IMPORTED)
+  set_target_properties(Unicorn::Unicorn PROPERTIES IMPORTED_LOCATION ${Unicorn_LIBRARY}
+    INTERFACE_INCLUDE_DIRECTORIES ${Unicorn_INCLUDE_DIR})
+  set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_LIBRARIES Threads::Threads m)
+  set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_OPTIONS -Wl,--wrap=gettimeofday)
+endif()

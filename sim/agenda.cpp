@@ -1,0 +1,106 @@
+#include "sim/agenda.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sim {
+
+// A four-ary heap: half the depth of a binary one, and its children share a cache line or two.
+namespace {
+constexpr std::size_t arity = 4;
+}
+
+bool Agenda::run_next() {
+    const bool device_first = top(Priority::device) <= top(Priority::processor);
+    Heap& heap = heaps_[device_first ? 0 : 1];
+    if (heap.empty()) return false;
+    const Entry first = heap.front();
+    remove(*first.timer);
+    now_ = floor_ = first.at;
+    ++fired_;
+    first.timer->expired_();
+    return true;
+}
+
+void Agenda::run_until(Time end) {
+    while (next_event() <= end && !next_event().is_never()) run_next();
+    now_ = floor_ = std::max(floor_, end);
+}
+
+void Agenda::insert(Timer& timer, Time at, std::uint64_t sequence) {
+    Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
+    heap.emplace_back();
+    sift_up(heap, heap.size() - 1, Entry{at, sequence, &timer});
+}
+
+void Agenda::remove(Timer& timer) {
+    Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
+    const std::size_t hole = timer.position_;
+    timer.position_ = Timer::unarmed;
+    const Entry last = heap.back();
+    heap.pop_back();
+    if (hole == heap.size()) return;
+    if (hole > 0 && last.before(heap[(hole - 1) / arity])) {
+        sift_up(heap, hole, last);
+    } else {
+        sift_down(heap, hole, last);
+    }
+}
+
+void Agenda::place(Heap& heap, std::size_t hole, const Entry& entry) {
+    heap[hole] = entry;
+    entry.timer->position_ = hole;
+}
+
+void Agenda::sift_up(Heap& heap, std::size_t hole, const Entry& entry) {
+    while (hole > 0) {
+        const std::size_t parent = (hole - 1) / arity;
+        if (!entry.before(heap[parent])) break;
+        place(heap, hole, heap[parent]);
+        hole = parent;
+    }
+    place(heap, hole, entry);
+}
+
+void Agenda::sift_down(Heap& heap, std::size_t hole, const Entry& entry) {
+    for (;;) {
+        const std::size_t first = hole * arity + 1;
+        if (first >= heap.size()) break;
+        std::size_t least = first;
+        for (std::size_t child = first + 1; child < std::min(first + arity, heap.size()); ++child) {
+            if (heap[child].before(heap[least])) least = child;
+        }
+        if (!heap[least].before(entry)) break;
+        place(heap, hole, heap[least]);
+        hole = least;
+    }
+    place(heap, hole, entry);
+}
+
+Timer::Timer(Agenda& agenda, std::string name, std::function<void()> expired, Priority priority)
+    : agenda_(agenda), name_(std::move(name)), expired_(std::move(expired)), priority_(priority) {}
+
+Timer::~Timer() {
+    disarm();
+}
+
+void Timer::arm(Time at) {
+    disarm();
+    if (at.is_never()) return;
+    at_ = std::max(at, agenda_.floor_);
+    sequence_ = agenda_.next_sequence_++;
+    agenda_.insert(*this, at_, sequence_);
+}
+
+void Timer::disarm() {
+    if (armed()) agenda_.remove(*this);
+}
+
+void Timer::restore(bool is_armed, Time at, std::uint64_t sequence) {
+    disarm();
+    at_ = at;
+    sequence_ = sequence;
+    if (is_armed) agenda_.insert(*this, at, sequence);
+}
+
+}  // namespace sim

@@ -1,0 +1,54 @@
+// One run: the agenda, the trace, the statistics, the seed, and the list of all state that a checkpoint holds.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/agenda.h"
+#include "sim/archive.h"
+#include "sim/random.h"
+#include "sim/scope.h"
+#include "sim/statistics.h"
+#include "sim/trace.h"
+
+namespace sim {
+
+class Simulation {
+public:
+    explicit Simulation(std::uint64_t seed = 1) : seed_(seed) {}
+    Simulation(const Simulation&) = delete;
+    Simulation& operator=(const Simulation&) = delete;
+
+    Scope scope(std::string_view path) { return Scope{*this, path}; }
+
+    Agenda& agenda() { return agenda_; }
+    Trace& trace() { return trace_; }
+    Statistics& statistics() { return statistics_; }
+    std::uint64_t seed() const { return seed_; }
+
+    // The whole machine as bytes. Restoring needs a machine built by the same scenario; anything else is a UserError.
+    std::vector<std::byte> save();
+    void restore(std::span<const std::byte> checkpoint);
+
+private:
+    friend class StateRegistration;
+    friend class Scope;
+    struct Registered {
+        std::string path;
+        std::function<void(Writer&)> save;
+        std::function<void(Reader&)> restore;
+    };
+
+    std::uint64_t seed_;
+    Agenda agenda_;
+    Trace trace_;
+    Statistics statistics_;
+    std::map<std::uint64_t, Registered> states_;  // by order of registration
+    std::uint64_t next_state_ = 0;
+};
+
+}  // namespace sim
