@@ -14,7 +14,11 @@ namespace slat {
 using mmu::Access;
 using mmu::SystemMemory;
 
-enum class Format : u8 { npt, ept };
+enum class Format : u8 {
+    none,  // no second level: a guest physical address is a system physical address
+    npt,
+    ept,
+};
 
 // What the control block says of the second level: nCR3 and the host's paging state, or the EPT pointer.
 struct SecondLevel {
@@ -284,8 +288,12 @@ template <TranslateOptions options = TranslateOptions{}, class Recorder>
     result.gpa = gpa;
     if (second.format == Format::ept) {
         detail::translate_ept<options.leave_flags>(result, second, memory, start, request, recorder);
-    } else {
+    } else if (second.format == Format::npt) {
         detail::translate_npt<options.leave_flags>(result, second, memory, start, request, recorder);
+    } else {
+        result.page_shift = mmu::shift_1g;
+        result.dirty = true;
+        result.spa = gpa;
     }
     if (!result.ok()) result.exit_info2 = gpa;
     return result;
