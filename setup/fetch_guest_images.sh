@@ -1,0 +1,58 @@
+#!/bin/bash
+# fetch_guest_images.sh CACHE: makes CACHE/guest/linux/{vmlinuz,initramfs.cpio,manifest.json} from what this machine's
+# Debian offers. Packages stay in CACHE/guest/packages, so that a changed recipe needs no network.
+set -euo pipefail
+cache=$1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+packages=$cache/guest/packages
+mkdir -p "$packages"
+work=$(mktemp -d "$cache/guest/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+offered_version() { apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1; }
+newest_kept() { find "$packages" -name "$1" -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-; }
+
+# fetch NAME VERSION: the package of exactly this version, kept from earlier or downloaded.
+fetch() {
+    local file=$packages/${1}_${2//:/%3a}_amd64.deb
+    if [ ! -f "$file" ]; then
+        mkdir -p "$work/download"
+        (cd "$work/download" && apt-get -o APT::Sandbox::User=root download "$1=$2") || return 1
+        mv "$work"/download/*.deb "$file"
+    fi
+    printf '%s\n' "$file"
+}
+
+kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+kernel_file='' busybox_file=''
+if [ -n "$kernel" ]; then
+    kernel_file=$(fetch "$kernel" "$(offered_version "$kernel")" | tail -n 1) || kernel_file=''
+fi
+busybox_version=$(offered_version busybox-static)
+if [ -n "$busybox_version" ]; then
+    busybox_file=$(fetch busybox-static "$busybox_version" | tail -n 1) || busybox_file=''
+fi
+# Without the archive, what was kept from an earlier time serves.
+[ -n "$kernel_file" ] || kernel_file=$(newest_kept 'linux-image-*.deb')
+[ -n "$busybox_file" ] || busybox_file=$(newest_kept 'busybox-static_*.deb')
+if [ -z "$kernel_file" ] || [ -z "$busybox_file" ]; then
+    echo "the package archive offers no ${kernel:-linux-image-cloud-amd64} or no busybox-static; run apt-get update, or look at the apt sources"
+    exit 1
+fi
+
+dpkg-deb -x "$kernel_file" "$work/kernel"
+dpkg-deb -x "$busybox_file" "$work/busybox"
+field() { dpkg-deb -f "$1" "$2"; }
+/usr/bin/python3 "$here/initramfs.py" --kernel-root "$work/kernel" --busybox-root "$work/busybox" \
+    --init "$here/guest_init.sh" --out "$work/linux" \
+    --package "$(field "$kernel_file" Package)=$(field "$kernel_file" Version)" \
+    --package "$(field "$busybox_file" Package)=$(field "$busybox_file" Version)"
+cat "$here/fetch_guest_images.sh" "$here/initramfs.py" "$here/guest_init.sh" | sha256sum | cut -d' ' -f1 >"$work/linux/recipe"
+chmod 755 "$work/linux"
+
+# Two renames: a reader sees the old images or the new ones, or for an instant none, but never half of them.
+rm -rf "$cache/guest/linux.old"
+[ ! -e "$cache/guest/linux" ] || mv -T "$cache/guest/linux" "$cache/guest/linux.old"
+mv -T "$work/linux" "$cache/guest/linux"
+rm -rf "$cache/guest/linux.old"
+find "$packages" -name '*.deb' ! -path "$kernel_file" ! -path "$busybox_file" -delete

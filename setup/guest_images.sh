@@ -1,0 +1,39 @@
+# Images of the Linux guest. Sourced by the launcher. A run takes what is there, so that results do not change by
+# themselves; `./verdigris setup` looks whether the archive offers something newer.
+# shellcheck shell=bash
+
+guest_images_are_there() {
+    local file
+    for file in vmlinuz initramfs.cpio manifest.json; do
+        [ -s "$VG_CACHE/guest/linux/$file" ] || return 1
+    done
+}
+
+guest_kernel_release() { sed -n 's/.*"kernel_release": "\(.*\)".*/\1/p' "$VG_CACHE/guest/linux/manifest.json"; }
+
+guest_recipe_changed() {
+    local now
+    now=$(cd "$VG_ROOT/setup" && cat fetch_guest_images.sh initramfs.py guest_init.sh | sha256sum | cut -d' ' -f1)
+    [ "$now" != "$(cat "$VG_CACHE/guest/linux/recipe" 2>/dev/null)" ]
+}
+
+make_guest_images() {
+    mkdir -p "$VG_CACHE/guest"
+    logged "making the Linux guest from this system's kernel package, in $VG_CACHE/guest/linux" \
+        bash "$VG_ROOT/setup/fetch_guest_images.sh" "$VG_CACHE"
+}
+
+# ensure_guest_images [refresh]
+ensure_guest_images() {
+    if guest_images_are_there && [ "${1:-}" != refresh ] && ! guest_recipe_changed; then
+        return 0
+    fi
+    if ! is_debian; then
+        guest_images_are_there && return 0
+        say "no Linux guest: its packages come from Debian; scenarios may name their own kernel and initramfs"
+        return 0
+    fi
+    make_guest_images && return 0
+    guest_images_are_there || exit 1
+    say "keeping the Linux guest that is there"
+}
