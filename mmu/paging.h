@@ -141,6 +141,7 @@ struct Rights {
 
 // The access rights rules of 4.6.1 in one place; the walk and the TLB both ask here.
 [[nodiscard]] constexpr bool rights_allow(const PagingState& state, Rights rights, AccessKind kind) {
+    if (!(state.cr0 & cr0::pg)) return true;
     if (kind.is_user()) {
         if (!rights.user) return false;
         if (kind.access == Access::write) return rights.writable;
