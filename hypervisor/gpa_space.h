@@ -1,0 +1,147 @@
+// A partition's guest physical address space: which page of host memory stands at which guest physical page, with which
+// rights. Its truth is the second-level table itself, built from pages of the partition's memory pool, and nothing is
+// mapped that the ownership table does not grant.
+//
+// Pages become 2 MiB and 1 GiB mappings as soon as they are aligned, contiguous and alike, whatever the order of the
+// calls that mapped them; a change to a part splits them again.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "hypervisor/guest_memory.h"
+#include "hypervisor/page_ownership.h"
+#include "slat/table_writer.h"
+
+namespace hypervisor {
+
+// Whoever caches translations of a partition drops those of [gpa, gpa + length).
+class MappingListener {
+public:
+    virtual ~MappingListener() = default;
+    virtual void mapping_changed(std::uint64_t gpa, std::uint64_t length) = 0;
+};
+
+enum class GpaEdit : std::uint8_t {
+    ok,
+    insufficient_memory,  // no pool page for a table; nothing was changed
+    not_owned,            // a page of host memory that the root may not give to this partition, or that doesn't exist
+    invalid,              // an address, alignment or combination of rights that no table can express
+};
+
+struct GpaMapping {
+    std::uint64_t spa = 0;  // of the byte asked for
+    std::uint8_t page_shift = mmu::shift_4k;
+    slat::PageRights rights;
+    bool overlay = false;
+
+    friend bool operator==(const GpaMapping&, const GpaMapping&) = default;
+};
+
+class GpaSpace final : public GuestMemory {
+public:
+    // Format and capabilities come from `second`; its root becomes ours.
+    GpaSpace(PartitionId partition, const slat::SecondLevel& second, mmu::SystemMemory memory, MemoryPool& pool,
+             PageOwnership& ownership, MappingListener& listener);
+
+    // The root table takes one page of the pool. Everything else needs it.
+    [[nodiscard]] GpaEdit create();
+    bool created() const { return state_.created; }
+    // Unmaps everything and gives the tables back to the pool.
+    void destroy();
+
+    const slat::SecondLevel& second_level() const { return writer_.second_level(); }
+    std::uint64_t mapped_pages() const { return ownership_.totals(partition_).mapped; }
+    std::uint64_t table_pages() const { return writer_.table_pages(); }
+
+    // Page numbers are of 4 KiB. One page of 4 KiB, 2 MiB or 1 GiB, in place of what was there.
+    [[nodiscard]] GpaEdit map(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8_t shift,
+                              slat::PageRights rights, slat::MemoryType type = slat::MemoryType::write_back);
+    // What is not mapped in the range stays so.
+    [[nodiscard]] GpaEdit unmap(std::uint64_t gpa_page, std::uint64_t count);
+    [[nodiscard]] GpaEdit protect(std::uint64_t gpa_page, std::uint64_t count, slat::PageRights rights);
+
+    // An overlay (TLFS 5.2.1) hides what the root maps at a guest page, which goes on changing beneath it. Of several
+    // at one page the last placed is seen. The system page must be in use by this partition or by the hypervisor
+    // itself.
+    [[nodiscard]] GpaEdit place_overlay(std::uint64_t gpa_page, std::uint64_t spa_page, slat::PageRights rights);
+    void remove_overlay(std::uint64_t gpa_page, std::uint64_t spa_page);
+    bool has_overlay(std::uint64_t gpa_page) const { return state_.overlays.contains(gpa_page); }
+    // A zeroed page of the pool to serve as an overlay.
+    std::optional<std::uint64_t> allocate_overlay_page() { return pool_.take(); }
+    void free_overlay_page(std::uint64_t spa_page) { pool_.put_back(spa_page); }
+
+    // Where a guest physical address is, without side effects.
+    std::optional<GpaMapping> translate(std::uint64_t gpa) const;
+
+    // The partition's own view: rights hold, accessed and dirty flags are set. All or nothing.
+    bool read(std::uint64_t gpa, std::span<std::byte> out) override;
+    bool write(std::uint64_t gpa, std::span<const std::byte> in) override;
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(state_, writer_);
+    }
+
+private:
+    struct Backing {
+        std::uint64_t spa_page = 0;
+        slat::PageRights rights;
+        slat::MemoryType type = slat::MemoryType::write_back;
+
+        friend bool operator==(const Backing&, const Backing&) = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(spa_page, rights, type);
+        }
+    };
+    struct Overlay {
+        std::vector<Backing> stack;  // the last is seen
+        std::optional<Backing> under;
+
+        friend bool operator==(const Overlay&, const Overlay&) = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(stack, under);
+        }
+    };
+    struct State {
+        bool created = false;
+        std::map<std::uint64_t, std::uint64_t> ranges;  // backed guest pages: first -> one past the last
+        std::map<std::uint64_t, Overlay> overlays;
+
+        friend bool operator==(const State&, const State&) = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(created, ranges, overlays);
+        }
+    };
+
+    bool overlays_in(std::uint64_t gpa_page, std::uint64_t count) const;
+    std::optional<Backing> backing(std::uint64_t gpa_page) const;
+    std::vector<std::uint64_t> backing_pages(std::uint64_t gpa_page, std::uint64_t count) const;
+    void add_range(std::uint64_t first, std::uint64_t end);
+    void remove_range(std::uint64_t first, std::uint64_t end);
+    GpaEdit map_beneath_overlays(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8_t shift,
+                                 slat::PageRights rights, slat::MemoryType type);
+    bool split_at(std::uint64_t gpa_page);
+    void promote(std::uint64_t gpa_page, std::uint8_t to_shift);
+    template <class Function>
+    void for_each_part(std::uint64_t first, std::uint64_t end, Function function) const;
+    template <class Copy>
+    bool access(std::uint64_t gpa, std::uint64_t length, mmu::Access kind, Copy copy) const;
+    void changed(std::uint64_t gpa_page, std::uint64_t count) const;
+
+    PartitionId partition_;
+    mmu::SystemMemory memory_;
+    MemoryPool& pool_;
+    PageOwnership& ownership_;
+    MappingListener& listener_;
+    slat::TableWriter writer_;
+    State state_;
+};
+
+}  // namespace hypervisor
