@@ -17,5 +17,5 @@ if(Unicorn_FOUND AND NOT TARGET Unicorn::Unicorn)
   set_target_properties(Unicorn::Unicorn PROPERTIES IMPORTED_LOCATION ${Unicorn_LIBRARY}
     INTERFACE_INCLUDE_DIRECTORIES ${Unicorn_INCLUDE_DIR})
   set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_LIBRARIES Threads::Threads m)
-  set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_OPTIONS -Wl,--wrap=gettimeofday)
+  set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_OPTIONS -Wl,--wrap=gettimeofday,--wrap=cpu_get_tsc_x86_64,--wrap=qemu_guest_getrandom)
 endif()

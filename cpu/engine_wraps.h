@@ -1,0 +1,19 @@
+// Who answers the engine's wrapped calls (host_clock.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cpu {
+
+struct TscReader {
+    virtual ~TscReader() = default;
+    // `state` is the engine's live processor state.
+    virtual std::uint64_t read_tsc(void* state) = 0;
+    virtual void draw_random(std::byte* out, std::size_t size) = 0;
+};
+
+// The engine that runs on this thread.
+extern thread_local TscReader* current_tsc_reader;
+
+}  // namespace cpu

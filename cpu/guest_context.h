@@ -1,0 +1,105 @@
+// The processor state of one virtual processor. While its processor runs it, the state lives in the engine; the
+// accessors look wherever it is.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "cpu/engine_state.h"
+#include "cpu/registers.h"
+#include "mmu/paging.h"
+#include "sim/archive.h"
+
+namespace cpu {
+
+// SVM exit codes that the processor model uses besides those of the architecture: instructions that SVM does not
+// intercept but the engine leaves to us. Above all architectural codes.
+inline constexpr u32 exit_syscall = 0x8001;
+inline constexpr u32 exit_sysenter = 0x8002;
+
+class GuestContext final {
+public:
+    // `pristine` is Engine::pristine_state(). Contexts of one partition share a salt, a small number.
+    GuestContext(const EngineState& pristine, u16 partition_salt);
+    GuestContext(const GuestContext&) = delete;
+    GuestContext& operator=(const GuestContext&) = delete;
+
+    [[nodiscard]] Registers registers() const;
+    void set_registers(const Registers& r);
+
+    // The frequent ones, without a copy of everything.
+    [[nodiscard]] u64 gpr(Gpr r) const { return state_->gpr[static_cast<unsigned>(r)]; }
+    void set_gpr(Gpr r, u64 value) { state_->gpr[static_cast<unsigned>(r)] = value; }
+    [[nodiscard]] u64 rip() const { return state_->rip; }
+    void set_rip(u64 rip) { state_->rip = rip; }
+    [[nodiscard]] u64 rflags() const { return state_->rflags | cpu::rflags::always_one; }
+    void set_rflags(u64 flags) { state_->rflags = (flags & cpu::rflags::defined) | cpu::rflags::always_one; }
+    [[nodiscard]] unsigned cpl() const { return state_->hflags & hflag::cpl; }
+    [[nodiscard]] bool code_64bit() const { return (state_->hflags & hflag::cs64) != 0; }
+    [[nodiscard]] bool long_mode() const { return (state_->hflags & hflag::lma) != 0; }
+    [[nodiscard]] bool protected_mode() const { return (state_->hflags & hflag::pe) != 0; }
+    [[nodiscard]] unsigned code_bits() const {
+        return (state_->hflags & hflag::cs64) != 0 ? 64 : (state_->hflags & hflag::cs32) != 0 ? 32 : 16;
+    }
+    [[nodiscard]] u64 segment_base(SegmentName s) const { return state_->segments[static_cast<unsigned>(s)].base; }
+    [[nodiscard]] u64 linear_rip() const {
+        return code_64bit() ? rip() : (segment_base(SegmentName::cs) + rip()) & 0xffff'ffff;
+    }
+    [[nodiscard]] u64 cr0() const { return state_->cr[0]; }
+    [[nodiscard]] u64 cr2() const { return state_->cr[2]; }
+    [[nodiscard]] u64 cr3() const { return state_->cr[3]; }
+    [[nodiscard]] u64 cr4() const { return state_->cr[4]; }
+    [[nodiscard]] u64 efer() const { return state_->efer; }
+    void set_dr6_bits(u64 bits) { state_->dr[6] |= bits; }
+    void set_tsc_aux(u64 value) { state_->tsc_aux = value; }
+    [[nodiscard]] u64 tsc_aux() const { return state_->tsc_aux; }
+    void set_tsc_offset(u64 value) { state_->tsc_offset = value; }
+    [[nodiscard]] u64 tsc_offset() const { return state_->tsc_offset; }
+
+    // The low 128 bits of an SSE register.
+    [[nodiscard]] std::array<u64, 2> xmm(unsigned n) const;
+    void set_xmm(unsigned n, std::array<u64, 2> value);
+
+    // The shadow after STI and MOV SS, in which no interrupt is taken.
+    [[nodiscard]] bool interrupt_shadow() const { return (state_->hflags & hflag::inhibit_irq) != 0; }
+    void set_interrupt_shadow(bool on) {
+        state_->hflags = on ? state_->hflags | hflag::inhibit_irq : state_->hflags & ~hflag::inhibit_irq;
+    }
+
+    [[nodiscard]] mmu::PagingState paging() const;
+    void set_phys_bits(u8 bits) { phys_bits_ = bits; }
+    // The registers changed in a way that changes translations.
+    void translations_changed() { translation_changed_ = true; }
+
+    [[nodiscard]] u64 code_salt() const { return salt_; }
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        Registers r = registers();
+        bool shadow = interrupt_shadow();
+        u64 aux = tsc_aux();
+        u64 offset = tsc_offset();
+        archive(r, shadow, aux, offset, state_->floating_point);
+        if constexpr (Archive::reading) {
+            set_registers(r);
+            set_interrupt_shadow(shadow);
+            set_tsc_aux(aux);
+            set_tsc_offset(offset);
+        }
+    }
+
+private:
+    friend class Engine;
+    void update_hidden_flags();
+
+    EngineState saved_;
+    EngineState* state_ = &saved_;  // where the state is: saved_, or in the engine
+    std::array<u64, 4> pdpte_{};
+    u64 salt_;
+    u8 phys_bits_ = 46;
+    bool translation_changed_ = false;
+};
+
+}  // namespace cpu
