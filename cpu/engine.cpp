@@ -146,21 +146,22 @@ Engine::Engine(mmu::SystemMemory memory, const CostTable& costs, EngineOptions o
       random_(seed, "engine.rdrand"),
       block_costs_(costs),
       block_table_(block_slots),
-      code_pages_(code_page_slots),
-      page_has_code_(memory.size() >> 12) {
+      code_pages_(code_page_slots) {
     open(memory);
     probe();
 }
 
 Engine::~Engine() {
     if (loaded_ != nullptr) unload(*loaded_);
+    memory_.watch()->set_listener(nullptr);
     uc_context_free(scratch_);
     uc_close(uc_);
     munmap(hidden_, hidden_size);
 }
 
 void Engine::open(mmu::SystemMemory memory) {
-    VG_CHECK(memory.size() < hidden_spa && memory.size() % 4096 == 0);
+    VG_CHECK(memory.size() < hidden_spa && memory.size() % 4096 == 0 && memory.watch() != nullptr);
+    memory.watch()->set_listener(this);
     require(uc_open(UC_ARCH_X86, UC_MODE_64, &uc_), "uc_open");
     require(uc_ctl_set_cpu_model(uc_, UC_CPU_X86_EPYC), "set the CPU model");
     require(uc_mem_map_ptr(uc_, 0, memory.size(), UC_PROT_ALL, memory.at(0, memory.size())), "map the system memory");
@@ -216,7 +217,7 @@ Stop Engine::run(GuestContext& context, PageTranslator& translator, sim::Time& n
     running_ = nullptr;
     translator_ = nullptr;
     observer_ = nullptr;
-    for (const std::uint64_t page : std::exchange(written_code_, {})) memory_written(page << 12, 1);
+    for (const std::uint64_t page : std::exchange(written_code_, {})) drop_code(page);
     return stop_;
 }
 
@@ -291,7 +292,7 @@ void Engine::measure(Block& block, std::uint64_t pc, std::uint32_t size) {
 void Engine::note_code_page(std::uint64_t linear_page, std::uint64_t spa) {
     const std::uint64_t tag = linear_page ^ salt_;
     CodePage& page = code_pages_[((tag >> 12) ^ (tag >> 25) ^ (tag >> 38)) & (code_page_slots - 1)];
-    if (spa >> 12 < page_has_code_.size()) page_has_code_[spa >> 12] = 1;
+    memory_.watch()->watch(spa, true);
     if (page.tag == tag && page.spa == spa) return;
     // A page that the table forgot comes through here again before any of its code runs under another mapping.
     page = CodePage{tag, spa};
@@ -321,26 +322,26 @@ bool Engine::read_code(std::uint64_t linear, std::span<std::uint8_t> out) {
     return true;
 }
 
-void Engine::memory_written(std::uint64_t spa, std::uint64_t size) {
-    if (size == 0) return;
-    bool flushed = false;
-    for (std::uint64_t page = spa >> 12; page <= (spa + size - 1) >> 12; ++page) {
-        if (page >= page_has_code_.size() || page_has_code_[page] == 0) continue;
-        if (running_ != nullptr) {  // not while the engine is in the middle of something
+void Engine::watched_page_written(std::uint64_t spa, std::uint64_t length) {
+    for (std::uint64_t page = spa >> 12; page <= (spa + length - 1) >> 12; ++page) {
+        if (!memory_.watch()->watched(page << 12)) continue;
+        if (running_ == nullptr) {
+            drop_code(page);
+        } else {  // not while the engine is in the middle of something
             written_code_.push_back(page);
-            hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
-            continue;
         }
-        invalidating_ = true;
-        require(uc_ctl_remove_cache(uc_, invalidation_window + (page << 12), invalidation_window + (page << 12) + 4096),
-                "drop translated code");
-        invalidating_ = false;
-        page_has_code_[page] = 0;
-        flushed = true;
     }
-    if (!flushed) return;
+}
+
+// The engine drops translations by linear address; a window that no guest can use maps one to one for this.
+void Engine::drop_code(std::uint64_t page) {
+    const std::uint64_t window = invalidation_window + (page << 12);
+    invalidating_ = true;
+    require(uc_ctl_remove_cache(uc_, window, window + 4096), "drop translated code");
+    invalidating_ = false;
+    memory_.watch()->watch(page << 12, false);
     flush_translations();
-    for (CodePage& page : code_pages_) page = CodePage{};
+    std::fill(code_pages_.begin(), code_pages_.end(), CodePage{});
 }
 
 // SYSCALL and SYSENTER: the engine only calls us and then adds the instruction's length to RIP. The long-mode SYSCALL

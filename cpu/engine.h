@@ -75,9 +75,10 @@ struct EngineOptions {
     bool timed = false;  // intercept CR3 writes and INVLPG, observe each access
 };
 
-class Engine final : private TscReader {
+class Engine final : private TscReader, private mmu::WriteWatch::Listener {
 public:
-    // The memory must stay where it is. `code_salt` of a context keeps the block tables of partitions apart.
+    // The memory must stay where it is, and carry a write watch: that is how the engine hears of code that others
+    // write.
     Engine(mmu::SystemMemory memory, const CostTable& costs, EngineOptions options, std::uint64_t tsc_hz,
            std::uint64_t seed);
     ~Engine();
@@ -104,8 +105,6 @@ public:
     void flush_translations();
     // The context's state leaves the engine, for instance before it is destroyed.
     void unload(GuestContext& context);
-    // Somebody other than the engine wrote to system memory. Cheap unless code was there.
-    void memory_written(std::uint64_t spa, std::uint64_t size);
 
     std::uint64_t instructions() const { return instructions_; }
     std::uint64_t blocks() const { return blocks_; }
@@ -150,6 +149,10 @@ private:
     CodeSize code_size() const;
     void system_call();
 
+    void drop_code(std::uint64_t page);
+
+    // mmu::WriteWatch::Listener: somebody other than the engine wrote where code was translated.
+    void watched_page_written(std::uint64_t spa, std::uint64_t length) override;
     // TscReader
     std::uint64_t read_tsc(void* state) override;
     void draw_random(std::byte* out, std::size_t size) override;
@@ -168,7 +171,6 @@ private:
     BlockCosts block_costs_;
     std::vector<Block> block_table_;
     std::vector<CodePage> code_pages_;
-    std::vector<std::uint8_t> page_has_code_;  // by system page number
     std::vector<std::uint64_t> written_code_;  // pages to invalidate once the engine has stopped
 
     // The run in progress.

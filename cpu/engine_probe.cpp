@@ -92,7 +92,7 @@ void Engine::probe() {
     set_up_guest_mode();
     for (Block& block : block_table_) block = Block{};
     for (CodePage& page : code_pages_) page = CodePage{};
-    page_has_code_[0] = 0;
+    memory_.watch()->watch(0, false);
     instructions_ = blocks_ = fills_ = 0;
 }
 

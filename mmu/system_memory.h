@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <vector>
 
 namespace mmu {
 
@@ -15,10 +16,47 @@ using u16 = std::uint16_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
+// Pages whose content somebody keeps in another form (translated code): a write to one of them through a view that
+// carries the watch is reported. Costs one look-up per write.
+class WriteWatch final {
+public:
+    struct Listener {
+        virtual void watched_page_written(u64 spa, u64 length) = 0;
+
+    protected:
+        ~Listener() = default;
+    };
+
+    explicit WriteWatch(u64 memory_size) : pages_(memory_size >> 12) {}
+
+    void set_listener(Listener* listener) { listener_ = listener; }
+    void watch(u64 spa, bool on) {
+        if (spa >> 12 < pages_.size()) pages_[spa >> 12] = on ? 1 : 0;
+    }
+    [[nodiscard]] bool watched(u64 spa) const { return spa >> 12 < pages_.size() && pages_[spa >> 12] != 0; }
+
+    // [spa, spa + length) is inside memory and has been written.
+    void written(u64 spa, u64 length) {
+        if (length == 0 || listener_ == nullptr) return;
+        for (u64 page = spa >> 12; page <= (spa + length - 1) >> 12; ++page) {
+            if (pages_[page] == 0) continue;
+            listener_->watched_page_written(spa, length);
+            return;
+        }
+    }
+
+private:
+    std::vector<u8> pages_;
+    Listener* listener_ = nullptr;
+};
+
 class SystemMemory final {
 public:
     constexpr SystemMemory() = default;
-    constexpr SystemMemory(std::byte* base, u64 size) : base_(base), size_(size) {}
+    constexpr SystemMemory(std::byte* base, u64 size, WriteWatch* watch = nullptr)
+        : base_(base), size_(size), watch_(watch) {}
+
+    [[nodiscard]] constexpr WriteWatch* watch() const { return watch_; }
 
     [[nodiscard]] constexpr u64 size() const { return size_; }
 
@@ -44,6 +82,7 @@ public:
         static_assert(std::is_trivially_copyable_v<T>);
         if (!contains(spa, sizeof(T))) return false;
         std::memcpy(base_ + spa, &value, sizeof(T));
+        written(spa, sizeof(T));
         return true;
     }
 
@@ -71,18 +110,25 @@ public:
     [[nodiscard]] bool write(u64 spa, std::span<const std::byte> in) const {
         if (!contains(spa, in.size())) return false;
         if (!in.empty()) std::memcpy(base_ + spa, in.data(), in.size());
+        written(spa, in.size());
         return true;
     }
 
     [[nodiscard]] bool fill(u64 spa, u64 length, std::byte value) const {
         if (!contains(spa, length)) return false;
         if (length != 0) std::memset(base_ + spa, std::to_integer<int>(value), length);
+        written(spa, length);
         return true;
     }
 
 private:
+    void written(u64 spa, u64 length) const {
+        if (watch_ != nullptr) watch_->written(spa, length);
+    }
+
     std::byte* base_ = nullptr;
     u64 size_ = 0;
+    WriteWatch* watch_ = nullptr;
 };
 
 }  // namespace mmu

@@ -17,7 +17,10 @@ namespace {
 // 1 MiB of memory, mapped one to one below 512 KiB and again, without write access, from 1 GiB on.
 struct Bench final : cpu::PageTranslator {
     explicit Bench(bool timed = false)
-        : bytes(1 << 20), memory(bytes.data(), bytes.size()), engine(memory, costs(), {timed}, 1'000'000'000, 1) {
+        : bytes(1 << 20),
+          watch(bytes.size()),
+          memory(bytes.data(), bytes.size(), &watch),
+          engine(memory, costs(), {timed}, 1'000'000'000, 1) {
         context = std::make_unique<cpu::GuestContext>(engine.pristine_state(), std::uint16_t{1});
         cpu::Registers r;
         using cpu::segment::accessed, cpu::segment::code, cpu::segment::default_big, cpu::segment::granularity,
@@ -45,7 +48,6 @@ struct Bench final : cpu::PageTranslator {
     }
     void code(std::uint64_t at, std::initializer_list<std::uint8_t> text) {
         REQUIRE(memory.write(at, std::as_bytes(std::span{text.begin(), text.size()})));
-        engine.memory_written(at, text.size());
     }
     cpu::Stop run(Time limit = 1_ms) { return engine.run(*context, *this, now, limit, false); }
 
@@ -57,7 +59,8 @@ struct Bench final : cpu::PageTranslator {
         return true;
     }
 
-    std::vector<std::byte, std::allocator<std::byte>> bytes;
+    std::vector<std::byte> bytes;
+    mmu::WriteWatch watch;
     mmu::SystemMemory memory;
     cpu::Engine engine;
     std::unique_ptr<cpu::GuestContext> context;
