@@ -1,0 +1,168 @@
+#include "models/host_memory.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "sim/bits.h"
+#include "sim/check.h"
+
+namespace models {
+
+HostMemory::HostMemory(std::uint64_t size_bytes) : size_bytes_(size_bytes) {
+    if (size_bytes == 0 || size_bytes % page_bytes != 0) {
+        throw sim::UserError(
+            fmt::format("host memory of {} bytes: give a size above 0 that is a multiple of 4 KiB", size_bytes));
+    }
+    if (size_bytes > largest_bytes) {
+        throw sim::UserError(fmt::format("host memory of {} bytes does not fit: a host has at most {} GiB", size_bytes,
+                                         largest_bytes >> 30));
+    }
+    void* mapped = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) {
+        throw sim::UserError(fmt::format(
+            "host memory of {} MiB does not fit into this computer's address space: choose less, or raise its limit "
+            "(ulimit -v)",
+            size_bytes >> 20));
+    }
+    base_ = static_cast<std::byte*>(mapped);
+    watch_ = std::make_unique<mmu::WriteWatch>(size_bytes);
+}
+
+HostMemory::~HostMemory() {
+    munmap(base_, size_bytes_);
+}
+
+void HostMemory::clear() {
+    // Anonymous private pages that are given up read as zeros again.
+    VG_CHECK(madvise(base_, size_bytes_, MADV_DONTNEED) == 0);
+}
+
+void HostMemory::save(sim::Writer& writer) const {
+    static const std::array<std::byte, page_bytes> zeros{};
+    writer(size_bytes_);
+    for (std::uint64_t spa = 0; spa < size_bytes_; spa += page_bytes) {
+        if (std::memcmp(base_ + spa, zeros.data(), page_bytes) == 0) continue;
+        writer(spa);
+        writer.bytes({base_ + spa, page_bytes});
+    }
+    writer(size_bytes_);  // an address past the end ends the list
+}
+
+void HostMemory::restore(sim::Reader& reader) {
+    std::uint64_t size = 0;
+    reader(size);
+    if (size != size_bytes_) {
+        throw sim::UserError(fmt::format("checkpoint: it is of a host with {} MiB of memory, this one has {} MiB",
+                                         size >> 20, size_bytes_ >> 20));
+    }
+    clear();
+    for (;;) {
+        std::uint64_t spa = 0;
+        reader(spa);
+        if (spa == size_bytes_) return;
+        if (spa > size_bytes_ || spa % page_bytes != 0) {
+            throw sim::UserError("checkpoint: a page lies outside the memory; it is damaged or of another version");
+        }
+        reader.bytes({base_ + spa, page_bytes});
+    }
+}
+
+PageAllocator::PageAllocator(std::uint64_t first, std::uint64_t end) : first_(first), end_(end) {
+    VG_CHECK(first % page_bytes == 0 && end % page_bytes == 0 && first <= end);
+    reset();
+}
+
+void PageAllocator::reset() {
+    state_ = {};
+    if (first_ == end_) return;
+    state_.free_pages = total_pages();
+    state_.free_runs[first_] = state_.free_pages;
+}
+
+void PageAllocator::take(Place run, std::uint64_t spa, std::uint64_t pages) {
+    const std::uint64_t start = run->first;
+    const std::uint64_t run_end = start + run->second * page_bytes;
+    const std::uint64_t end = spa + pages * page_bytes;
+    state_.free_pages -= pages;
+    if (spa == start) {
+        // The common case moves the run's key and allocates nothing.
+        auto node = state_.free_runs.extract(run);
+        if (end == run_end) return;
+        node.key() = end;
+        node.mapped() = (run_end - end) / page_bytes;
+        state_.free_runs.insert(std::move(node));
+        return;
+    }
+    run->second = (spa - start) / page_bytes;
+    if (end != run_end) state_.free_runs[end] = (run_end - end) / page_bytes;
+}
+
+std::optional<std::uint64_t> PageAllocator::allocate() {
+    if (state_.free_runs.empty()) return std::nullopt;
+    const std::uint64_t spa = state_.free_runs.begin()->first;
+    take(state_.free_runs.begin(), spa, 1);
+    return spa;
+}
+
+std::optional<std::uint64_t> PageAllocator::allocate_contiguous(std::uint64_t pages, std::uint64_t align_bytes) {
+    VG_CHECK(pages != 0 && (align_bytes & (align_bytes - 1)) == 0);
+    const std::uint64_t align = std::max(align_bytes, page_bytes);
+    if (pages > state_.free_pages) return std::nullopt;
+    for (auto run = state_.free_runs.begin(); run != state_.free_runs.end(); ++run) {
+        const std::uint64_t spa = sim::align_up(run->first, align);
+        const std::uint64_t skipped = (spa - run->first) / page_bytes;
+        if (skipped > run->second || run->second - skipped < pages) continue;
+        take(run, spa, pages);
+        return spa;
+    }
+    return std::nullopt;
+}
+
+std::vector<PageAllocator::Run> PageAllocator::allocate_many(std::uint64_t pages) {
+    std::vector<Run> runs;
+    if (pages > state_.free_pages) return runs;
+    const auto add = [&runs](std::uint64_t spa, std::uint64_t n) {
+        if (!runs.empty() && runs.back().spa + runs.back().pages * page_bytes == spa) {
+            runs.back().pages += n;
+        } else {
+            runs.push_back({spa, n});
+        }
+    };
+    constexpr std::uint64_t large = large_page_bytes / page_bytes;
+    while (pages >= large) {
+        const auto spa = allocate_contiguous(large, large_page_bytes);
+        if (!spa) break;
+        add(*spa, large);
+        pages -= large;
+    }
+    for (; pages > 0; --pages) add(*allocate(), 1);
+    return runs;
+}
+
+void PageAllocator::free(std::uint64_t spa, std::uint64_t pages) {
+    VG_CHECK(spa % page_bytes == 0 && spa >= first_ && spa <= end_ && pages != 0 && pages <= (end_ - spa) / page_bytes);
+    const std::uint64_t end = spa + pages * page_bytes;
+    auto next = state_.free_runs.lower_bound(spa);
+    VG_CHECK(next == state_.free_runs.end() || next->first >= end, "page freed twice");
+    state_.free_pages += pages;
+    if (next != state_.free_runs.end() && next->first == end) {
+        pages += next->second;
+        next = state_.free_runs.erase(next);
+    }
+    if (next != state_.free_runs.begin()) {
+        const auto previous = std::prev(next);
+        const std::uint64_t previous_end = previous->first + previous->second * page_bytes;
+        VG_CHECK(previous_end <= spa, "page freed twice");
+        if (previous_end == spa) {
+            previous->second += pages;
+            return;
+        }
+    }
+    state_.free_runs[spa] = pages;
+}
+
+}  // namespace models
