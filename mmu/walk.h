@@ -39,7 +39,7 @@ struct Walk {
     WalkKind kind = WalkKind::ok;
     u8 page_shift = shift_4k;  // size of the page the guest's tables map: 12, 21, 22 or 30
     u8 memory_type_index = 0;  // PAT << 2 | PCD << 1 | PWT of the leaf: which field of IA32_PAT applies
-    u16 references = 0;        // table entries read
+    u16 references = 0;        // table entries read (by the pass that stands)
     u16 updates = 0;           // table entries written (accessed and dirty flags)
     u8 level = 0;              // level of the entry that ended the walk: 1 is the PTE; 0 when no table was read
     bool global = false;
@@ -163,6 +163,7 @@ template <WalkOptions options, class Port, class Recorder>
 bool walk_pass(Walk& walk, const PagingState& state, PagingMode mode, const TableShape& shape, const WalkStart& start,
                AccessKind kind, [[maybe_unused]] bool last_pass, Port& port, Recorder& recorder) {
     std::array<VisitedEntry, 6> visited;
+    walk.references = 0;
     const u64 index_mask = (u64{1} << shape.index_bits) - 1;
     Rights rights = start.rights;
     u64 table = start.table;
