@@ -49,6 +49,8 @@ void check_skip(const char* name) {
     print("skip %s\n", name);
 }
 
+u32 check_count(void) { return number; }
+
 void group_begin(const char* name) {
     group_name = name;
     group_field = NULL;

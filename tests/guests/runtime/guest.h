@@ -48,6 +48,7 @@ void check_that(const char* name, bool holds);
 void check_equal(const char* name, u64 got, u64 want);
 void check_between(const char* name, u64 got, u64 low, u64 high);
 void check_skip(const char* name);
+u32 check_count(void);  // so far, skipped ones too
 // A check of several values: the first one that differs is reported as NAME.FIELD.
 void group_begin(const char* name);
 void group_expect(const char* field, u64 got, u64 want);
