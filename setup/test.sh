@@ -1,11 +1,14 @@
 # `./verdigris test [NAME]`: builds everything and runs every test, or those whose name matches NAME.
 # shellcheck shell=bash
 
+check_test_arguments() {
+    [ $# -le 1 ] || wrong_use "test takes at most one NAME"
+    case ${1:-} in -*) wrong_use "test has no option $1" ;; esac
+}
+
 run_tests() { # PRESET [NAME]
     local preset=$1 status=0
     shift
-    [ $# -le 1 ] || wrong_use "test takes at most one NAME"
-    case ${1:-} in -*) wrong_use "test has no option $1" ;; esac
     local dir=$VG_ROOT/build/$preset
     local results=$dir/test_results.xml
     rm -f "$results"
