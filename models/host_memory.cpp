@@ -21,7 +21,8 @@ HostMemory::HostMemory(std::uint64_t size_bytes) : size_bytes_(size_bytes) {
         throw sim::UserError(fmt::format("host memory of {} bytes does not fit: a host has at most {} GiB", size_bytes,
                                          largest_bytes >> 30));
     }
-    void* mapped = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* mapped =
+        mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) {
         throw sim::UserError(fmt::format(
             "host memory of {} MiB does not fit into this computer's address space: choose less, or raise its limit "

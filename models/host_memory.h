@@ -56,7 +56,7 @@ public:
     [[nodiscard]] std::optional<std::uint64_t> allocate();
     // The lowest run of `pages` pages that starts at a multiple of `align_bytes` (a power of two).
     [[nodiscard]] std::optional<std::uint64_t> allocate_contiguous(std::uint64_t pages, std::uint64_t align_bytes);
-    // `pages` pages as few runs as possible: 2 MiB blocks first, then single pages. All or nothing (empty).
+    // `pages` pages in as few runs as possible: 2 MiB blocks first, then single pages. All or nothing (empty).
     struct Run {
         std::uint64_t spa;
         std::uint64_t pages;
