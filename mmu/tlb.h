@@ -1,0 +1,246 @@
+// Translation lookaside buffers of a logical processor: first level for instructions and for data, a shared second
+// level (SDM volume 3A, 4.10; 28.4 for the tags of virtual machines).
+//
+// An entry belongs to a context: second level, virtual processor (VPID or ASID), process (PCID), or all processes when
+// the page is global. It keeps the rights that the tables grant, not a verdict: CR0.WP, SMEP, SMAP and AC may change
+// without a flush. A hit that does not allow the access is a miss, and the walk finds the exact fault.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "mmu/associative_array.h"
+#include "mmu/paging.h"
+#include "mmu/tlb_flush.h"
+
+namespace mmu {
+
+// One translation as the TLB holds it: the frame, and in its unused bits the rights.
+class TlbEntry final {
+public:
+    enum Flag : u64 {
+        readable = 1,     // the second level lets the page be read
+        writable = 2,     // the guest's tables let it be written
+        user = 4,         // the guest's tables give it to user mode
+        executable = 8,   // both let it be fetched from
+        write_ready = 16  // the second level lets it be written, and every dirty flag is set
+    };
+    static constexpr u64 rights_mask = 31;
+
+    TlbEntry() = default;
+    // memory_type: any three bits per level the caller wants back; guest_shift: size of the guest's page.
+    TlbEntry(u64 frame, u64 rights, u8 guest_type, u8 host_type, u8 guest_shift)
+        : bits_((frame & pte::address) | (rights & rights_mask) | u64{guest_type & 7u} << 5 |
+                u64{host_type & 15u} << 8 | u64{guest_shift} << 56) {}
+
+    [[nodiscard]] u64 frame() const { return bits_ & pte::address; }
+    [[nodiscard]] u64 rights() const { return bits_ & rights_mask; }
+    [[nodiscard]] u8 guest_type() const { return bits_ >> 5 & 7; }
+    [[nodiscard]] u8 host_type() const { return bits_ >> 8 & 15; }
+    [[nodiscard]] u8 guest_shift() const { return static_cast<u8>(bits_ >> 56 & 63); }
+    // The part of the page that one entry of the given size covers.
+    [[nodiscard]] TlbEntry part(u64 gva, u8 page_shift, u8 entry_shift) const {
+        TlbEntry entry = *this;
+        entry.bits_ = (bits_ & ~pte::address) | (frame() + (gva & bit_range(entry_shift, page_shift - 1u)));
+        return entry;
+    }
+
+    bool operator==(const TlbEntry&) const = default;
+    template <class A>
+    void fields(A& a) {
+        a(bits_);
+    }
+
+private:
+    u64 bits_ = 0;
+};
+
+// For each kind of access, which combinations of TlbEntry's rights allow it: bit r of the mask. Made once per change of
+// the paging state, so that a hit costs a shift.
+class AccessMasks final {
+public:
+    AccessMasks() : AccessMasks(PagingState{}) {}
+    explicit AccessMasks(const PagingState& state) {
+        for (const bool implicit : {false, true}) {
+            for (const bool user : {false, true}) {
+                for (const Access access : {Access::read, Access::write, Access::execute}) {
+                    const AccessKind kind{access, user, implicit};
+                    u32& mask = masks_[index_of(kind)];
+                    mask = 0;
+                    for (u64 rights = 0; rights <= TlbEntry::rights_mask; ++rights) {
+                        mask |= static_cast<u32>(allows(state, rights, kind)) << rights;
+                    }
+                }
+            }
+        }
+    }
+
+    [[nodiscard]] bool allow(u64 rights, AccessKind kind) const { return masks_[index_of(kind)] >> rights & 1; }
+
+private:
+    static constexpr unsigned index_of(AccessKind kind) {
+        return static_cast<unsigned>(kind.access) * 4 + (kind.user ? 2u : 0u) + (kind.implicit_supervisor ? 1u : 0u);
+    }
+    static constexpr bool allows(const PagingState& state, u64 rights, AccessKind kind) {
+        const Rights granted{(rights & TlbEntry::writable) != 0, (rights & TlbEntry::user) != 0,
+                             (rights & TlbEntry::executable) != 0};
+        if (!rights_allow(state, granted, kind)) return false;
+        switch (kind.access) {
+            case Access::read:
+                return rights & TlbEntry::readable;
+            case Access::write:
+                return rights & TlbEntry::write_ready;
+            case Access::execute:
+                return rights & TlbEntry::executable;
+        }
+        return false;
+    }
+
+    std::array<u32, 12> masks_{};
+};
+
+// One array and the page sizes it can hold.
+struct TlbArrayConfig {
+    ArrayShape shape;
+    bool pages_4k = true;
+    bool pages_2m = false;
+    bool pages_1g = false;
+};
+
+class TlbArray final {
+public:
+    TlbArray(const TlbArrayConfig& config, const char* name) : array_(config.shape, name) {
+        if (config.pages_4k) sizes_[count_++] = {shift_4k, 0};
+        if (config.pages_2m) sizes_[count_++] = {shift_2m, 0};
+        if (config.pages_1g) sizes_[count_++] = {shift_1g, 0};
+    }
+
+    static constexpr u64 key_of(u64 gva, u8 shift) { return gva >> shift | u64{shift} << 56; }
+    static constexpr u8 shift_of(u64 key) { return static_cast<u8>(key >> 56); }
+
+    struct Hit {
+        const TlbEntry* entry = nullptr;
+        u8 shift = 0;
+        u64 tag = 0;  // the one that matched
+    };
+    [[nodiscard]] Hit find(u64 gva, u64 tag, u64 global_tag) {
+        for (unsigned i = 0; i < count_; ++i) {
+            if (sizes_[i].entries == 0) continue;
+            const u8 shift = sizes_[i].shift;
+            if (const auto* slot = array_.find(gva >> shift, key_of(gva, shift), tag, global_tag)) {
+                return {&slot->payload, shift, slot->context};
+            }
+        }
+        return {};
+    }
+
+    // The largest size this array can hold that is not larger than the page; 0 when there is none.
+    [[nodiscard]] u8 best_size(u8 page_shift) const {
+        for (unsigned i = count_; i > 0; --i) {
+            if (sizes_[i - 1].shift <= page_shift) return sizes_[i - 1].shift;
+        }
+        return 0;
+    }
+
+    void insert(u64 gva, u8 shift, u64 tag, const TlbEntry& entry) {
+        const u64 displaced = array_.insert(gva >> shift, key_of(gva, shift), tag, entry);
+        count(displaced, -1);
+        count(key_of(gva, shift), +1);
+        if (entry.guest_shift() > shift) fractured_ = true;
+    }
+
+    void flush(const TlbFlush& what);
+
+    [[nodiscard]] const AssociativeArray<TlbEntry>& array() const { return array_; }
+
+    template <class A>
+    void fields(A& a) {
+        a(array_, fractured_);
+        if constexpr (A::reading) recount();
+    }
+
+private:
+    struct Size {
+        u8 shift = 0;
+        u32 entries = 0;  // held now
+    };
+    void count(u64 key, int change) {
+        if (key == AssociativeArray<TlbEntry>::empty_key) return;
+        for (Size& size : sizes_) {
+            if (size.shift == shift_of(key)) size.entries += static_cast<u32>(change);
+        }
+    }
+    void recount();
+
+    AssociativeArray<TlbEntry> array_;
+    std::array<Size, 3> sizes_{};
+    unsigned count_ = 0;
+    // Some entry may cover only a part of the guest's page: a flush by address then looks at all sets.
+    bool fractured_ = false;
+};
+
+struct TlbConfig {
+    std::vector<TlbArrayConfig> l1_instruction;
+    std::vector<TlbArrayConfig> l1_data;
+    std::vector<TlbArrayConfig> l2;
+
+    // Intel Sandy Bridge (Optimization Reference Manual 248966, table 2-17 of the 2012 edition).
+    [[nodiscard]] static TlbConfig sandy_bridge();
+};
+
+enum class TlbLevel : u8 { l1, l2, miss };
+
+class Tlb final {
+public:
+    explicit Tlb(const TlbConfig& config);
+
+    struct Result {
+        TlbLevel level = TlbLevel::miss;
+        u8 shift = 0;
+        TlbEntry entry;
+    };
+
+    // The first level's answer on the fast path; the second level's is copied into the first.
+    [[nodiscard]] Result find(u64 gva, const TlbContext& context, const AccessMasks& masks, AccessKind kind) {
+        const u64 tag = context.tag();
+        const u64 global_tag = context.global_tag();
+        for (TlbArray& array : kind.access == Access::execute ? l1_instruction_ : l1_data_) {
+            const TlbArray::Hit hit = array.find(gva, tag, global_tag);
+            if (hit.entry != nullptr) {
+                if (masks.allow(hit.entry->rights(), kind)) return {TlbLevel::l1, hit.shift, *hit.entry};
+                return {};
+            }
+        }
+        return find_l2(gva, tag, global_tag, masks, kind);
+    }
+
+    // Puts a translation into both levels. `page_shift` is the largest size for which it holds. Larger pages than an
+    // array can hold go in by parts.
+    void insert(u64 gva, u8 page_shift, const TlbContext& context, bool global, const TlbEntry& entry, Access access);
+
+    void flush(const TlbFlush& what);
+
+    template <class Visit>
+    void for_each_array(Visit&& visit) const {
+        for (const auto* level : {&l1_instruction_, &l1_data_, &l2_}) {
+            for (const TlbArray& array : *level) visit(array);
+        }
+    }
+
+    template <class A>
+    void fields(A& a) {
+        for (auto* level : {&l1_instruction_, &l1_data_, &l2_}) {
+            for (TlbArray& array : *level) a(array);
+        }
+    }
+
+private:
+    [[nodiscard]] Result find_l2(u64 gva, u64 tag, u64 global_tag, const AccessMasks& masks, AccessKind kind);
+    static bool insert_into(std::vector<TlbArray>& level, u64 gva, u8 page_shift, u64 tag, const TlbEntry& entry);
+
+    std::vector<TlbArray> l1_instruction_;
+    std::vector<TlbArray> l1_data_;
+    std::vector<TlbArray> l2_;
+};
+
+}  // namespace mmu
