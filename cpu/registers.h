@@ -197,7 +197,9 @@ struct Registers {
 
     [[nodiscard]] constexpr bool protected_mode() const { return (cr0 & cr0::pe) != 0; }
     [[nodiscard]] constexpr bool long_mode() const { return (efer & efer::lma) != 0; }
-    [[nodiscard]] constexpr bool virtual_8086() const { return protected_mode() && (rflags & rflags::vm) != 0; }
+    [[nodiscard]] constexpr bool virtual_8086() const {
+        return protected_mode() && !long_mode() && (rflags & rflags::vm) != 0;
+    }
     [[nodiscard]] constexpr bool code_64bit() const {
         return long_mode() && (*this)[SegmentName::cs].has(segment::long_mode);
     }
