@@ -9,7 +9,7 @@ import subprocess
 
 CPP_SUFFIXES = (".h", ".cpp", ".c")
 TEXT_SUFFIXES = (*CPP_SUFFIXES, ".py", ".sh", ".md", ".txt", ".cmake", ".json", ".S", ".ld", ".asm", ".inc")
-TEXT_NAMES = ("verdigris", "run", ".clang-format", ".gitignore", "LICENSE")
+TEXT_NAMES = ("verdigris", "run", ".clang-format", ".clang-tidy", ".gitignore", "LICENSE")
 SKIPPED_FOLDERS = {"build", "out", "__pycache__"}
 
 # A comment, or a literal, whichever comes first; so that a quote in a comment or a slash in a string misleads nobody.
