@@ -18,13 +18,11 @@ namespace mmu {
 // One translation as the TLB holds it: the frame, and in its unused bits the rights.
 class TlbEntry final {
 public:
-    enum Flag : u64 {
-        readable = 1,     // the second level lets the page be read
-        writable = 2,     // the guest's tables let it be written
-        user = 4,         // the guest's tables give it to user mode
-        executable = 8,   // both let it be fetched from
-        write_ready = 16  // the second level lets it be written, and every dirty flag is set
-    };
+    static constexpr u64 readable = 1;      // the second level lets the page be read
+    static constexpr u64 writable = 2;      // the guest's tables let it be written
+    static constexpr u64 user = 4;          // the guest's tables give it to user mode
+    static constexpr u64 executable = 8;    // both let it be fetched from
+    static constexpr u64 write_ready = 16;  // the second level lets it be written, and every dirty flag is set
     static constexpr u64 rights_mask = 31;
 
     TlbEntry() = default;
@@ -55,25 +53,25 @@ private:
     u64 bits_ = 0;
 };
 
-// For each kind of access, which combinations of TlbEntry's rights allow it: bit r of the mask. Made once per change of
-// the paging state, so that a hit costs a shift.
+// For each kind of access, which combinations of TlbEntry's rights allow it: bit r of a mask. All of it is made at
+// compile time, so that a change of state picks a table and a hit costs a shift.
 class AccessMasks final {
 public:
-    AccessMasks() : AccessMasks(PagingState{}) {}
-    explicit AccessMasks(const PagingState& state) {
+    [[nodiscard]] static const AccessMasks& of(const PagingState& state);
+
+    constexpr explicit AccessMasks(const PagingState& state) {
         for (const bool implicit : {false, true}) {
             for (const bool user : {false, true}) {
                 for (const Access access : {Access::read, Access::write, Access::execute}) {
                     const AccessKind kind{access, user, implicit};
-                    u32& mask = masks_[index_of(kind)];
-                    mask = 0;
                     for (u64 rights = 0; rights <= TlbEntry::rights_mask; ++rights) {
-                        mask |= static_cast<u32>(allows(state, rights, kind)) << rights;
+                        masks_[index_of(kind)] |= static_cast<u32>(allows(state, rights, kind)) << rights;
                     }
                 }
             }
         }
     }
+    constexpr AccessMasks() = default;  // allows nothing
 
     [[nodiscard]] bool allow(u64 rights, AccessKind kind) const { return masks_[index_of(kind)] >> rights & 1; }
 
@@ -98,6 +96,32 @@ private:
 
     std::array<u32, 12> masks_{};
 };
+
+namespace detail {
+
+// What rights_allow() reads of the state, as an index.
+[[nodiscard]] constexpr unsigned masks_index(const PagingState& state) {
+    return (state.cr0 & cr0::pg ? 1u : 0u) | (state.cr0 & cr0::wp ? 2u : 0u) | (state.cr4 & cr4::smep ? 4u : 0u) |
+           (state.cr4 & cr4::smap ? 8u : 0u) | (state.ac ? 16u : 0u);
+}
+
+inline constexpr std::array<AccessMasks, 32> access_masks = [] {
+    std::array<AccessMasks, 32> all;
+    for (unsigned i = 0; i < 32; ++i) {
+        PagingState state;
+        state.cr0 = (i & 1 ? cr0::pg : 0) | (i & 2 ? cr0::wp : 0);
+        state.cr4 = (i & 4 ? cr4::smep : 0) | (i & 8 ? cr4::smap : 0);
+        state.ac = i & 16;
+        all[masks_index(state)] = AccessMasks(state);
+    }
+    return all;
+}();
+
+}  // namespace detail
+
+inline const AccessMasks& AccessMasks::of(const PagingState& state) {
+    return detail::access_masks[detail::masks_index(state)];
+}
 
 // One array and the page sizes it can hold.
 struct TlbArrayConfig {

@@ -121,13 +121,14 @@ struct Need {
 };
 
 [[nodiscard]] constexpr Need need_of(const SecondLevel& second, const Request& request) {
+    const bool flags = second.format == Format::npt || second.accessed_dirty;
     switch (request.purpose) {
         case Purpose::final_address:
             return {request.access == Access::read, request.access == Access::write, request.access == Access::execute};
         case Purpose::guest_table:
-            return {true, second.accessed_dirty, false};
+            return {true, flags, false};
         case Purpose::table_update:
-            return {second.accessed_dirty, true, false};
+            return {flags, true, false};
         case Purpose::pdpte_load:
             return {true, false, false};
     }
