@@ -95,9 +95,9 @@ public:
 
     // The time of the instruction that is being executed, while a hook runs.
     sim::Time now() const { return sim::Time::ps(now_ps_); }
-    // The cost and count of one instruction that the caller carries out in the engine's stead.
-    std::int64_t instruction_cost_ps(std::span<const std::uint8_t> code, CodeSize size) {
-        return block_costs_.first(code, size).ps;
+    // An instruction's length and cost; and one that the caller carried out in the engine's stead, for the count.
+    BlockCosts::Instruction measure_instruction(std::span<const std::uint8_t> code, CodeSize size) {
+        return block_costs_.first(code, size);
     }
     void count_instruction() { ++instructions_; }
 
