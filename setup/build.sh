@@ -20,7 +20,7 @@ build() {
     shift
     configure_if_stale "$preset"
     set -o pipefail
-    if ! (cd "$VG_ROOT" && nice -n 2 ninja -C "build/$preset" -j "$(nproc)" "$@" 2>&1 </dev/null) |
+    if ! (cd "$VG_ROOT" && ninja -C "build/$preset" -j "$(nproc)" "$@" 2>&1 </dev/null) |
         show_progress "$preset"; then
         failed "building $preset"
         exit 1
