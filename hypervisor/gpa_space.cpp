@@ -49,6 +49,13 @@ GpaEdit GpaSpace::create() {
     return done;
 }
 
+void GpaSpace::set_format(slat::Format format) {
+    VG_CHECK(!state_.created);
+    slat::SecondLevel second = writer_.second_level();
+    second.format = format;
+    writer_ = slat::TableWriter(second, memory_, pool_);
+}
+
 void GpaSpace::destroy() {
     if (!state_.created) return;
     for (const auto& [first, end] : state_.ranges) {

@@ -50,6 +50,8 @@ public:
     // The root table takes one page of the pool. Everything else needs it.
     [[nodiscard]] GpaEdit create();
     bool created() const { return state_.created; }
+    // Before it is created.
+    void set_format(slat::Format format);
     // Unmaps everything and gives the tables back to the pool.
     void destroy();
 

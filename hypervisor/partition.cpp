@@ -1,0 +1,285 @@
+#include "hypervisor/partition.h"
+
+#include <algorithm>
+#include <string>
+
+#include "sim/check.h"
+
+namespace hypervisor {
+
+namespace {
+
+enum class Settable : std::uint8_t { never, early, always };  // early: before the partition is initialized
+
+// Every property there is, what it may be, and what it is if nobody says otherwise.
+struct PropertyRow {
+    HvPartitionProperty property;
+    Settable settable;
+    std::uint64_t lowest;
+    std::uint64_t highest;
+    std::uint64_t initial;
+};
+
+constexpr std::uint64_t any = ~0ull;
+constexpr std::uint64_t vendor_amd = 0;
+constexpr std::uint64_t vendor_intel = 1;
+
+constexpr PropertyRow property_rows[] = {
+    {HvPartitionProperty::privilege_flags, Settable::early, 0, any, 0},
+    {HvPartitionProperty::synthetic_proc_features, Settable::early, 0, any, 0},
+    {HvPartitionProperty::suspend, Settable::always, 0, 1, 0},
+    {HvPartitionProperty::cpu_reserve, Settable::always, 0, cpu_reserve_max, 0},
+    {HvPartitionProperty::cpu_cap, Settable::always, 0, cpu_cap_max, cpu_cap_max},
+    {HvPartitionProperty::cpu_weight, Settable::always, cpu_weight_min, cpu_weight_max, default_weight},
+    {HvPartitionProperty::cpu_group_id, Settable::always, 0, 0, 0},
+    {HvPartitionProperty::time_freeze, Settable::always, 0, 1, 0},
+    {HvPartitionProperty::apic_frequency, Settable::never, 0, any, 0},
+    {HvPartitionProperty::reference_time, Settable::always, 0, any, 0},
+    {HvPartitionProperty::debug_channel_id, Settable::always, 0, 0, 0},
+    {HvPartitionProperty::virtual_tlb_page_count, Settable::always, 0, 1u << 20, 0},
+    {HvPartitionProperty::processors_per_socket, Settable::always, 1, max_vps_per_partition, 1},
+    {HvPartitionProperty::unimplemented_msr_action, Settable::always, 0, 1, 0},
+    {HvPartitionProperty::processor_vendor, Settable::early, vendor_amd, vendor_intel, vendor_intel},
+    {HvPartitionProperty::processor_features, Settable::early, 0, any, any},
+    {HvPartitionProperty::processor_xsave_features, Settable::early, 0, any, any},
+    {HvPartitionProperty::processor_cl_flush_size, Settable::early, 3, 8, 6},  // log2 of the bytes
+    {HvPartitionProperty::physical_address_width, Settable::early, 36, 48, 46},
+    {HvPartitionProperty::processor_clock_frequency, Settable::never, 0, any, 0},
+    {HvPartitionProperty::guest_os_id, Settable::never, 0, any, 0},
+    {scheduling_affinity_set, Settable::always, 1, any, any},
+};
+
+const PropertyRow* row_of(HvPartitionProperty property) {
+    for (const PropertyRow& row : property_rows) {
+        if (row.property == property) return &row;
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+Partition::Partition(const sim::Scope& scope, const Creation& creation, mmu::SystemMemory memory,
+                     PageOwnership& ownership, PartitionHost& host)
+    : scope_(scope),
+      host_(host),
+      grantable_privileges_(creation.grantable_privileges),
+      pool_(creation.id, ownership, memory),
+      gpa_space_(creation.id, creation.second_level, memory, pool_, ownership, *this) {
+    state_.id = creation.id;
+    state_.parent = creation.parent;
+    state_.flags = creation.flags;
+    // The root runs from the start, on the memory that is nobody else's.
+    if (is_root()) state_.state = PartitionState::initialized;
+    const bool ept = creation.second_level.format == slat::Format::ept;
+    state_.properties[HvPartitionProperty::processor_vendor] = ept ? vendor_intel : vendor_amd;
+}
+
+HvStatus Partition::initialize() {
+    if (state_.state != PartitionState::created) return HvStatus::invalid_partition_state;
+    if (pool_.available() < pages_to_initialize + 1) return HvStatus::insufficient_memory;
+    VG_CHECK(pool_.take(pages_to_initialize, state_.pages));
+    VG_CHECK(gpa_space_.create() == GpaEdit::ok);
+    state_.state = PartitionState::initialized;
+    return HvStatus::success;
+}
+
+HvStatus Partition::finalize() {
+    if (is_root()) return HvStatus::operation_denied;
+    if (state_.state == PartitionState::finalized) return HvStatus::invalid_partition_state;
+    while (!state_.vps.empty()) VG_CHECK(delete_vp(state_.vps.begin()->first) == HvStatus::success);
+    gpa_space_.destroy();
+    pool_.put_back(state_.pages);
+    pool_.put_back(state_.port_pages);
+    intercepts_ = {};
+    state_.state = PartitionState::finalized;
+    return HvStatus::success;
+}
+
+// Properties
+// -------------------------------------------------------------------------------------------------------------
+
+std::uint64_t Partition::property(HvPartitionProperty property) const {
+    const auto set = state_.properties.find(property);
+    if (set != state_.properties.end()) return set->second;
+    const PropertyRow* row = row_of(property);
+    VG_CHECK(row != nullptr);
+    return row->initial;
+}
+
+HvStatus Partition::get_property(HvPartitionProperty wanted, std::uint64_t& value) const {
+    if (row_of(wanted) == nullptr) return HvStatus::unknown_property;
+    value = property(wanted);
+    return HvStatus::success;
+}
+
+HvStatus Partition::set_property(HvPartitionProperty property, std::uint64_t value) {
+    const PropertyRow* row = row_of(property);
+    if (row == nullptr) return HvStatus::unknown_property;
+    if (row->settable == Settable::never) return HvStatus::operation_denied;
+    if (state_.state == PartitionState::finalized) return HvStatus::invalid_partition_state;
+    if (row->settable == Settable::early && state_.state != PartitionState::created) {
+        return HvStatus::invalid_partition_state;
+    }
+    if (value < row->lowest || value > row->highest) return HvStatus::property_value_out_of_range;
+    if (property == HvPartitionProperty::privilege_flags && (value & ~grantable_privileges_) != 0) {
+        return HvStatus::property_value_out_of_range;
+    }
+    const HvStatus accepted = host_.property_changed(*this, property, value);
+    if (accepted != HvStatus::success) return accepted;
+    state_.properties[property] = value;
+    if (property == HvPartitionProperty::processor_vendor) {
+        gpa_space_.set_format(value == vendor_intel ? slat::Format::ept : slat::Format::npt);
+    }
+    return HvStatus::success;
+}
+
+VpPolicy Partition::vp_policy() const {
+    const auto cap = static_cast<std::uint32_t>(property(HvPartitionProperty::cpu_cap));
+    return {.weight = static_cast<std::uint32_t>(property(HvPartitionProperty::cpu_weight)),
+            .reserve = static_cast<std::uint32_t>(property(HvPartitionProperty::cpu_reserve)),
+            .cap = cap,
+            .affinity = property(scheduling_affinity_set)};
+}
+
+// Virtual processors
+// -----------------------------------------------------------------------------------------------------
+
+HvStatus Partition::create_vp(std::uint32_t index) {
+    if (state_.state != PartitionState::initialized) return HvStatus::invalid_partition_state;
+    if (index >= max_vps_per_partition || state_.vps.contains(index)) return HvStatus::invalid_vp_index;
+    std::vector<std::uint64_t> pages;
+    if (!is_root() && !pool_.take(pages_per_vp, pages)) return HvStatus::insufficient_memory;
+    state_.vps[index] = std::move(pages);
+    vp_objects_[index] = &host_.create_vp(*this, index);
+    return HvStatus::success;
+}
+
+HvStatus Partition::delete_vp(std::uint32_t index) {
+    const auto slot = state_.vps.find(index);
+    if (slot == state_.vps.end()) return HvStatus::invalid_vp_index;
+    host_.delete_vp(*this, index);
+    vp_objects_.erase(index);
+    pool_.put_back(slot->second);
+    state_.vps.erase(slot);
+    return HvStatus::success;
+}
+
+VpControl* Partition::vp(std::uint32_t index) const {
+    const auto found = vp_objects_.find(index);
+    return found == vp_objects_.end() ? nullptr : found->second;
+}
+
+void Partition::forget_vps() {
+    for (const auto& [index, object] : vp_objects_) host_.delete_vp(*this, index);
+    vp_objects_.clear();
+}
+
+void Partition::recreate_vps() {
+    for (const auto& [index, pages] : state_.vps) vp_objects_[index] = &host_.create_vp(*this, index);
+}
+
+HvStatus Partition::resize_port_objects(std::size_t objects) {
+    const std::uint64_t needed = (objects + port_objects_per_page - 1) / port_objects_per_page;
+    while (state_.port_pages.size() > needed) {
+        pool_.put_back(state_.port_pages.back());
+        state_.port_pages.pop_back();
+    }
+    return pool_.take(needed - state_.port_pages.size(), state_.port_pages) ? HvStatus::success
+                                                                            : HvStatus::insufficient_memory;
+}
+
+// All partitions
+// ---------------------------------------------------------------------------------------------------------
+
+Partitions::Partitions(const sim::Scope& scope, const Options& options, mmu::SystemMemory memory, PartitionHost& host)
+    : scope_(scope), options_(options), memory_(memory), host_(host), ownership_(memory.size() / hv_page_size) {
+    partitions_[root_partition] = make(root_partition, hv_partition_id_invalid, 0);
+    root().fill_property(HvPartitionProperty::privilege_flags, ~0ull);
+}
+
+std::unique_ptr<Partition> Partitions::make(PartitionId id, PartitionId parent, std::uint64_t flags) {
+    auto partition =
+        std::make_unique<Partition>(scope_.child(std::to_string(id)),
+                                    Partition::Creation{.id = id,
+                                                        .parent = parent,
+                                                        .flags = flags,
+                                                        .second_level = options_.second_level,
+                                                        .grantable_privileges = options_.grantable_privileges},
+                                    memory_, ownership_, host_);
+    partition->fill_property(HvPartitionProperty::privilege_flags, options_.default_privileges);
+    return partition;
+}
+
+Partition* Partitions::find(PartitionId id) {
+    const auto found = partitions_.find(id);
+    return found == partitions_.end() ? nullptr : found->second.get();
+}
+
+PartitionId Partitions::next_child(PartitionId previous) const {
+    const auto next = partitions_.upper_bound(std::max(previous, root_partition));
+    return next == partitions_.end() ? hv_partition_id_invalid : next->first;
+}
+
+HvStatus Partitions::create(const HvInputCreatePartition& input, PartitionId& id) {
+    constexpr std::uint64_t known_flags = create_partition_flag::exo_partition | create_partition_flag::lapic_enabled |
+                                          create_partition_flag::intercept_message_page_enabled |
+                                          create_partition_flag::x2apic_capable;
+    if ((input.flags & ~known_flags) != 0 || input.padding != 0) return HvStatus::invalid_parameter;
+    if (input.isolation_properties != 0) return HvStatus::feature_unavailable;
+    if (partitions_.size() >= max_partitions || next_id_ >= hypervisor_itself) return HvStatus::no_resources;
+    std::vector<std::uint64_t> pages;
+    if (!root().pool().take(pages_per_partition, pages)) return HvStatus::insufficient_memory;
+    id = next_id_++;
+    objects_[id] = std::move(pages);
+    partitions_[id] = make(id, root_partition, input.flags);
+    const HvPartitionCreationProperties& disabled = input.partition_creation_properties;
+    partitions_[id]->fill_property(HvPartitionProperty::processor_features, ~disabled.disabled_processor_features[0]);
+    partitions_[id]->fill_property(HvPartitionProperty::processor_xsave_features,
+                                   ~disabled.disabled_processor_xsave_features);
+    return HvStatus::success;
+}
+
+HvStatus Partitions::remove(Partition& partition) {
+    if (partition.is_root()) return HvStatus::operation_denied;
+    if (partition.state() != PartitionState::finalized) return HvStatus::invalid_partition_state;
+    VG_CHECK(partition.pool().in_use() == 0);
+    if (partition.pool().available() != 0) return HvStatus::object_in_use;  // the root withdraws its memory first
+    const auto pages = objects_.find(partition.id());
+    root().pool().put_back(pages->second);
+    objects_.erase(pages);
+    partitions_.erase(partition.id());
+    return HvStatus::success;
+}
+
+void Partitions::rebuild(const std::vector<PartitionId>& ids) {
+    for (auto& [id, partition] : partitions_) partition->forget_vps();
+    partitions_.clear();
+    for (const PartitionId id : ids) partitions_[id] = make(id, root_partition, 0);
+    if (!partitions_.contains(root_partition)) throw sim::UserError("checkpoint: it has no root partition");
+}
+
+HvStatus Partitions::post_message(std::uint64_t partition, std::uint32_t vp, std::uint32_t sint,
+                                  const HvMessage& message) {
+    Partition* target = find(partition);
+    if (target == nullptr) return HvStatus::invalid_port_id;
+    if (vp != hv_any_vp) {
+        VpControl* control = target->vp(vp);
+        return control == nullptr ? HvStatus::invalid_vp_index : control->post_message(sint, message);
+    }
+    HvStatus status = HvStatus::invalid_vp_index;
+    bool taken = false;
+    target->for_each_vp([&](std::uint32_t, VpControl& control) {
+        if (!taken) status = control.post_message(sint, message);
+        taken = taken || status == HvStatus::success;
+    });
+    return status;
+}
+
+HvStatus Partitions::signal_event(std::uint64_t partition, std::uint32_t vp, std::uint32_t sint, std::uint16_t flag) {
+    Partition* target = find(partition);
+    if (target == nullptr) return HvStatus::invalid_port_id;
+    VpControl* control = target->vp(vp);
+    return control == nullptr ? HvStatus::invalid_vp_index : control->signal_event(sint, flag);
+}
+
+}  // namespace hypervisor
