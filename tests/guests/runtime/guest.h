@@ -40,7 +40,7 @@ extern struct entry_state entry_state;
 const char* command_line(void);
 u64 memory_bytes(void);                               // end of the RAM that begins at 1 MiB, in bytes
 u64 option(const char* name, u64 otherwise);          // NAME=NUMBER on the command line, decimal or 0x
-extern char image_start[], image_file_end[], image_end[];
+extern char image_start[], image_constant_end[], image_file_end[], image_end[];
 
 // Checks. Each prints one line: "ok NAME", "FAIL NAME got X want Y" or "skip NAME".
 void guest_begin(const char* name);
