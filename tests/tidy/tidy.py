@@ -269,6 +269,8 @@ def document_commands(tree: SourceTree) -> Iterator[Finding]:
     commands = set(re.findall(r"^ +\./verdigris (\w+)", help_text, re.MULTILINE)) | {"help"}
     options = set(re.findall(r"--[a-z][\w-]*", help_text))
     for path in tree.markdown():
+        # A page may show a file itself, in a fence that names it.
+        shown = set(re.findall(r"^```python (\S+)$", tree.text(path), re.MULTILINE))
         for number, line in enumerate(tree.lines(path), start=1):
             for words in re.findall(r"\./verdigris((?: +[^`\s]+)*)", line):
                 words = [word.strip("[]().,;:") for word in words.split()]
@@ -281,7 +283,7 @@ def document_commands(tree: SourceTree) -> Iterator[Finding]:
                     option = word.split("=")[0]
                     if option.startswith("--") and option != "--" and option not in options:
                         yield str(path), number, f"./verdigris has no option {option}"
-                    if re.fullmatch(r"[a-z][\w/]*\.py", word) and not tree.exists(word):
+                    if re.fullmatch(r"[a-z][\w/]*\.py", word) and word not in shown and not tree.exists(word):
                         yield str(path), number, f"there is no {word}"
 
 

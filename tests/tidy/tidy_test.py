@@ -105,6 +105,7 @@ CASES: list[tuple[str, dict[str, str], list[str]]] = [
     ("document_commands", {"verdigris": LAUNCHER, "README.md": "    ./verdigris run --hot\n"}, ["README.md:1: ./verdigris has no option --hot"]),
     ("document_commands", {"verdigris": LAUNCHER, "README.md": "    ./verdigris run scenarios/a.py --out x\n"}, ["README.md:1: there is no scenarios/a.py"]),
     ("document_commands", {"verdigris": LAUNCHER, "README.md": "`./verdigris test`, `./verdigris run SCENARIO.py`\n"}, []),
+    ("document_commands", {"verdigris": LAUNCHER, "README.md": "```python a.py\n```\n`./verdigris run a.py`\n"}, []),
     # Packages.
     (
         "dependencies",
