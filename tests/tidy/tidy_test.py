@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pathlib
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import tempfile
 import unittest
 
 import tidy
+import tutorial_test
 from source_tree import SourceTree
 
 HEADER = "// What it is for.\n#pragma once\n"
@@ -184,6 +187,36 @@ class Format(unittest.TestCase):
                 if result.returncode == 77:
                     self.skipTest(result.stdout.strip())
                 self.assertEqual(result.returncode, status, result.stdout + result.stderr)
+
+
+class Tutorial(unittest.TestCase):
+    PAGE = "```python a.py\nx\n```\n```sh\n./verdigris run a.py --out o\n./verdigris run a.py --out p\n```\n"
+
+    def run_page(self, page: str, behaviour: str) -> list[str]:
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
+            program = pathlib.Path(name) / "program"
+            program.write_text(f"#!/bin/bash\n{behaviour}\n")
+            program.chmod(0o755)
+            return tutorial_test.run_tutorial(page, str(program), pathlib.Path(name))
+
+    def test_what_goes_wrong_is_found(self) -> None:
+        good = '[ -f a.py ] || exit 3; mkdir -p $4; echo {} >$4/result.json; echo "trace_hash=$(printf %032d 7)"'
+        first, second = (f"./verdigris run a.py --out {name}" for name in "op")
+        mistake = "```sh fails\n./verdigris run b.py\n```\n"
+        cases = [
+            (self.PAGE, good, []),
+            (self.PAGE, f"{good}; exit 1", [f"{first}: status 1", f"{second}: status 1"]),
+            (self.PAGE, good.replace("d 7", "d ${#4}$RANDOM"), [f"{second}: another trace hash than before"]),
+            (self.PAGE, good.replace("032d", "031d"), [f"{command}: the last line is not a trace hash" for command in (first, second)]),
+            (self.PAGE, "echo trace_hash=" + "0" * 32, [f"{command}: left no result.json" for command in (first, second)]),
+            (mistake, "echo no >&2; exit 2", []),
+            (mistake, "exit 2", ["./verdigris run b.py: not exactly one line on the error output"]),
+            (mistake, "echo no >&2; exit 1", ["./verdigris run b.py: status 1"]),
+            ("```sh\nls\n```\n", "exit 0", ["ls: not a command that this test knows", "the tutorial has no command"]),
+        ]
+        for page, behaviour, expected in cases:
+            with self.subTest(page=page, behaviour=behaviour):
+                self.assertEqual(self.run_page(page, behaviour), expected)
 
 
 if __name__ == "__main__":
