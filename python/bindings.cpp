@@ -1,0 +1,211 @@
+// The module _verdigris: what the package `verdigris` needs of the C++ side, no more. Names and defaults that a
+// scenario sees, and the reading of times and sizes, are the package's.
+#include <fmt/format.h>
+#include <pybind11/functional.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
+#include <cstring>
+#include <exception>
+
+#include "python/interpreter.h"
+#include "python/interrupt.h"
+#include "python/machine.h"
+#include "sim/check.h"
+
+namespace py = pybind11;
+using models::Guest;
+using models::GuestImage;
+using models::GuestState;
+using models::Host;
+using python::Machine;
+
+namespace {
+
+Machine* current_machine = nullptr;
+
+Machine& machine() {
+    if (!current_machine) throw sim::UserError("a scenario is run by `./verdigris run SCENARIO.py`");
+    return *current_machine;
+}
+
+const char* state_name(GuestState state) {
+    switch (state) {
+        case GuestState::running:
+            return "running";
+        case GuestState::powered_off:
+            return "powered_off";
+        case GuestState::reset:
+            return "reset";
+        case GuestState::crashed:
+            return "crashed";
+        case GuestState::triple_fault:
+            return "triple_fault";
+        case GuestState::debug_exit:
+            return "debug_exit";
+        case GuestState::halted_forever:
+            return "halted_forever";
+    }
+    return "unknown";
+}
+
+const char* stopped_name(Host::Stopped stopped) {
+    switch (stopped) {
+        case Host::Stopped::time:
+            return "time";
+        case Host::Stopped::condition:
+            return "condition";
+        case Host::Stopped::idle:
+            return "idle";
+        case Host::Stopped::interrupted:
+            return "interrupted";
+    }
+    return "unknown";
+}
+
+sim::Time time_or_never(std::optional<std::int64_t> ps) {
+    return ps ? sim::Time::ps(*ps) : sim::Time::never();
+}
+
+std::vector<std::byte> to_bytes(const py::bytes& bytes) {
+    const std::string_view view = bytes;
+    const auto* begin = reinterpret_cast<const std::byte*>(view.data());
+    return {begin, begin + view.size()};
+}
+
+void create_host(Machine& self, unsigned cores, std::uint64_t memory_bytes, const std::string& profile, bool timed,
+                 std::int64_t quantum_ps) {
+    models::HostConfig config;
+    config.cores = cores;
+    config.memory_bytes = memory_bytes;
+    config.profile = profile;
+    config.fidelity = timed ? models::Fidelity::timed : models::Fidelity::fast;
+    config.quantum = sim::Time::ps(quantum_ps);
+    self.create_host(config);
+}
+
+Guest& add_partition(Machine& self, const std::string& name, unsigned vps, std::uint64_t memory_bytes, bool elf,
+                     const py::bytes& kernel, const std::vector<py::bytes>& initramfs, const std::string& command_line,
+                     std::uint32_t weight, std::uint32_t reserve, std::uint32_t cap, std::uint64_t affinity) {
+    models::PartitionConfig config;
+    config.name = name;
+    config.vps = vps;
+    config.memory_bytes = memory_bytes;
+    config.guest.kind = elf ? GuestImage::Kind::elf : GuestImage::Kind::bzimage;
+    config.guest.kernel = to_bytes(kernel);
+    for (const py::bytes& archive : initramfs) config.guest.initramfs.push_back(to_bytes(archive));
+    config.guest.command_line = command_line;
+    config.weight = weight;
+    config.reserve = reserve;
+    config.cap = cap;
+    config.affinity = affinity;
+    return self.host().add_partition(config);
+}
+
+const char* run(Machine& self, std::optional<std::int64_t> until_ps, const std::function<bool()>& wake,
+                std::optional<std::int64_t> wake_ps) {
+    // A Python exception must not travel through the simulation kernel.
+    std::exception_ptr failure;
+    const auto guarded = [&]() -> bool {
+        try {
+            return wake();
+        } catch (...) {
+            if (!failure) failure = std::current_exception();
+            return true;
+        }
+    };
+    const auto stopped = self.run(time_or_never(until_ps), guarded, time_or_never(wake_ps));
+    if (failure) std::rethrow_exception(failure);
+    return stopped_name(stopped);
+}
+
+py::dict statistics(Machine& self) {
+    py::dict all;
+    for (const auto& [name, statistic] : self.simulation().statistics().all()) {
+        all[py::str(name)] = py::make_tuple(statistic.counter.value(), statistic.unit, statistic.description);
+    }
+    return all;
+}
+
+py::bytes console_from(const Guest& guest, std::size_t offset) {
+    const std::string& text = guest.console();
+    return py::bytes(offset < text.size() ? text.substr(offset) : std::string{});
+}
+
+void record_check(Machine& self, const std::string& name, bool passed) {
+    std::string payload = name;
+    payload.push_back(passed ? '\1' : '\0');
+    self.scenario().trace_bytes("check", std::as_bytes(std::span{payload}));
+}
+
+std::string executable_path() {
+    std::array<char, PATH_MAX> path{};
+    const ssize_t length = readlink("/proc/self/exe", path.data(), path.size() - 1);
+    return std::string(path.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+}
+
+}  // namespace
+
+namespace python {
+void set_machine(Machine* value) {
+    current_machine = value;
+}
+}  // namespace python
+
+PYBIND11_MODULE(_verdigris, module) {
+    module.doc() = "The C++ side of Verdigris. Scenarios use the package `verdigris`.";
+    module.attr("version") = VG_VERSION;
+    module.attr("scenarios") = VG_SCENARIOS;
+    module.attr("executable") = executable_path();
+
+    static py::exception<sim::UserError> user_error(module, "UserError", PyExc_Exception);
+    user_error.doc() = "A mistake in a scenario, an option or a file: what is wrong, and how to mend it, in one line.";
+    py::register_exception_translator([](std::exception_ptr pointer) {
+        try {
+            if (pointer) std::rethrow_exception(pointer);
+        } catch (const sim::UserError& error) {
+            user_error(error.what());
+        }
+    });
+
+    module.def("machine", &machine, py::return_value_policy::reference);
+    module.def("interrupted", &python::interrupted);
+    module.def("hold_interrupts", &python::hold_interrupts);
+
+    py::class_<sim::Random>(module, "Random")
+        .def("next_u64", &sim::Random::next_u64)
+        .def("below", &sim::Random::below)
+        .def("between", &sim::Random::between);
+
+    py::class_<Guest, std::unique_ptr<Guest, py::nodelete>>(module, "Guest")
+        .def_property_readonly("name", &Guest::name)
+        .def_property_readonly("state", [](const Guest& guest) { return state_name(guest.state()); })
+        .def_property_readonly("exit_code", &Guest::exit_code)
+        .def_property_readonly("crash_message", [](const Guest& guest) { return py::bytes(guest.crash_message()); })
+        .def_property_readonly("console_size", [](const Guest& guest) { return guest.console().size(); })
+        .def("console_from", &console_from)
+        .def("type", [](Guest& guest, const py::bytes& text) { guest.type(std::string_view(text)); })
+        .def_property_readonly("instructions", &Guest::instructions);
+
+    py::class_<Machine, std::unique_ptr<Machine, py::nodelete>>(module, "Machine")
+        .def("create_host", &create_host, py::kw_only(), py::arg("cores"), py::arg("memory_bytes"), py::arg("profile"),
+             py::arg("timed"), py::arg("quantum_ps"))
+        .def("add_partition", &add_partition, py::return_value_policy::reference, py::kw_only(), py::arg("name"),
+             py::arg("vps"), py::arg("memory_bytes"), py::arg("elf"), py::arg("kernel"), py::arg("initramfs"),
+             py::arg("command_line"), py::arg("weight"), py::arg("reserve"), py::arg("cap"), py::arg("affinity"))
+        .def_property_readonly("has_host", &Machine::has_host)
+        .def("run", &run, py::arg("until_ps"), py::arg("wake"), py::arg("wake_ps"))
+        .def_property_readonly("now_ps", [](const Machine& self) { return self.now().ps(); })
+        .def_property_readonly("instructions",
+                               [](Machine& self) { return self.has_host() ? self.host().instructions() : 0; })
+        .def_property_readonly("seed", [](Machine& self) { return self.simulation().seed(); })
+        .def("random", [](Machine& self) { return self.scenario().random(); })
+        .def("record_check", &record_check)
+        .def("statistics", &statistics)
+        .def("trace_hash", [](Machine& self) { return self.simulation().trace().hash(); })
+        .def("write_trace", &Machine::write_trace)
+        .def("close_trace", &Machine::close_trace);
+}

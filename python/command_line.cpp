@@ -1,0 +1,156 @@
+#include "python/command_line.h"
+
+#include <fmt/format.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "python/interpreter.h"
+#include "python/interrupt.h"
+#include "python/machine.h"
+
+namespace python {
+
+namespace py = pybind11;
+
+namespace {
+
+struct RunOptions {
+    std::string scenario;
+    std::vector<std::string> set;
+    std::uint64_t seed = 1;
+    std::string out;
+    std::string trace;
+    std::string until;
+    std::string images;
+    bool verbose = false;
+};
+
+struct BenchOptions {
+    std::string name;
+    std::string images;
+    unsigned turns = 3;
+};
+
+int user_error(std::string_view message) {
+    std::string line{message};
+    for (char& c : line) {
+        if (c == '\n' || c == '\r') c = ' ';
+    }
+    fmt::print(stderr, "verdigris: {}\n", line);
+    return 2;
+}
+
+// Where set-up keeps guest images, if the launcher does not say.
+std::string default_images() {
+    if (const char* images = std::getenv("VERDIGRIS_IMAGES"); images && *images) return images;
+    if (const char* cache = std::getenv("VERDIGRIS_CACHE"); cache && *cache) return std::string{cache} + "/guest";
+    if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) {
+        return std::string{cache} + "/verdigris/guest";
+    }
+    const char* home = std::getenv("HOME");
+    return std::string{home ? home : ""} + "/.cache/verdigris/guest";
+}
+
+// Calls a function of the package; what it raises is a defect of ours, since the package answers users' mistakes
+// itself.
+int call_package(const char* module, const char* function, const py::kwargs& arguments) {
+    try {
+        return py::module_::import(module).attr(function)(**arguments).cast<int>();
+    } catch (py::error_already_set& error) {
+        fmt::print(stderr, "verdigris: a defect in Verdigris itself:\n{}\n", error.what());
+        return 70;
+    }
+}
+
+int run(const char* executable, const Program& program, const RunOptions& options) {
+    Machine machine{program.make_host, options.seed};
+    set_machine(&machine);
+    const int status = with_interpreter(executable, [&options] {
+        watch_interrupts();
+        return call_package(
+            "verdigris.runner", "run",
+            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
+                     py::arg("out") = options.out, py::arg("trace") = options.trace, py::arg("until") = options.until,
+                     py::arg("images") = options.images, py::arg("verbose") = options.verbose));
+    });
+    set_machine(nullptr);
+    return status;
+}
+
+int bench(const char* executable, const Program& program, const BenchOptions& options) {
+    int status = 0;
+    bool found = false;
+    for (const Bench& one : program.benches) {
+        if (!options.name.empty() && options.name != one.name) continue;
+        found = true;
+        status = std::max(status, one.run());
+    }
+    if (options.name.empty() || options.name == "boot") {
+        found = true;
+        status = std::max(status, with_interpreter(executable, [&options] {
+                              return call_package(
+                                  "verdigris.bench", "boot",
+                                  py::dict(py::arg("images") = options.images, py::arg("turns") = options.turns));
+                          }));
+    }
+    if (found) return status;
+    std::string names = "boot";
+    for (const Bench& one : program.benches) names += fmt::format(", {}", one.name);
+    return user_error(fmt::format("there is no benchmark {}: {}", options.name, names));
+}
+
+std::string bench_names(const Program& program) {
+    std::string text = "boot: a Linux kernel's boot against QEMU's emulator";
+    for (const Bench& one : program.benches) text += fmt::format("; {}: {}", one.name, one.description);
+    return text;
+}
+
+}  // namespace
+
+int command_line(int argc, char** argv, const Program& program) {
+    RunOptions run_options;
+    BenchOptions bench_options;
+    run_options.images = bench_options.images = default_images();
+
+    CLI::App app{"Verdigris: a deterministic simulator of one x86-64 virtualization host."};
+    app.set_version_flag("--version", VG_VERSION);
+    app.name("./verdigris");
+    app.require_subcommand(1);
+
+    CLI::App& run_command = *app.add_subcommand("run", "Runs a scenario");
+    run_command.add_option("SCENARIO", run_options.scenario, "Python file with `async def main(sim)`")->required();
+    run_command.add_option("--set", run_options.set, "NAME=VALUE: sets a parameter of the scenario")
+        ->expected(1)
+        ->take_all();
+    run_command.add_option("--seed", run_options.seed, "seed of all random streams, 0 to 2^64-1 (default 1)");
+    run_command.add_option("--out", run_options.out, "folder for result.json, stats.csv, consoles and trace");
+    run_command.add_option("--trace", run_options.trace,
+                           "kinds of trace records to write to trace.txt: comma list, or `all`; needs --out");
+    run_command.add_option("--until", run_options.until,
+                           "simulated time at which the run ends at the latest: 2s, 1.5ms");
+    run_command.add_option("--images", run_options.images, "folder with guest images: linux/vmlinuz and so on");
+    run_command.add_flag("--verbose", run_options.verbose, "with a scenario's error also the calls that led to it");
+
+    CLI::App& bench_command = *app.add_subcommand("bench", "Compares speed with a peer; all benchmarks without NAME");
+    bench_command.add_option("NAME", bench_options.name, bench_names(program));
+    bench_command.add_option("--images", bench_options.images, "folder with guest images");
+    bench_command.add_option("--turns", bench_options.turns, "runs of each side (default 3)")
+        ->check(CLI::Range(1, 100));
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) return app.exit(error);
+        const char* command = run_command.parsed() ? "run " : bench_command.parsed() ? "bench " : "";
+        return user_error(fmt::format("{} (./verdigris {}--help explains)", error.what(), command));
+    }
+    return run_command.parsed() ? run(argv[0], program, run_options) : bench(argv[0], program, bench_options);
+}
+
+}  // namespace python

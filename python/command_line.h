@@ -1,0 +1,30 @@
+// The command line of the executable: `run` and `bench`. What a host is made of is handed in, so that tests of the face
+// need no machine.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "models/host.h"
+
+namespace python {
+
+using HostFactory = std::unique_ptr<models::Host> (*)(sim::Simulation&, const models::HostConfig&);
+
+// A benchmark written in C++. It prints what it finds and returns the exit status.
+struct Bench {
+    const char* name;
+    const char* description;
+    int (*run)();
+};
+
+struct Program {
+    HostFactory make_host;
+    std::span<const Bench> benches;
+};
+
+// Exit status: 0 all checks passed; 1 a check failed or an awaited event did not come; 2 the user's mistake, one line
+// on the error output; 130 interrupted.
+int command_line(int argc, char** argv, const Program& program);
+
+}  // namespace python

@@ -1,0 +1,41 @@
+#include "python/machine.h"
+
+#include "python/interrupt.h"
+#include "sim/check.h"
+
+namespace python {
+
+models::Host& Machine::create_host(const models::HostConfig& config) {
+    if (host_) throw sim::UserError("a scenario has one host; this is the second vg.Host");
+    host_ = make_host_(simulation_, config);
+    if (progress_.wanted()) {
+        host_->set_progress([this](sim::Time now, std::uint64_t instructions) { progress_.show(now, instructions); });
+    }
+    return *host_;
+}
+
+models::Host& Machine::host() {
+    if (!host_) throw sim::UserError("the scenario has no host; make one with vg.Host(...) before main");
+    return *host_;
+}
+
+models::Host::Stopped Machine::run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) {
+    const Interruptible scope{host()};
+    const auto stopped = host().run(until, wake, wake_time);
+    progress_.clear();
+    return stopped;
+}
+
+void Machine::write_trace(const std::string& path, const std::vector<std::string>& kinds) {
+    trace_text_ = std::make_unique<TraceText>(path);
+    simulation_.trace().add_sink(*trace_text_, kinds);
+}
+
+const TraceText::Counts& Machine::close_trace() {
+    static const TraceText::Counts none;
+    if (!trace_text_) return none;
+    trace_text_->close();
+    return trace_text_->counts();
+}
+
+}  // namespace python

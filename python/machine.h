@@ -1,0 +1,49 @@
+// The world of one run: the simulation, the host that the scenario builds in it, and where its trace goes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/host.h"
+#include "python/command_line.h"
+#include "python/progress.h"
+#include "python/trace_text.h"
+#include "sim/simulation.h"
+
+namespace python {
+
+class Machine {
+public:
+    Machine(HostFactory make_host, std::uint64_t seed)
+        : make_host_(make_host), simulation_(seed), scenario_(simulation_.scope("scenario")) {}
+
+    // One host per run; a second one is a UserError.
+    models::Host& create_host(const models::HostConfig& config);
+    models::Host& host();
+    bool has_host() const { return host_ != nullptr; }
+
+    models::Host::Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time);
+    sim::Time now() const { return host_ ? host_->now() : sim::Time::zero(); }
+
+    sim::Simulation& simulation() { return simulation_; }
+    // What the scenario itself does, as part of the trace.
+    const sim::Scope& scenario() const { return scenario_; }
+
+    void write_trace(const std::string& path, const std::vector<std::string>& kinds);
+    // How many records of each kind were written; the file is complete.
+    const TraceText::Counts& close_trace();
+
+private:
+    HostFactory make_host_;
+    sim::Simulation simulation_;
+    sim::Scope scenario_;
+    std::unique_ptr<TraceText> trace_text_;
+    Progress progress_;
+    std::unique_ptr<models::Host> host_;
+};
+
+}  // namespace python

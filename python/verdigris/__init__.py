@@ -1,0 +1,44 @@
+"""Verdigris: a deterministic simulator of one x86-64 virtualization host, driven by scenario scripts.
+
+A scenario is a Python file with module-level set-up and `async def main(sim)`:
+
+    import verdigris as vg
+
+    host = vg.Host(cores=4, memory="4GiB")
+    vm = host.partition("web", vps=2, memory="512MiB", guest=vg.Linux(script="nproc"))
+
+    async def main(sim):
+        await vm.console.expect("user space reached", within="30s")
+        await vm.stopped(within="10s")
+        sim.check("powered off", vm.state == "powered_off")
+
+Times are strings with a unit ("30s", "1.5ms", "250ns") or whole picoseconds; sizes are strings ("512MiB") or bytes.
+Both are exact integers. A wrong value raises `UserError`, which ends the run with one line and exit status 2.
+"""
+
+from .errors import Cancelled, Timeout, UserError
+from .guests import Elf, Linux
+from .host import Console, Host, Partition, Statistics
+from .parameters import parameter
+from .simulation import Simulation
+from .tasks import Event, Task
+from .units import format_time, parse_size, parse_time
+
+__all__ = [
+    "Cancelled",
+    "Console",
+    "Elf",
+    "Event",
+    "Host",
+    "Linux",
+    "Partition",
+    "Simulation",
+    "Statistics",
+    "Task",
+    "Timeout",
+    "UserError",
+    "format_time",
+    "parameter",
+    "parse_size",
+    "parse_time",
+]

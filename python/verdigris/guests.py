@@ -1,0 +1,125 @@
+"""What a partition boots."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Union
+
+from .archive import archive
+from .errors import UserError
+from .world import world
+
+# `nokaslr`: the same addresses every time. `lpj`: the kernel needs no loop to find its delay constant. `panic=-1`: a
+# panic ends at once.
+LINUX_COMMAND_LINE = "console=ttyS0 nokaslr panic=-1 rdinit=/init lpj=1000000 8250.nr_uarts=1"
+
+Content = Union[str, bytes, pathlib.Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What the loader gets: contents, not paths."""
+
+    is_elf: bool
+    kernel: bytes
+    initramfs: list[bytes]
+    command_line: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Linux:
+    """An unmodified Linux kernel with an initramfs that prints `verdigris: user space reached`, runs a script and powers off.
+
+    script: shell commands (BusyBox), as text or as the path of a file; its status is printed as `verdigris: script exit N`.
+    command_line_extra: appended to the kernel's command line.
+    kernel, initramfs: paths of a bzImage and of a cpio archive, instead of the ones that set-up made.
+    files: guest path -> content (text, bytes, or the path of a file), added to the initramfs.
+    Relative paths are relative to the scenario. UserError if a file cannot be read.
+    """
+
+    script: Content = ""
+    command_line_extra: str = ""
+    kernel: str | pathlib.Path | None = None
+    initramfs: str | pathlib.Path | None = None
+    files: Mapping[str, Content] = dataclasses.field(default_factory=dict)
+
+    def image(self) -> Image:
+        """The contents to boot."""
+        files: dict[str, tuple[int, bytes]] = {}
+        if self.script != "":
+            files["vg/script.sh"] = (0o755, _content(self.script, "script"))
+        for name, content in self.files.items():
+            path = pathlib.PurePosixPath(name)
+            if not path.is_absolute() or ".." in path.parts or path == pathlib.PurePosixPath("/"):
+                raise UserError(f"files: {name!r} is not an absolute path in the guest")
+            mode = 0o644
+            if isinstance(content, pathlib.Path):
+                mode = 0o755 if _is_executable(content) else 0o644
+            files[str(path.relative_to("/"))] = (mode, _content(content, f"files: {name}"))
+        kernel = _file(self.kernel, "kernel") if self.kernel is not None else _linux_image("vmlinuz", "kernel")
+        initramfs = [_file(self.initramfs, "initramfs") if self.initramfs is not None else _linux_initramfs()]
+        if files:
+            initramfs.append(archive(files))
+        command_line = f"{LINUX_COMMAND_LINE} {self.command_line_extra}".strip()
+        return Image(False, kernel, initramfs, command_line)
+
+
+@dataclasses.dataclass(frozen=True)
+class Elf:
+    """A bare-metal guest: an ELF file with a PVH note or a multiboot header.
+
+    path: the file, relative to the scenario. command_line: what the guest is told. UserError if it cannot be read.
+    """
+
+    path: str | pathlib.Path
+    command_line: str = ""
+
+    def image(self) -> Image:
+        """The contents to boot."""
+        return Image(True, _file(self.path, "guest"), [], self.command_line)
+
+
+def _resolve(path: str | pathlib.Path) -> pathlib.Path:
+    return world().scenario.parent / pathlib.Path(path)
+
+
+def _file(path: str | pathlib.Path, what: str) -> bytes:
+    place = _resolve(path)
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise UserError(f"{what}: cannot read {place}: {error.strerror}") from None
+
+
+def _content(content: Content, what: str) -> bytes:
+    if isinstance(content, pathlib.Path):
+        return _file(content, what)
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, bytes):
+        return content
+    raise UserError(f"{what}: expected text, bytes or a pathlib.Path, not {type(content).__name__}")
+
+
+def _is_executable(path: pathlib.Path) -> bool:
+    try:
+        return bool(_resolve(path).stat().st_mode & 0o100)
+    except OSError:
+        return False
+
+
+def _linux_image(name: str, what: str) -> bytes:
+    place = world().images / "linux" / name
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"no Linux {what}: cannot read {place}: {error.strerror}; "
+            f"run ./verdigris setup, or name one with vg.Linux({what}=...) or --images"
+        ) from None
+
+
+def _linux_initramfs() -> bytes:
+    return _linux_image("initramfs.cpio", "initramfs")

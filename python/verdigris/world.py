@@ -1,0 +1,60 @@
+"""What belongs to the one run of this process: machine, scheduler, host, parameters, options."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import _verdigris
+
+from .errors import UserError
+from .tasks import Scheduler
+
+if TYPE_CHECKING:
+    from .host import Host
+
+
+@dataclasses.dataclass
+class Parameter:
+    """A value that `--set` may change."""
+
+    name: str
+    value: Any
+    description: str
+
+
+@dataclasses.dataclass
+class World:
+    """The run's pieces, as the package's modules share them."""
+
+    machine: Any
+    scenario: pathlib.Path
+    images: pathlib.Path
+    settings: dict[str, str]
+    scheduler: Scheduler = dataclasses.field(default_factory=Scheduler)
+    parameters: dict[str, Parameter] = dataclasses.field(default_factory=dict)
+    host: Host | None = None
+    # Parameters are declared while the scenario's module runs, not later: only so can --set be checked at once.
+    declaring: bool = True
+
+    def now_ps(self) -> int:
+        """Simulated time in picoseconds."""
+        return int(self.machine.now_ps)
+
+
+_world: World | None = None
+
+
+def begin(scenario: str, images: str, settings: dict[str, str]) -> World:
+    """Makes the world of this process's run."""
+    global _world
+    _world = World(_verdigris.machine(), pathlib.Path(scenario), pathlib.Path(images), settings)
+    return _world
+
+
+def world() -> World:
+    """The run's world. Raises UserError outside of a run."""
+    if _world is None:
+        raise UserError("a scenario is run by `./verdigris run SCENARIO.py`")
+    return _world
