@@ -67,6 +67,9 @@ public:
         return nullptr;
     }
 
+    // A use of a slot that the caller has recognised by itself.
+    void touch(Slot& slot) { slot.last_use = ++clock_; }
+
     // Puts an entry in, in the place of one with the same key and context, or of an empty or the least recently used
     // one. Returns the key it displaced, empty_key for none.
     u64 insert(u64 index, u64 key, u64 context, const Payload& payload) {

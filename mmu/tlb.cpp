@@ -48,24 +48,33 @@ TlbConfig TlbConfig::sandy_bridge() {
 }
 
 Tlb::Tlb(const TlbConfig& config) {
-    for (const TlbArrayConfig& array : config.l1_instruction) l1_instruction_.emplace_back(array, "instruction TLB");
-    for (const TlbArrayConfig& array : config.l1_data) l1_data_.emplace_back(array, "data TLB");
+    for (const TlbArrayConfig& array : config.l1_instruction) {
+        l1_instruction_.arrays.emplace_back(array, "instruction TLB");
+    }
+    for (const TlbArrayConfig& array : config.l1_data) l1_data_.arrays.emplace_back(array, "data TLB");
     for (const TlbArrayConfig& array : config.l2) l2_.emplace_back(array, "second-level TLB");
 }
 
-Tlb::Result Tlb::find_l2(u64 gva, u64 tag, u64 global_tag, const AccessMasks& masks, AccessKind kind) {
+Tlb::Result Tlb::find_slowly(FirstLevel& level, u64 gva, const Tags& tags, const AccessMasks& masks, AccessKind kind) {
+    for (TlbArray& array : level.arrays) {
+        const TlbArray::Hit hit = array.find(gva, tags.process, tags.global);
+        if (hit.slot == nullptr) continue;
+        level.predictions.at(gva) = {hit.slot, &array, u64{hit.shift} << 56, hit.shift};
+        if (!masks.allow(hit.entry().rights(), kind)) return {};
+        return {TlbLevel::l1, hit.shift, hit.entry()};
+    }
     for (TlbArray& array : l2_) {
-        const TlbArray::Hit hit = array.find(gva, tag, global_tag);
-        if (hit.entry == nullptr) continue;
-        if (!masks.allow(hit.entry->rights(), kind)) return {};
-        const Result result{TlbLevel::l2, hit.shift, *hit.entry};
-        insert_into(kind.access == Access::execute ? l1_instruction_ : l1_data_, gva, hit.shift, hit.tag, result.entry);
+        const TlbArray::Hit hit = array.find(gva, tags.process, tags.global);
+        if (hit.slot == nullptr) continue;
+        if (!masks.allow(hit.entry().rights(), kind)) return {};
+        const Result result{TlbLevel::l2, hit.shift, hit.entry()};
+        insert_first(level, gva, hit.shift, hit.slot->context, result.entry);
         return result;
     }
     return {};
 }
 
-bool Tlb::insert_into(std::vector<TlbArray>& level, u64 gva, u8 page_shift, u64 tag, const TlbEntry& entry) {
+void Tlb::insert_into(std::vector<TlbArray>& level, u64 gva, u8 page_shift, u64 tag, const TlbEntry& entry) {
     TlbArray* best = nullptr;
     u8 size = 0;
     for (TlbArray& array : level) {
@@ -75,19 +84,27 @@ bool Tlb::insert_into(std::vector<TlbArray>& level, u64 gva, u8 page_shift, u64 
             size = offered;
         }
     }
-    if (best == nullptr) return false;
-    best->insert(gva, size, tag, entry.part(gva, page_shift, size));
-    return true;
+    if (best != nullptr) best->insert(gva, size, tag, entry.part(gva, page_shift, size));
+}
+
+void Tlb::insert_first(FirstLevel& level, u64 gva, u8 page_shift, u64 tag, const TlbEntry& entry) {
+    insert_into(level.arrays, gva, page_shift, tag, entry);
+    // A new entry may come before a predicted one of another size: look properly again. One of 4 KiB shadows one page.
+    if (page_shift == shift_4k) {
+        level.predictions.at(gva) = {};
+    } else {
+        level.predictions = {};
+    }
 }
 
 void Tlb::insert(u64 gva, u8 page_shift, const TlbContext& context, bool global, const TlbEntry& entry, Access access) {
     const u64 tag = global ? context.global_tag() : context.tag();
-    insert_into(access == Access::execute ? l1_instruction_ : l1_data_, gva, page_shift, tag, entry);
+    insert_first(access == Access::execute ? l1_instruction_ : l1_data_, gva, page_shift, tag, entry);
     insert_into(l2_, gva, page_shift, tag, entry);
 }
 
 void Tlb::flush(const TlbFlush& what) {
-    for (auto* level : {&l1_instruction_, &l1_data_, &l2_}) {
+    for (auto* level : {&l1_instruction_.arrays, &l1_data_.arrays, &l2_}) {
         for (TlbArray& array : *level) array.flush(what);
     }
 }

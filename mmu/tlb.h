@@ -142,21 +142,23 @@ public:
     static constexpr u64 key_of(u64 gva, u8 shift) { return gva >> shift | u64{shift} << 56; }
     static constexpr u8 shift_of(u64 key) { return static_cast<u8>(key >> 56); }
 
+    using Slot = AssociativeArray<TlbEntry>::Slot;
     struct Hit {
-        const TlbEntry* entry = nullptr;
+        Slot* slot = nullptr;
         u8 shift = 0;
-        u64 tag = 0;  // the one that matched
+
+        [[nodiscard]] const TlbEntry& entry() const { return slot->payload; }
     };
     [[nodiscard]] Hit find(u64 gva, u64 tag, u64 global_tag) {
         for (unsigned i = 0; i < count_; ++i) {
             if (sizes_[i].entries == 0) continue;
             const u8 shift = sizes_[i].shift;
-            if (const auto* slot = array_.find(gva >> shift, key_of(gva, shift), tag, global_tag)) {
-                return {&slot->payload, shift, slot->context};
-            }
+            if (Slot* slot = array_.find(gva >> shift, key_of(gva, shift), tag, global_tag)) return {slot, shift};
         }
         return {};
     }
+
+    void touch(Slot& slot) { array_.touch(slot); }
 
     // The largest size this array can hold that is not larger than the page; 0 when there is none.
     [[nodiscard]] u8 best_size(u8 page_shift) const {
@@ -224,18 +226,32 @@ public:
         TlbEntry entry;
     };
 
+    // The tags of the context that look-ups come from.
+    struct Tags {
+        u64 process = 0;
+        u64 global = TlbContext::global_bit;
+
+        Tags() = default;
+        explicit Tags(const TlbContext& context) : process(context.tag()), global(context.global_tag()) {}
+    };
+
     // The first level's answer on the fast path; the second level's is copied into the first.
-    [[nodiscard]] Result find(u64 gva, const TlbContext& context, const AccessMasks& masks, AccessKind kind) {
-        const u64 tag = context.tag();
-        const u64 global_tag = context.global_tag();
-        for (TlbArray& array : kind.access == Access::execute ? l1_instruction_ : l1_data_) {
-            const TlbArray::Hit hit = array.find(gva, tag, global_tag);
-            if (hit.entry != nullptr) {
-                if (masks.allow(hit.entry->rights(), kind)) return {TlbLevel::l1, hit.shift, *hit.entry};
-                return {};
+    [[nodiscard]] Result find(u64 gva, const Tags& tags, const AccessMasks& masks, AccessKind kind) {
+        FirstLevel& level = kind.access == Access::execute ? l1_instruction_ : l1_data_;
+        const Prediction& predicted = level.predictions.at(gva);
+        TlbArray::Slot* const slot = predicted.slot;
+        if (slot != nullptr && slot->key == (gva >> predicted.shift | predicted.key_size) &&
+            (slot->context == tags.process || slot->context == tags.global)) [[likely]] {
+            predicted.array->touch(*slot);
+            if (masks.allow(slot->payload.rights(), kind)) [[likely]] {
+                return {TlbLevel::l1, predicted.shift, slot->payload};
             }
+            return {};
         }
-        return find_l2(gva, tag, global_tag, masks, kind);
+        return find_slowly(level, gva, tags, masks, kind);
+    }
+    [[nodiscard]] Result find_in(const TlbContext& context, u64 gva, const AccessMasks& masks, AccessKind kind) {
+        return find(gva, Tags(context), masks, kind);
     }
 
     // Puts a translation into both levels. `page_shift` is the largest size for which it holds. Larger pages than an
@@ -246,24 +262,54 @@ public:
 
     template <class Visit>
     void for_each_array(Visit&& visit) const {
-        for (const auto* level : {&l1_instruction_, &l1_data_, &l2_}) {
+        for (const auto* level : {&l1_instruction_.arrays, &l1_data_.arrays, &l2_}) {
             for (const TlbArray& array : *level) visit(array);
         }
     }
 
     template <class A>
     void fields(A& a) {
-        for (auto* level : {&l1_instruction_, &l1_data_, &l2_}) {
+        for (auto* level : {&l1_instruction_.arrays, &l1_data_.arrays, &l2_}) {
             for (TlbArray& array : *level) a(array);
         }
+        l1_instruction_.predictions = {};
+        l1_data_.predictions = {};
     }
 
 private:
-    [[nodiscard]] Result find_l2(u64 gva, u64 tag, u64 global_tag, const AccessMasks& masks, AccessKind kind);
-    static bool insert_into(std::vector<TlbArray>& level, u64 gva, u8 page_shift, u64 tag, const TlbEntry& entry);
+    // Where the simulator expects to find a page: it saves looking through the ways and sizes, and has no part in what
+    // is modelled. A slot that holds something else by now shows by its key.
+    struct Prediction {
+        TlbArray::Slot* slot = nullptr;
+        TlbArray* array = nullptr;
+        u64 key_size = 0;  // the key's part that tells the page size
+        u8 shift = 0;
+    };
+    class Predictions {
+    public:
+        Predictions() = default;
+        Predictions(const Predictions&) {}  // never point into another TLB
+        Predictions& operator=(const Predictions&) {
+            entries_ = {};
+            return *this;
+        }
+        [[nodiscard]] Prediction& at(u64 gva) { return entries_[gva >> shift_4k & 63]; }
 
-    std::vector<TlbArray> l1_instruction_;
-    std::vector<TlbArray> l1_data_;
+    private:
+        std::array<Prediction, 64> entries_{};
+    };
+    struct FirstLevel {
+        std::vector<TlbArray> arrays;
+        Predictions predictions;
+    };
+
+    [[nodiscard]] Result find_slowly(FirstLevel& level, u64 gva, const Tags& tags, const AccessMasks& masks,
+                                     AccessKind kind);
+    static void insert_into(std::vector<TlbArray>& level, u64 gva, u8 page_shift, u64 tag, const TlbEntry& entry);
+    static void insert_first(FirstLevel& level, u64 gva, u8 page_shift, u64 tag, const TlbEntry& entry);
+
+    FirstLevel l1_instruction_;
+    FirstLevel l1_data_;
     std::vector<TlbArray> l2_;
 };
 

@@ -26,8 +26,8 @@ public:
     [[nodiscard]] bool find(const SecondLevel& second, u64 tag, u64 gpa, const Request& request, Translation& result) {
         for (mmu::TlbArray& array : tlb_) {
             const mmu::TlbArray::Hit hit = array.find(gpa, tag, tag);
-            if (hit.entry == nullptr) continue;
-            const u64 rights = hit.entry->rights();
+            if (hit.slot == nullptr) continue;
+            const u64 rights = hit.entry().rights();
             const detail::Need need = detail::need_of(second, request);
             const bool write_ready = rights & mmu::TlbEntry::write_ready;
             const PageRights granted{(rights & mmu::TlbEntry::readable) != 0, (rights & mmu::TlbEntry::writable) != 0,
@@ -38,9 +38,9 @@ public:
             result.page_shift = hit.shift;
             result.rights = granted;
             result.dirty = write_ready || !granted.writable;
-            result.memory_type = hit.entry->host_type() & 7;
-            result.ignore_pat = hit.entry->host_type() & 8;
-            result.spa = hit.entry->frame() | (gpa & mmu::bit_range(0, hit.shift - 1u));
+            result.memory_type = hit.entry().host_type() & 7;
+            result.ignore_pat = hit.entry().host_type() & 8;
+            result.spa = hit.entry().frame() | (gpa & mmu::bit_range(0, hit.shift - 1u));
             return true;
         }
         return false;

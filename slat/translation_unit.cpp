@@ -134,6 +134,7 @@ void TranslationUnit::set_context(const mmu::PagingState& state, const SecondLev
     state_ = state;
     second_ = second;
     context_ = {slat, vmid, state.pcid()};
+    tags_ = mmu::Tlb::Tags(context_);
     masks_ = &mmu::AccessMasks::of(state);
     address_mask_ = state.mode() >= mmu::PagingMode::level4 ? ~u64{0} : 0xffff'ffff;
 }

@@ -66,7 +66,7 @@ public:
     // One access of up to a page's end. Accesses that cross a page are two.
     [[nodiscard]] Result look_up(u64 gva, mmu::AccessKind kind) {
         gva &= address_mask_;
-        const mmu::Tlb::Result hit = tlb_.find(gva, context_, *masks_, kind);
+        const mmu::Tlb::Result hit = tlb_.find(gva, tags_, *masks_, kind);
         if (hit.level != mmu::TlbLevel::miss) [[likely]] {
             ++(hit.level == mmu::TlbLevel::l1 ? counts_.l1_hits : counts_.l2_hits);
             return from_entry(hit.level == mmu::TlbLevel::l1 ? LookUp::l1 : LookUp::l2, gva, hit.shift, hit.entry);
@@ -128,6 +128,7 @@ private:
 
     mmu::Tlb tlb_;
     mmu::TlbContext context_;
+    mmu::Tlb::Tags tags_;
     const mmu::AccessMasks* masks_ = nullptr;
     u64 address_mask_ = ~u64{0};
     Counts counts_;

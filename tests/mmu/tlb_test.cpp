@@ -65,7 +65,7 @@ struct Filled {
     std::string left() {
         std::string out;
         for (const Page& page : pages) {
-            out += tlb.find(page.gva, page.context, masks(), read).level == TlbLevel::miss ? '-' : 'x';
+            out += tlb.find_in(page.context, page.gva, masks(), read).level == TlbLevel::miss ? '-' : 'x';
         }
         return out;
     }
@@ -152,32 +152,32 @@ TEST_CASE("a page that is held in parts goes as a whole") {
     tlb.insert(0x40'2000, 12, c, true, {0x2000, all_rights, 0, 0, 21}, Access::read);
     tlb.insert(0x60'0000, 12, c, true, {0x3000, all_rights, 0, 0, 21}, Access::read);
     tlb.flush(flush::invlpg(c, 0x80'0000));
-    CHECK(tlb.find(0x80'0000, c, masks(), read).level == TlbLevel::miss);
-    CHECK(tlb.find(0xa0'0000, c, masks(), read).level == TlbLevel::miss);
-    CHECK(tlb.find(0x40'1000, c, masks(), read).level == TlbLevel::l1);
+    CHECK(tlb.find_in(c, 0x80'0000, masks(), read).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0xa0'0000, masks(), read).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0x40'1000, masks(), read).level == TlbLevel::l1);
     tlb.flush(flush::invlpg(c, 0x5f'ffff));
-    CHECK(tlb.find(0x40'1000, c, masks(), read).level == TlbLevel::miss);
-    CHECK(tlb.find(0x40'2000, c, masks(), read).level == TlbLevel::miss);
-    CHECK(tlb.find(0x60'0000, c, masks(), read).level == TlbLevel::l1);
+    CHECK(tlb.find_in(c, 0x40'1000, masks(), read).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0x40'2000, masks(), read).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0x60'0000, masks(), read).level == TlbLevel::l1);
 }
 
 TEST_CASE("pages larger than an array holds go in by parts") {
     Tlb tlb(small());
     const TlbContext c{};
     tlb.insert(0x1'2345'6000, 30, c, false, {0x4000'0000, all_rights, 5, 14, 30}, Access::execute);
-    const Tlb::Result hit = tlb.find(0x1'2345'6789, c, masks(), fetch);
+    const Tlb::Result hit = tlb.find_in(c, 0x1'2345'6789, masks(), fetch);
     CHECK(hit.level == TlbLevel::l1);
     CHECK(hit.shift == 21);  // the instruction TLB holds 2 MiB at most
     CHECK(hit.entry.frame() == 0x4000'0000 + 0x2340'0000);
     CHECK(hit.entry.guest_type() == 5);
     CHECK(hit.entry.host_type() == 14);
     CHECK(hit.entry.guest_shift() == 30);
-    CHECK(tlb.find(0x1'2365'6789, c, masks(), fetch).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0x1'2365'6789, masks(), fetch).level == TlbLevel::miss);
     // Data finds it in the second level, and then in its first.
-    CHECK(tlb.find(0x1'2345'6789, c, masks(), read).level == TlbLevel::l2);
-    CHECK(tlb.find(0x1'2345'6789, c, masks(), read).level == TlbLevel::l1);
+    CHECK(tlb.find_in(c, 0x1'2345'6789, masks(), read).level == TlbLevel::l2);
+    CHECK(tlb.find_in(c, 0x1'2345'6789, masks(), read).level == TlbLevel::l1);
     tlb.insert(0x8000'0000, 30, c, false, {0xc000'0000, all_rights, 0, 0, 30}, Access::read);
-    CHECK(tlb.find(0xbfff'ffff, c, masks(), read).shift == 30);
+    CHECK(tlb.find_in(c, 0xbfff'ffff, masks(), read).shift == 30);
 }
 
 TEST_CASE("a hit needs the rights of the access, as the state of the moment has them") {
@@ -216,7 +216,7 @@ TEST_CASE("a hit needs the rights of the access, as the state of the moment has 
         state.ac = row.ac;
         Tlb tlb(small());
         tlb.insert(0x1000, 12, {}, false, {0x5000, row.rights, 0, 0, 12}, row.kind.access);
-        CHECK((tlb.find(0x1000, {}, AccessMasks::of(state), row.kind).level == TlbLevel::l1) == row.hit);
+        CHECK((tlb.find_in({}, 0x1000, AccessMasks::of(state), row.kind).level == TlbLevel::l1) == row.hit);
     }
 }
 
@@ -225,7 +225,7 @@ TEST_CASE("replacement is least recently used within the set") {
     const auto insert = [&](u64 page) {
         tlb.insert(page << 12, 12, {}, false, {page << 12, all_rights, 0, 0, 12}, Access::read);
     };
-    const auto hit = [&](u64 page) { return tlb.find(page << 12, {}, masks(), read).level == TlbLevel::l1; };
+    const auto hit = [&](u64 page) { return tlb.find_in({}, page << 12, masks(), read).level == TlbLevel::l1; };
     insert(0);
     insert(4);
     insert(1);  // another set
@@ -249,7 +249,7 @@ TEST_CASE("a shape without a power of two of sets is a user's mistake") {
     CHECK_THROWS_AS(Tlb({.l1_data = {{.shape = {8, 0}}}}), sim::UserError);
     Tlb empty({});
     empty.insert(0, 12, {}, false, {}, Access::read);
-    CHECK(empty.find(0, {}, masks(), read).level == TlbLevel::miss);
+    CHECK(empty.find_in({}, 0, masks(), read).level == TlbLevel::miss);
 }
 
 TEST_CASE("random fills, flushes and look-ups: no hit returns what a flush had to remove") {
@@ -294,7 +294,7 @@ TEST_CASE("random fills, flushes and look-ups: no hit returns what a flush had t
             if (known.size() > 1500) known.erase(known.begin(), known.begin() + 500);
         } else if (what < 90) {
             const AccessKind kind = dice.percent(30) ? fetch : read;
-            const Tlb::Result hit = tlb.find(gva, c, masks(), kind);
+            const Tlb::Result hit = tlb.find_in(c, gva, masks(), kind);
             if (hit.level == TlbLevel::miss) {
                 ++misses;
                 continue;
