@@ -336,6 +336,7 @@ bool GpaSpace::write(std::uint64_t gpa, std::span<const std::byte> in) {
 // Looks at every page first, then touches them.
 template <class Copy>
 bool GpaSpace::access(std::uint64_t gpa, std::uint64_t length, mmu::Access kind, Copy copy) const {
+    if (length == 0) return true;
     if (!state_.created || length > (address_limit_pages << hv_page_shift) ||
         gpa > (address_limit_pages << hv_page_shift) - length) {
         return false;

@@ -41,6 +41,19 @@ struct GpaMapping {
     friend bool operator==(const GpaMapping&, const GpaMapping&) = default;
 };
 
+// What the root, or an overlay, puts at one guest page.
+struct GpaBacking {
+    std::uint64_t spa_page = 0;
+    slat::PageRights rights;
+    slat::MemoryType type = slat::MemoryType::write_back;
+
+    friend bool operator==(const GpaBacking&, const GpaBacking&) = default;
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(spa_page, rights, type);
+    }
+};
+
 class GpaSpace final : public GuestMemory {
 public:
     // Format and capabilities come from `second`; its root becomes ours.
@@ -89,17 +102,7 @@ public:
     }
 
 private:
-    struct Backing {
-        std::uint64_t spa_page = 0;
-        slat::PageRights rights;
-        slat::MemoryType type = slat::MemoryType::write_back;
-
-        friend bool operator==(const Backing&, const Backing&) = default;
-        template <class Archive>
-        void fields(Archive& archive) {
-            archive(spa_page, rights, type);
-        }
-    };
+    using Backing = GpaBacking;
     struct Overlay {
         std::vector<Backing> stack;  // the last is seen
         std::optional<Backing> under;
