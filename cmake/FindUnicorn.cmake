@@ -1,5 +1,5 @@
 # Unicorn 2.1 or later as a static library: the engine reads the host's clock to size its TLB, and only a static link
-# lets us wrap that call (see cpu/host_clock.cpp).
+# lets us wrap that call (see cpu/engine_wraps.cpp).
 find_path(Unicorn_INCLUDE_DIR unicorn/unicorn.h HINTS ${VG_UNICORN_PREFIX}/include)
 find_library(Unicorn_LIBRARY NAMES libunicorn.a HINTS ${VG_UNICORN_PREFIX}/lib ${VG_UNICORN_PREFIX}/lib/x86_64-linux-gnu)
 if(Unicorn_INCLUDE_DIR)
@@ -17,5 +17,11 @@ if(Unicorn_FOUND AND NOT TARGET Unicorn::Unicorn)
   set_target_properties(Unicorn::Unicorn PROPERTIES IMPORTED_LOCATION ${Unicorn_LIBRARY}
     INTERFACE_INCLUDE_DIRECTORIES ${Unicorn_INCLUDE_DIR})
   set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_LIBRARIES Threads::Threads m)
-  set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_OPTIONS -Wl,--wrap=gettimeofday,--wrap=cpu_get_tsc_x86_64,--wrap=qemu_guest_getrandom)
+  # See cpu/engine_wraps.cpp.
+  set(wrapped gettimeofday qemu_guest_getrandom cpu_get_tsc_x86_64)
+  foreach(size b w l)
+    list(APPEND wrapped helper_in${size}_x86_64 helper_out${size}_x86_64)
+  endforeach()
+  list(TRANSFORM wrapped PREPEND -Wl,--wrap=)
+  set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_OPTIONS ${wrapped})
 endif()

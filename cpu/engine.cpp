@@ -44,6 +44,7 @@ struct Engine::Hooks {
             e.measure(*block, pc, size);
         e.block_pc_ = pc;
         e.block_size_ = size;
+        e.block_id_ = block->id;
         e.now_ps_ += block->ps;
         e.instructions_ += block->instructions;
         ++e.blocks_;
@@ -146,7 +147,8 @@ Engine::Engine(mmu::SystemMemory memory, const CostTable& costs, EngineOptions o
       random_(seed, "engine.rdrand"),
       block_costs_(costs),
       block_table_(block_slots),
-      code_pages_(code_page_slots) {
+      code_pages_(code_page_slots),
+      tails_(tail_slots) {
     open(memory);
     probe();
 }
@@ -266,13 +268,21 @@ void Engine::undo_unretired() {
 }
 
 void Engine::take_back(std::uint64_t from) {
-    if (from - block_pc_ >= block_size_) return;
-    std::array<std::uint8_t, 4096> code;
-    const auto left = std::span{code}.first(std::min<std::size_t>(block_pc_ + block_size_ - from, code.size()));
-    if (!read_code(from, left)) return;
-    const CodeCost unretired = block_costs_.of(left, code_size());
+    const CodeCost unretired = tail_cost(from);
     instructions_ -= unretired.instructions;
     now_ps_ -= unretired.ps;
+}
+
+// What the announced block costs from `from` on; nothing if that is not in it.
+CodeCost Engine::tail_cost(std::uint64_t from) {
+    if (from - block_pc_ >= block_size_) return {};
+    Tail& tail = tails_[(from ^ from >> 12 ^ block_id_) & (tail_slots - 1)];
+    if (tail.block_id == block_id_ && tail.from == from) return tail.cost;
+    std::array<std::uint8_t, 4096> code;
+    const auto left = std::span{code}.first(std::min<std::size_t>(block_pc_ + block_size_ - from, code.size()));
+    if (!read_code(from, left)) return {};
+    tail = Tail{block_id_, from, block_costs_.of(left, code_size())};
+    return tail.cost;
 }
 
 std::size_t Engine::block_slot(std::uint64_t tag) const {
@@ -284,7 +294,7 @@ void Engine::measure(Block& block, std::uint64_t pc, std::uint32_t size) {
     const auto bytes = std::span{code}.first(std::min<std::size_t>(size, code.size()));
     CodeCost cost{1, 0};
     if (read_code(pc, bytes)) cost = block_costs_.of(bytes, code_size());
-    block = Block{pc ^ salt_, size, cost.instructions, cost.ps, 0};
+    block = Block{pc ^ salt_, size, cost.instructions, cost.ps, ++measurements_};
 }
 
 // Which system page the code at a linear page is in. When that changes, or the table forgets a page, what was measured
@@ -382,11 +392,7 @@ std::uint64_t Engine::read_tsc(void* state) {
         return 0;
     }
     // The block was charged as a whole; RDTSC sees the time of its own instruction.
-    const std::int64_t charged = now_ps_;
-    const std::uint64_t counted = instructions_;
-    undo_unretired();
-    const std::int64_t here = std::exchange(now_ps_, charged);
-    instructions_ = counted;
+    const std::int64_t here = now_ps_ - tail_cost(linear_rip()).ps;
     return sim::time_to_cycles(sim::Time::ps(here), tsc_hz_);
 }
 

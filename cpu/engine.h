@@ -117,15 +117,22 @@ private:
         std::uint32_t size = 0;
         std::uint32_t instructions = 0;
         std::int64_t ps = 0;
-        std::uint64_t pad = 0;
+        std::uint64_t id = 0;  // of the measurement: what is remembered about this block's parts is under it
     };
     static_assert(sizeof(Block) == 32);
+    // What the end of a block costs, from an instruction in it on.
+    struct Tail {
+        std::uint64_t block_id = 0;
+        std::uint64_t from = 0;
+        CodeCost cost;
+    };
     struct CodePage {
         std::uint64_t tag = ~0ull;
         std::uint64_t spa = ~0ull;
     };
     static constexpr std::size_t block_slots = 1u << 16;
     static constexpr std::size_t code_page_slots = 1u << 13;
+    static constexpr std::size_t tail_slots = 1u << 12;
 
     struct Hooks;  // the C callbacks
     friend struct Hooks;
@@ -133,7 +140,7 @@ private:
     void open(mmu::SystemMemory memory);
     // engine_probe.cpp: finds the live state and the fault address in the engine and verifies the layout.
     void probe();
-    void execute_probe(std::span<const std::uint8_t> code);
+    void execute_probe(std::uint64_t address, std::span<const std::uint8_t> code);
     void verify_layout();
     void set_up_guest_mode();
     void load(GuestContext& context);
@@ -144,6 +151,7 @@ private:
     bool read_code(std::uint64_t linear, std::span<std::uint8_t> out);
     void undo_unretired();
     void take_back(std::uint64_t from);
+    CodeCost tail_cost(std::uint64_t from);
     void close_block() { block_size_ = 0; }
     std::uint64_t linear_rip() const;
     CodeSize code_size() const;
@@ -171,6 +179,8 @@ private:
     BlockCosts block_costs_;
     std::vector<Block> block_table_;
     std::vector<CodePage> code_pages_;
+    std::vector<Tail> tails_;
+    std::uint64_t measurements_ = 0;
     std::vector<std::uint64_t> written_code_;  // pages to invalidate once the engine has stopped
 
     // The run in progress.
@@ -186,6 +196,7 @@ private:
     // The last announced block, which may not have retired as a whole; size 0 if it surely has.
     std::uint64_t block_pc_ = 0;
     std::uint32_t block_size_ = 0;
+    std::uint64_t block_id_ = 0;
     bool stopped_ = false;
     Stop stop_;
     bool invalidating_ = false;

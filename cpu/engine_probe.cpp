@@ -53,21 +53,21 @@ void Engine::probe() {
     require(uc_context_save(uc_, scratch_), "save the pristine context");
 
     current_tsc_reader = this;
-    std::array<std::byte, 16> below{};
+    std::array<std::byte, 64> below{};
     VG_CHECK(memory_.read(0, below));
 
-    // RDTSC; UD2. The wrapped clock call (host_clock.cpp) is handed the state.
-    execute_probe(std::array<std::uint8_t, 4>{0x0f, 0x31, 0x0f, 0x0b});
+    // RDTSC; UD2. The wrapped clock call (engine_wraps.cpp) is handed the state.
+    execute_probe(0, std::array<std::uint8_t, 4>{0x0f, 0x31, 0x0f, 0x0b});
     expect(state_ != &pristine_ && stop_.reason == StopReason::exception && stop_.code == 6);
 
     // MOV RAX, [disp32]: refused, and the engine notes the linear address somewhere in its main structure.
     const auto* words = reinterpret_cast<const std::uint64_t*>(uc_);
     const std::size_t count = malloc_usable_size(uc_) / sizeof(std::uint64_t);
     std::vector<std::size_t> candidates;
-    for (const std::uint32_t address : {0x1234'5678u, 0x2345'6788u}) {
+    for (const std::uint32_t address : {0x1234'5610u, 0x2345'6720u}) {
         std::array<std::uint8_t, 8> load{0x48, 0x8b, 0x04, 0x25};
         std::memcpy(load.data() + 4, &address, 4);
-        execute_probe(load);
+        execute_probe(address & 0xff, load);
         expect(stop_.reason == StopReason::translation);
         std::vector<std::size_t> found;
         for (std::size_t i = 0; i < count; ++i) {
@@ -84,27 +84,25 @@ void Engine::probe() {
     fault_address_ = words + candidates.front();
 
     VG_CHECK(memory_.write(0, below));
-    require(uc_ctl_flush_tb(uc_), "drop the probe's code");
-    flush_translations();
+    drop_code(0);
     verify_layout();
     require(uc_context_restore(uc_, scratch_), "restore the pristine context");
     std::memcpy(&pristine_, state_, sizeof pristine_);
     set_up_guest_mode();
     for (Block& block : block_table_) block = Block{};
     for (CodePage& page : code_pages_) page = CodePage{};
-    memory_.watch()->watch(0, false);
     instructions_ = blocks_ = fills_ = 0;
 }
 
-void Engine::execute_probe(std::span<const std::uint8_t> code) {
-    VG_CHECK(memory_.write(0, std::as_bytes(code)));
-    require(uc_ctl_flush_tb(uc_), "drop the probe's code");
+// Each probe has its own address: what was translated stays translated until the probe is over.
+void Engine::execute_probe(std::uint64_t address, std::span<const std::uint8_t> code) {
+    VG_CHECK(memory_.write(address, std::as_bytes(code)));
     ProbeTranslator translator;
     translator_ = &translator;
     limit_ps_ = hook_limit_ps_ = std::numeric_limits<std::int64_t>::max();
     stopped_ = false;
     stop_ = Stop{};
-    (void)uc_emu_start(uc_, 0, ~0ull, 0, 0);
+    (void)uc_emu_start(uc_, address, ~0ull, 0, 0);
     translator_ = nullptr;
 }
 

@@ -1,4 +1,4 @@
-// Who answers the engine's wrapped calls (host_clock.cpp).
+// Who answers the engine's wrapped calls (engine_wraps.cpp).
 #pragma once
 
 #include <cstddef>

@@ -87,7 +87,41 @@ LogicalProcessor::Step LogicalProcessor::on_intercept(const Stop& stop, sim::Tim
     if (stop.code >= svm_cr_write && stop.code < svm_cr_write + 16 && stop.code != svm_cr_write + 8) {
         return on_control_register_write(stop.code - svm_cr_write, now);
     }
+    if (stop.code == static_cast<u32>(ExitCode::io)) return on_io(stop.info1);
     return exit(static_cast<ExitCode>(stop.code), stop.info1, stop.info2);
+}
+
+// The engine stops at every port access. What is forbidden is #GP before it is an exit (SDM volume 1, 19.5).
+LogicalProcessor::Step LogicalProcessor::on_io(u64 info1) {
+    const Registers r = guest_->registers();
+    const bool trusted = r.cpl() <= (r.rflags & rflags::iopl) >> rflags::iopl_shift;
+    if (r.protected_mode() && (r.virtual_8086() || !trusted)) {
+        const IoExit io = IoExit::of(info1);
+        u16 map = 0;
+        u16 bits = 0;
+        const bool wide = r.tr.type() == segment::tss32_busy || r.tr.type() == segment::tss32_available;
+        bool allowed = wide && r.tr.limit >= 0x67;
+        if (allowed) {
+            if (const auto a = load(*this, r.tr.base + 0x66, map, Privilege::implicit_supervisor); !a.ok())
+                return raise(a);
+            const u32 at = map + io.port / 8u;
+            allowed = at + 1 <= r.tr.limit;
+            if (allowed) {
+                if (const auto a = load(*this, r.tr.base + at, bits, Privilege::implicit_supervisor); !a.ok())
+                    return raise(a);
+                allowed = (bits >> (io.port & 7) & ((1u << io.size) - 1)) == 0;
+            }
+        }
+        if (!allowed) return raise(exception_event(vector::general_protection));
+    }
+    // INS and OUTS: the prefix and opcode bits that the engine doesn't tell.
+    for (std::size_t i = 0; i < control_->instruction_length; ++i) {
+        const u8 byte = control_->instruction[i];
+        if (byte == 0xf2 || byte == 0xf3) info1 |= 8;
+        if (byte >= 0x6c && byte <= 0x6f) info1 |= 4;
+        if (byte >= 0x6c && byte != 0xf2 && byte != 0xf3 && byte != 0xf0) break;  // the opcode
+    }
+    return exit(ExitCode::io, (info1 & 4) != 0 ? info1 : info1 & ~u64{8}, guest_->rip() + control_->instruction_length);
 }
 
 // MOV to CR0, CR3 and CR4; CLTS and LMSW, which write parts of CR0.
@@ -185,6 +219,17 @@ LogicalProcessor::Step LogicalProcessor::raise(const Event& event) {
     return exit(exception_exit(event.vector), event.error_code, event.payload);
 }
 
+LogicalProcessor::Step LogicalProcessor::raise(const LinearAccess& failed) {
+    switch (failed.result) {
+        case LinearResult::page_fault:
+            return raise(page_fault_event(failed.error_code, failed.cr2));
+        case LinearResult::nested_fault:
+            return exit(ExitCode::nested_fault, fault_.nested.exit_info1, fault_.nested.gpa);
+        default:
+            return raise(exception_event(vector::general_protection));
+    }
+}
+
 LogicalProcessor::Step LogicalProcessor::deliver_event(const Event& event) {
     Registers r = guest_->registers();
     const DeliveryResult result = deliver(r, *this, event, control_->intercept_exceptions);
@@ -278,6 +323,9 @@ bool LogicalProcessor::translate_page(u64 linear_page, mmu::Access access, PageT
         kind.implicit_supervisor = true;
         found = slat::walk(state, control_->second_level, memory_, linear_page, kind);
     }
+    // A second level may point outside memory: to the guest that is as if nothing were mapped there.
+    if (found.ok() && !memory_.contains(found.spa & ~u64{0xfff}, 4096))
+        found.kind = slat::TwoDimensionalKind::violation;
     if (!found.ok()) {
         fault_ = found;
         return false;

@@ -45,12 +45,14 @@ private:
 
     Step on_stop(const Stop& stop, sim::Time& now);
     Step on_intercept(const Stop& stop, sim::Time& now);
+    Step on_io(std::uint64_t info1);
     Step on_control_register_write(unsigned n, sim::Time& now);
     Step on_debug_register_write(unsigned n, sim::Time& now);
     Step on_translation_fault(const Stop& stop);
     Step on_software_interrupt(std::uint8_t vector);
     Step on_system_call(bool is_syscall);
     Step raise(const Event& event);
+    Step raise(const LinearAccess& failed);
     Step deliver_event(const Event& event);
     Step exit(ExitCode code, std::uint64_t info1 = 0, std::uint64_t info2 = 0);
     void fetch_instruction();

@@ -48,7 +48,8 @@ constexpr std::array<MsrRow, msr_rows> rows{{
     {0xc001'0015, "HWCR", read_write, 0x0100'0010, 0xffff'ffff},
     {0xc001'1029, "DE_CFG", read_write, 0x2, 0xffff'ffff},  // bit 1: LFENCE serializes
 }};
-static_assert(std::is_sorted(rows.begin(), rows.end(), [](const MsrRow& a, const MsrRow& b) { return a.number < b.number; }));
+static_assert(std::is_sorted(rows.begin(), rows.end(),
+                             [](const MsrRow& a, const MsrRow& b) { return a.number < b.number; }));
 
 std::optional<std::size_t> find(std::uint32_t number) {
     const auto* at = std::lower_bound(rows.begin(), rows.end(), number,
@@ -59,7 +60,9 @@ std::optional<std::size_t> find(std::uint32_t number) {
 
 }  // namespace
 
-std::span<const MsrRow, msr_rows> msr_table() { return rows; }
+std::span<const MsrRow, msr_rows> msr_table() {
+    return rows;
+}
 
 void MsrStorage::reset() {
     for (std::size_t i = 0; i < msr_rows; ++i) values_[i] = rows[i].reset;

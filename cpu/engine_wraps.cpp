@@ -1,0 +1,74 @@
+// Calls inside the engine that are replaced at link time (cmake/FindUnicorn.cmake lists them).
+//
+// - The host's time of day, by which the engine sizes its software TLB: a constant.
+// - The host's counter, when the guest reads the TSC: the simulated clock. The call also shows where the engine keeps
+// the
+//   processor state that it runs on.
+// - The host's randomness, for RDRAND and RDSEED: a stream of the run's seed. CPUID doesn't offer them, but a guest may
+//   execute them all the same.
+// - Port I/O: the engine leaves out SVM's I/O intercept and the I/O permission check. The replacement is that
+// intercept,
+//   always; the permission check follows in the logical processor.
+#include "cpu/engine_wraps.h"
+
+#include <sys/time.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "sim/check.h"
+
+namespace cpu {
+
+thread_local TscReader* current_tsc_reader = nullptr;
+
+}  // namespace cpu
+
+extern "C" {
+
+// In the engine: leaves the running block for good, with precise state (SVM's #VMEXIT).
+[[noreturn]] void cpu_vmexit_x86_64(void* state, std::uint32_t exit_code, std::uint64_t exit_info_1,
+                                    std::uintptr_t return_address);
+
+int __wrap_gettimeofday(struct timeval* tv, void*) {
+    tv->tv_sec = 0;
+    tv->tv_usec = 0;
+    return 0;
+}
+
+std::uint64_t __wrap_cpu_get_tsc_x86_64(void* state) {
+    VG_CHECK(cpu::current_tsc_reader != nullptr);
+    return cpu::current_tsc_reader->read_tsc(state);
+}
+
+int __wrap_qemu_guest_getrandom(void* buffer, std::size_t size) {
+    VG_CHECK(cpu::current_tsc_reader != nullptr);
+    cpu::current_tsc_reader->draw_random(static_cast<std::byte*>(buffer), size);
+    return 0;
+}
+
+// EXITINFO1: port 31:16, size as one of bits 6:4, IN bit 0 (APM volume 2, 15.10.2). String forms call these helpers
+// too; the logical processor adds their bits from the instruction.
+#define VG_IO_EXIT(port, size, in)                                    \
+    cpu_vmexit_x86_64(state, 0x7b, (port) << 16 | (size) << 4 | (in), \
+                      reinterpret_cast<std::uintptr_t>(__builtin_return_address(0)))
+
+void __wrap_helper_outb_x86_64(void* state, std::uint32_t port, std::uint32_t) {
+    VG_IO_EXIT(port, 1u, 0u);
+}
+void __wrap_helper_outw_x86_64(void* state, std::uint32_t port, std::uint32_t) {
+    VG_IO_EXIT(port, 2u, 0u);
+}
+void __wrap_helper_outl_x86_64(void* state, std::uint32_t port, std::uint32_t) {
+    VG_IO_EXIT(port, 4u, 0u);
+}
+std::uint64_t __wrap_helper_inb_x86_64(void* state, std::uint32_t port) {
+    VG_IO_EXIT(port, 1u, 1u);
+}
+std::uint64_t __wrap_helper_inw_x86_64(void* state, std::uint32_t port) {
+    VG_IO_EXIT(port, 2u, 1u);
+}
+std::uint64_t __wrap_helper_inl_x86_64(void* state, std::uint32_t port) {
+    VG_IO_EXIT(port, 4u, 1u);
+}
+}
