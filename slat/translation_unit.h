@@ -64,7 +64,7 @@ public:
     };
 
     // One access of up to a page's end. Accesses that cross a page are two.
-    [[nodiscard]] Result look_up(u64 gva, mmu::AccessKind kind) {
+    [[nodiscard, gnu::always_inline]] Result look_up(u64 gva, mmu::AccessKind kind) {
         gva &= address_mask_;
         const mmu::Tlb::Result hit = tlb_.find(gva, tags_, *masks_, kind);
         if (hit.level != mmu::TlbLevel::miss) [[likely]] {
