@@ -240,6 +240,13 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now) {
     return {.lp = victim, .preempts = true};
 }
 
+std::optional<std::uint32_t> Scheduler::idle_lp_with_work(sim::Time now) const {
+    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
+        if (!state_.lps[lp].running && best(lp, now)) return lp;
+    }
+    return std::nullopt;
+}
+
 sim::Time Scheduler::next_release(sim::Time now) const {
     sim::Time earliest = sim::Time::never();
     for (const auto& [ref, v] : state_.vps) {

@@ -92,6 +92,9 @@ public:
     // The rest of the slice is given up (HvNotifyLongSpinWait); it stays runnable.
     void yield(VpRef ref);
 
+    // An idle LP on which somebody could run now: the caller lets it call next(). To be asked after next() (which may
+    // have displaced somebody whose mask allows another LP), after set_policy(), and at next_release().
+    std::optional<std::uint32_t> idle_lp_with_work(sim::Time now) const;
     // When a virtual processor that its cap holds back may run again; never() if none is held back.
     sim::Time next_release(sim::Time now) const;
 

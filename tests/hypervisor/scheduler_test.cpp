@@ -178,6 +178,21 @@ TEST_CASE("scheduler: a wake-up goes to the last LP if idle, else to an idle one
     CHECK_FALSE(scheduler.is_running({2, 1}));
 }
 
+TEST_CASE("scheduler: a displaced virtual processor finds the idle LP that its mask allows") {
+    Scheduler scheduler{2};
+    REQUIRE(scheduler.add({2, 0}, {}));
+    REQUIRE(scheduler.add({3, 0}, {.affinity = 1}));
+    scheduler.wake({2, 0}, 0_ms);
+    REQUIRE(scheduler.next(0, 0_ms) == VpRef{2, 0});
+    CHECK(scheduler.idle_lp_with_work(0_ms) == std::nullopt);
+    scheduler.ran({2, 0}, 0_ms, 5_ms);
+    CHECK(scheduler.wake({3, 0}, 5_ms) == hypervisor::WakeDecision{.lp = 0, .preempts = true});
+    CHECK(scheduler.next(0, 5_ms) == VpRef{3, 0});
+    CHECK(scheduler.idle_lp_with_work(5_ms) == 1);
+    CHECK(scheduler.next(1, 5_ms) == VpRef{2, 0});
+    CHECK(scheduler.idle_lp_with_work(5_ms) == std::nullopt);
+}
+
 TEST_CASE("scheduler: a wake-up without lead waits for the slice to end") {
     Scheduler scheduler{1};
     REQUIRE(scheduler.add({2, 0}, {}));
