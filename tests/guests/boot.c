@@ -45,7 +45,8 @@ void guest_main(void) {
     if (memory > 0xC0000000) memory = 0xC0000000;
     u32 wrong = 0;
     const u32 first = ((u32)(uptr)image_end + 0x10FFFF) & ~0xFFFFu;
-    for (u32 address = first; address < (u32)memory; address += 0x10000) *(volatile u32*)(uptr)address = address ^ 0x5A5A5A5A;
+    for (u32 address = first; address < (u32)memory; address += 0x10000)
+        *(volatile u32*)(uptr)address = address ^ 0x5A5A5A5A;
     for (u32 address = first; address < (u32)memory; address += 0x10000) {
         wrong += *(volatile u32*)(uptr)address != (address ^ 0x5A5A5A5A);
     }

@@ -29,7 +29,9 @@ static void arm(u64 dr7) {
     write_dr6(dr6_clear);
     write_dr7(dr7 | dr7_fixed);
 }
-static void disarm(void) { write_dr7(dr7_fixed); }
+static void disarm(void) {
+    write_dr7(dr7_fixed);
+}
 
 static void expect_hit(const char* name, void* code, const void* rip, u64 dr6_bits) {
     bool trapped = trap_catch(code, 0);

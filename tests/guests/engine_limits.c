@@ -1,10 +1,11 @@
-// What the instruction engine (the TCG core that QEMU and Unicorn share) is known to get wrong, asked in the manual's terms.
-// guests.json lists these checks as failing; one that begins to pass has to be taken off that list.
+// What the instruction engine (the TCG core that QEMU and Unicorn share) is known to get wrong, asked in the manual's
+// terms. guests.json lists these checks as failing; one that begins to pass has to be taken off that list.
 #include "cpu64.h"
 #include "map.h"
 #include "x86.h"
 
-SNIPPET(sse_divide, "movl $0x1D80, limit_word\n ldmxcsr limit_word\n xorps %xmm1, %xmm1\n movaps limit_ones, %xmm0", "divps %xmm1, %xmm0", "");
+SNIPPET(sse_divide, "movl $0x1D80, limit_word\n ldmxcsr limit_word\n xorps %xmm1, %xmm1\n movaps limit_ones, %xmm0",
+        "divps %xmm1, %xmm0", "");
 SNIPPET(load_bad_mxcsr, "movl $0xFFFF0000, limit_word", "ldmxcsr limit_word", "");
 SNIPPET(restore_bad_mxcsr, "", "fxrstor64 limit_area", "");
 SNIPPET(locked_add, "movl $1, %eax", "lock addq %rax, (%rdi)", "");

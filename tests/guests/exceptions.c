@@ -10,9 +10,9 @@ SNIPPET(divide_signed, "movq $-1, %rcx\n movq $1, %rax\n shlq $63, %rax\n cqto",
 SNIPPET(breakpoint, "", "int3", "");
 SNIPPET(breakpoint_two_bytes, "", ".byte 0xCD, 3", "");
 SNIPPET(undefined, "", "ud2", "");
-SNIPPET(undefined_lock, "", ".byte 0xF0, 0x90", "");          // LOCK NOP
+SNIPPET(undefined_lock, "", ".byte 0xF0, 0x90", "");                 // LOCK NOP
 SNIPPET(undefined_lock_register, "", ".byte 0xF0, 0x01, 0xC0", "");  // LOCK ADD EAX, EAX
-SNIPPET(undefined_into, "", ".byte 0xCE", "");                 // INTO does not exist in 64-bit code
+SNIPPET(undefined_into, "", ".byte 0xCE", "");                       // INTO does not exist in 64-bit code
 SNIPPET(undefined_push_es, "", ".byte 0x06", "");
 SNIPPET(undefined_lds, "", ".byte 0xD5, 0x00", "");
 SNIPPET(interrupt_40, "", "int $0x40", "");

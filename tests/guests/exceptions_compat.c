@@ -4,7 +4,7 @@
 #include "x86.h"
 
 // A SNIPPET whose middle runs in the ring-0 32-bit code segment.
-#define SNIPPET32(name, before, instruction)                                                              \
+#define SNIPPET32(name, before, instruction) \
     SNIPPET(name, "pushq $0x18\n pushq $1f\n lretq\n .code32\n1: " before, instruction, "ljmp $0x08, $2f\n .code64\n2:")
 
 SNIPPET32(compat_int3, "", "int3");
@@ -13,15 +13,17 @@ SNIPPET32(compat_into_clear, "xorl %eax, %eax", "into");
 SNIPPET32(compat_int_40, "", "int $0x40");
 SNIPPET32(compat_divide, "xorl %ecx, %ecx", "divl %ecx");
 SNIPPET32(compat_aam, "", "aam $0");
-SNIPPET32(compat_bound, "movl $100, %eax", "boundl %eax, compat_bounds");
-SNIPPET32(compat_bound_inside, "movl $5, %eax", "boundl %eax, compat_bounds");
+SNIPPET32(compat_bound, "movl $100, %eax", ".byte 0x62, 0x05\n .long compat_bounds");
+SNIPPET32(compat_bound_inside, "movl $5, %eax", ".byte 0x62, 0x05\n .long compat_bounds");
 SNIPPET32(compat_syscall_off, "", "ud2");
 SNIPPET(user_done32, ".code32\n movl %cs, %ebx", "int $0x81", ".code64");
 SNIPPET(user_ud32, ".code32\n", "ud2", ".code64");
-SNIPPET(call_kernel, "movq $0x123456789, %rbx\n stc\n std", "syscall", "movq %rax, %r14\n pushfq\n popq %r15\n int $0x81");
+SNIPPET(call_kernel, "movq $0x123456789, %rbx\n stc\n std", "syscall",
+        "movq %rax, %r14\n pushfq\n popq %r15\n int $0x81");
 SNIPPET(sysret_to_32, "movl $user_done32, %ecx\n movl $0x202, %r11d\n movl $user_stack + 4096, %esp", "sysretl", "");
 SNIPPET(user_sysret, "leaq 1f(%rip), %rcx\n movl $0x202, %r11d", "sysretq", "1: int $0x81");
-SNIPPET(swap_gs_base, "movl $0xC0000102, %ecx", "swapgs", "rdmsr\n swapgs\n movl %eax, swapped_low\n movl %edx, swapped_high");
+SNIPPET(swap_gs_base, "movl $0xC0000102, %ecx", "swapgs",
+        "rdmsr\n swapgs\n movl %eax, swapped_low\n movl %edx, swapped_high");
 
 const u32 compat_bounds[2] = {0, 10};
 u32 swapped_low, swapped_high;

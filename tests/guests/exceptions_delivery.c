@@ -28,7 +28,8 @@ SNIPPET(kernel_int_42, "movl $1, %r12d", "int $0x42", "movl %r12d, saw_after_nes
 SNIPPET(kernel_load_ds, "movl %edi, %eax", "movw %ax, %ds", "");
 SNIPPET(kernel_read, "", "movq (%rdi), %rax", "");
 SNIPPET(return_to, "pushq $0x10\n pushq %rsp\n pushfq\n pushq %rdi\n leaq 1f(%rip), %rax\n pushq %rax", "iretq", "1:");
-SNIPPET(return_null_ss, "pushq $3\n pushq %rsp\n pushfq\n pushq $0x33\n leaq 1f(%rip), %rax\n pushq %rax", "iretq", "1:");
+SNIPPET(return_null_ss, "pushq $3\n pushq %rsp\n pushfq\n pushq $0x33\n leaq 1f(%rip), %rax\n pushq %rax", "iretq",
+        "1:");
 SNIPPET(return_nested_task, "pushfq\n orq $0x4000, (%rsp)\n popfq", "iretq", "");
 
 u32 saw_after_nested;

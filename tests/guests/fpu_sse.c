@@ -5,8 +5,8 @@
 #include "smp.h"
 #include "x86.h"
 
-void load_xmm(const void* cells), store_xmm(void* cells), save_fx(void* area), restore_fx(const void* area);
-void x87_sum(const double* a, const double* b, double* sum), x87_stack_of_eight(void), x87_control(u16 word);
+void load_xmm(const void*cells), store_xmm(void*cells), save_fx(void*area), restore_fx(const void*area);
+void x87_sum(const double*a, const double*b, double*sum), x87_stack_of_eight(void), x87_control(u16 word);
 
 SNIPPET(use_x87, "", "fldz", "fstp %st(0)");
 SNIPPET(use_sse, "", "xorps %xmm0, %xmm0", "");
@@ -15,7 +15,8 @@ SNIPPET(use_wait, "", "fwait", "");
 SNIPPET(use_fxsave, "", "fxsave64 fx_scratch", "");
 SNIPPET(x87_divide_by_zero, "fninit\n movw $0x37B, fx_word\n fldcw fx_word\n fld1\n fldz\n fdivrp", "fwait", "");
 SNIPPET(x87_masked_divide, "fninit\n fld1\n fldz\n fdivrp", "fwait", "fnstsw %ax\n movw %ax, fx_word");
-SNIPPET(sse_masked_divide, "movl $0x1F80, fx_word\n ldmxcsr fx_word\n xorps %xmm1, %xmm1\n movaps fx_ones, %xmm0", "divps %xmm1, %xmm0", "stmxcsr fx_word");
+SNIPPET(sse_masked_divide, "movl $0x1F80, fx_word\n ldmxcsr fx_word\n xorps %xmm1, %xmm1\n movaps fx_ones, %xmm0",
+        "divps %xmm1, %xmm0", "stmxcsr fx_word");
 SNIPPET(save_unaligned, "", "fxsave64 fx_scratch + 8", "");
 u8 fx_scratch[1024] ALIGNED(64);
 u32 fx_word;
@@ -142,7 +143,8 @@ static void check_lazy_switch(void) {
     set_handler(vector_nm, NULL);
 }
 
-// Interrupts, whose handler itself destroys the registers and puts them back, and other processors that hold other values.
+// Interrupts, whose handler itself destroys the registers and puts them back, and other processors that hold other
+// values.
 enum { vector_disturb = 0x60 };
 static volatile u32 disturbances;
 static void disturb(struct trap_frame* frame) {

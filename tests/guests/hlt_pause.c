@@ -27,7 +27,9 @@ static void on_nmi(struct trap_frame* frame) {
     nmi_rip = frame->rip;
 }
 
-static void send_self(u32 vector) { apic_send(apic_own_id(), icr_self | icr_assert | vector); }
+static void send_self(u32 vector) {
+    apic_send(apic_own_id(), icr_self | icr_assert | vector);
+}
 
 // Each runs with an interrupt pending and IF clear, and shows where it is taken.
 SNIPPET(sti_nop, "", "sti", "nop\n nop\n cli");
@@ -35,7 +37,8 @@ SNIPPET(sti_cli, "", "sti", "cli\n nop");
 SNIPPET(sti_sti, "", "sti\n sti", "nop\n cli");
 SNIPPET(sti_hlt_once, "", "sti\n hlt", "cli");
 SNIPPET(popf_opens, "pushfq\n orq $0x200, (%rsp)", "popfq", "nop\n cli");
-SNIPPET(iret_opens, "movq %rsp, %rax\n pushq $0x10\n pushq %rax\n pushq $0x202\n pushq $0x08\n leaq 1f(%rip), %rax\n pushq %rax",
+SNIPPET(iret_opens,
+        "movq %rsp, %rax\n pushq $0x10\n pushq %rax\n pushq $0x202\n pushq $0x08\n leaq 1f(%rip), %rax\n pushq %rax",
         "iretq", "1: nop\n cli");
 SNIPPET(cr8_opens, "movl $15, %eax\n movq %rax, %cr8\n sti\n nop\n xorl %eax, %eax", "movq %rax, %cr8", "nop\n cli");
 

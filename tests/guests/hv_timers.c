@@ -1,8 +1,8 @@
 // Hyper-V's clocks: detection, reference counter, reference TSC page, synthetic timers in direct and message mode, the
 // synthetic interrupt controller's registers, masks, auto-EOI and end-of-message. Facts by the TLFS.
+#include "hv_timers.h"
 #include "apic.h"
 #include "cpu64.h"
-#include "hv_timers.h"
 #include "x86.h"
 
 volatile u32 fired[timer_vectors];

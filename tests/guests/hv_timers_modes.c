@@ -4,13 +4,19 @@
 #include "hv_timers.h"
 #include "x86.h"
 
-static u32 config_of(u32 n) { return hv_msr_stimer0_config + 2 * n; }
-static u32 count_of(u32 n) { return hv_msr_stimer0_count + 2 * n; }
+static u32 config_of(u32 n) {
+    return hv_msr_stimer0_config + 2 * n;
+}
+static u32 count_of(u32 n) {
+    return hv_msr_stimer0_count + 2 * n;
+}
 static void stop(u32 n) {
     wrmsr(count_of(n), 0);
     wrmsr(config_of(n), 0);
 }
-static u64 direct(u32 n) { return stimer_direct | STIMER_VECTOR(vector_timer0 + n); }
+static u64 direct(u32 n) {
+    return stimer_direct | STIMER_VECTOR(vector_timer0 + n);
+}
 enum { ms = 10000, slack = ms };  // in 100 ns
 
 static void check_one_shot(void) {
@@ -145,7 +151,9 @@ void check_direct_timers(void) {
 
 // Message mode. SINT 2 raises vector_timer0 + 4, SINT 3 the same with other bits, SINT 5 with auto-EOI its own.
 enum { sint_vector_slot = 4 };
-static volatile struct hv_message* slot_of(u32 sint) { return &hv_message_page[sint]; }
+static volatile struct hv_message* slot_of(u32 sint) {
+    return &hv_message_page[sint];
+}
 struct timer_payload {
     u32 index, reserved;
     u64 expiration, delivery;

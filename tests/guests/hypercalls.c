@@ -1,4 +1,5 @@
-// Hypercall conventions (TLFS chapter 3): the page, the control word, register, memory and XMM input, rep calls, status codes.
+// Hypercall conventions (TLFS chapter 3): the page, the control word, register, memory and XMM input, rep calls, status
+// codes.
 #include "hypercalls.h"
 
 #include "cpu64.h"
@@ -11,11 +12,19 @@ void clear_pages(void) {
     memset(input_page, 0, sizeof(input_page));
     memset(output_page, 0, sizeof(output_page));
 }
-u32 vp_count(void) { return smp_count(); }
+u32 vp_count(void) {
+    return smp_count();
+}
 
-static u64 status(u64 control, u64 input, u64 output) { return HV_STATUS(hv_call(control, input, output)); }
-static u64 in(void) { return (u64)input_page; }
-static u64 out(void) { return (u64)output_page; }
+static u64 status(u64 control, u64 input, u64 output) {
+    return HV_STATUS(hv_call(control, input, output));
+}
+static u64 in(void) {
+    return (u64)input_page;
+}
+static u64 out(void) {
+    return (u64)output_page;
+}
 
 SNIPPET(enable_hypercalls, "movl $0x40000001, %ecx\n movl %edi, %eax\n xorl %edx, %edx", "wrmsr", "");
 SNIPPET(user_hypercall, "movl $0x10008, %ecx\n xorl %edx, %edx", "call *%rdi", "int $0x81");
@@ -38,7 +47,10 @@ static void check_page(void) {
     wrmsr(hv_msr_hypercall, (u64)other | 1);
     u64 result;
     u64 control = HV_FAST | call_notify_long_spin;
-    __asm__ volatile("xorl %%edx, %%edx\n call *%2" : "=a"(result), "+c"(control) : "r"(other) : "rdx", "r8", "r9", "r10", "r11", "memory");
+    __asm__ volatile("xorl %%edx, %%edx\n call *%2"
+                     : "=a"(result), "+c"(control)
+                     : "r"(other)
+                     : "rdx", "r8", "r9", "r10", "r11", "memory");
     check_equal("page_moved", HV_STATUS(result), hv_success);
     wrmsr(hv_msr_guest_os_id, 0);
     check_equal("identity_cleared_disables", rdmsr(hv_msr_hypercall) & 1, 0);
@@ -65,7 +77,8 @@ static void check_control(void) {
         {"rep_start_beyond_count", call_flush_list | HV_REPS(2, 3), hv_invalid_input},
     };
     clear_pages();
-    for (u32 i = 0; i < ARRAY_LENGTH(cases); i++) check_equal(cases[i].name, status(cases[i].control, in(), 0), cases[i].status);
+    for (u32 i = 0; i < ARRAY_LENGTH(cases); i++)
+        check_equal(cases[i].name, status(cases[i].control, in(), 0), cases[i].status);
 }
 
 static void check_pointers(void) {
@@ -151,14 +164,16 @@ static void check_xmm_input(void) {
     static u64 cells[12] ALIGNED(16);
     if (!(hv_edx() & hv_edx_xmm_input)) {
         // Without XMM input, a fast call whose input needs more than 16 bytes is refused.
-        check_equal("xmm_absent", HV_STATUS(hv_call_xmm(HV_FAST | call_flush_space, 0, flush_all_spaces, cells)), hv_invalid_input);
+        check_equal("xmm_absent", HV_STATUS(hv_call_xmm(HV_FAST | call_flush_space, 0, flush_all_spaces, cells)),
+                    hv_invalid_input);
         check_skip("xmm_flush_list");
         check_skip("xmm_ipi_ex");
         return;
     }
     // Flush space: address space in RDX, flags in R8, processor mask in XMM0.
     cells[0] = 1;
-    check_equal("xmm_flush_space", HV_STATUS(hv_call_xmm(HV_FAST | call_flush_space, 0, flush_all_spaces, cells)), hv_success);
+    check_equal("xmm_flush_space", HV_STATUS(hv_call_xmm(HV_FAST | call_flush_space, 0, flush_all_spaces, cells)),
+                hv_success);
     // Flush list: the same header, then ranges from the upper half of XMM0 on.
     for (u32 i = 1; i < 12; i++) cells[i] = 0x200000ull * i;
     cells[0] = 1;
@@ -170,7 +185,8 @@ static void check_xmm_input(void) {
     // IPI by VP set: vector, format, bank mask, bank 0 (none set).
     memset(cells, 0, sizeof(cells));
     cells[0] = 1;
-    check_equal("xmm_ipi_ex", HV_STATUS(hv_call_xmm(HV_FAST | call_send_ipi_ex | HV_VARIABLE(1), 0x60, 0, cells)), hv_success);
+    check_equal("xmm_ipi_ex", HV_STATUS(hv_call_xmm(HV_FAST | call_send_ipi_ex | HV_VARIABLE(1), 0x60, 0, cells)),
+                hv_success);
 }
 
 void guest_main(void) {

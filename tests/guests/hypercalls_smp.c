@@ -35,7 +35,9 @@ static bool ask(void) {
     return wait_for(&answered, vp_count() - 1);
 }
 
-static u64 all_mask(void) { return (1ull << vp_count()) - 1; }
+static u64 all_mask(void) {
+    return (1ull << vp_count()) - 1;
+}
 
 static void expect_interrupts(const char* name, u64 result, u64 mask) {
     group_begin(name);
@@ -77,7 +79,8 @@ void check_interrupts(void) {
 
 static u8 first_page[4096] ALIGNED(4096), second_page[4096] ALIGNED(4096);
 
-// Everybody reads the first page, the entry then points to the second, the call flushes, everybody must read the second.
+// Everybody reads the first page, the entry then points to the second, the call flushes, everybody must read the
+// second.
 static void expect_flush(const char* name, u64 control, u64 reps) {
     map_page(WINDOW, (u64)first_page, writable);
     group_begin(name);
@@ -116,7 +119,8 @@ void check_flushes(void) {
     input_page[3] = WINDOW;
     expect_flush("flush_list", call_flush_list | HV_REPS(1, 0), 1);
 
-    // The longest list that fits, the window last, begun in the middle: what counts as completed includes what was skipped.
+    // The longest list that fits, the window last, begun in the middle: what counts as completed includes what was
+    // skipped.
     const u32 most = (4096 - 24) / 8;
     clear_pages();
     input_page[0] = read_cr3();
@@ -149,5 +153,6 @@ void check_flushes(void) {
     input_page[5] = WINDOW;
     expect_flush("flush_list_ex", call_flush_list_ex | HV_VARIABLE(1) | HV_REPS(1, 0), 1);
     clear_pages();
-    check_equal("flush_list_over_page_end", HV_STATUS(hv_call(call_flush_list | HV_REPS(most + 1, 0), (u64)input_page, 0)), hv_invalid_alignment);
+    check_equal("flush_list_over_page_end",
+                HV_STATUS(hv_call(call_flush_list | HV_REPS(most + 1, 0), (u64)input_page, 0)), hv_invalid_alignment);
 }

@@ -7,7 +7,9 @@ extern u64 boot_pml4[512];
 SNIPPET(access_with_ac, "stac", "movq (%rdi), %rax", "clac");
 SNIPPET(write_with_ac, "stac", "movq %rdi, 8(%rdi)", "clac");
 
-static u32 structured_features(void) { return cpuid(0, 0).eax >= 7 ? cpuid(7, 0).ebx : 0; }
+static u32 structured_features(void) {
+    return cpuid(0, 0).eax >= 7 ? cpuid(7, 0).ebx : 0;
+}
 
 static void check_smep(void) {
     if (!(structured_features() >> 7 & 1)) {
@@ -115,8 +117,8 @@ static void check_global(void) {
 }
 
 // Two address spaces that differ in the window, switched with the no-flush bit.
-static u64 second_pml4[512] ALIGNED(4096), second_pdpt[512] ALIGNED(4096), second_pd[512] ALIGNED(4096),
-    second_pt[512] ALIGNED(4096);
+static u64 second_pml4[512] ALIGNED(4096),
+    second_pdpt[512] ALIGNED(4096), second_pd[512] ALIGNED(4096), second_pt[512] ALIGNED(4096);
 
 static void check_pcid(void) {
     if (!(cpuid(1, 0).ecx >> 17 & 1)) {
@@ -150,9 +152,7 @@ static void check_pcid(void) {
     write_cr3(first);
     group_end();
     if (structured_features() >> 10 & 1) {
-        static struct {
-            u64 pcid, address;
-        } descriptor ALIGNED(16);
+        static struct { u64 pcid, address; } descriptor ALIGNED(16);
         group_begin("invpcid");
         write_cr3(second | no_flush);
         u64 seen = *window;

@@ -49,8 +49,12 @@ static u64 outcome(bool trapped) {
     if (cpu->trap.vector != vector_pf) return 0x10000 + cpu->trap.vector;
     return cpu->trap.error;
 }
-u64 fault_of(void* code, u64 address) { return outcome(trap_catch(code, address)); }
-u64 user_fault_of(void* code, u64 address) { return outcome(run_user(code, address)); }
+u64 fault_of(void* code, u64 address) {
+    return outcome(trap_catch(code, address));
+}
+u64 user_fault_of(void* code, u64 address) {
+    return outcome(run_user(code, address));
+}
 
 // What each right of a page gives: six accesses, by supervisor and by user.
 static void check_rights(void) {
@@ -143,7 +147,8 @@ static void check_write_protect_and_nxe(void) {
     check_equal("nxe_off_makes_bit63_reserved", fault_of(access_read, WINDOW), 9);
     *window_entry(1) &= ~PTE_NX;
     flush_all();
-    check_equal("nxe_off_fetch_fault_has_no_id_bit", (*window_entry(1) &= ~1ull, flush_all(), fault_of(access_call, WINDOW)), 0);
+    check_equal("nxe_off_fetch_fault_has_no_id_bit",
+                (*window_entry(1) &= ~1ull, flush_all(), fault_of(access_call, WINDOW)), 0);
     wrmsr(msr_efer, rdmsr(msr_efer) | efer_nxe);
 }
 

@@ -1,4 +1,5 @@
-// The two page-table formats of 32-bit protected mode: two-level with 4 MiB pages, and PAE with 2 MiB pages and no-execute.
+// The two page-table formats of 32-bit protected mode: two-level with 4 MiB pages, and PAE with 2 MiB pages and
+// no-execute.
 #include "cpu32.h"
 #include "x86.h"
 
@@ -28,9 +29,15 @@ static u32 outcome(bool trapped) {
     if (trap.frame.vector != vector_pf) return 0x10000 + trap.frame.vector;
     return trap.frame.error;
 }
-static u32 fault_of(void* code, u32 address) { return outcome(trap_catch(code, address)); }
-static u32 user_fault_of(void* code, u32 address) { return outcome(run_user(code, address)); }
-static void flush(void) { write_cr3(read_cr3()); }
+static u32 fault_of(void* code, u32 address) {
+    return outcome(trap_catch(code, address));
+}
+static u32 user_fault_of(void* code, u32 address) {
+    return outcome(run_user(code, address));
+}
+static void flush(void) {
+    write_cr3(read_cr3());
+}
 
 struct rights {
     const char* name;
@@ -162,7 +169,8 @@ static void check_pae(void) {
     flush();
     check_equal("pae_reserved_bit", fault_of(access_read, window), 9);
     set_pae(7);
-    // The four pointers are registers, loaded when CR3 is written: absent ones fault, ones with reserved bits refuse the load.
+    // The four pointers are registers, loaded when CR3 is written: absent ones fault, ones with reserved bits refuse
+    // the load.
     pae_pointers[window >> 30] &= ~1ull;
     flush();
     check_equal("pae_pointer_absent", fault_of(access_read, window), 0);

@@ -1,6 +1,6 @@
-// Does anything that a guest can do to its host, at random but the same for the same seed: `seed=` and `actions=` on the
-// command line. Its own handlers survive whatever comes of it; the simulator has to as well. Left out is only what is
-// meant to end the guest: reset and power-off, crash reports, INIT, halting for ever.
+// Does anything that a guest can do to its host, at random but the same for the same seed: `seed=` and `actions=` on
+// the command line. Its own handlers survive whatever comes of it; the simulator has to as well. Left out is only what
+// is meant to end the guest: reset and power-off, crash reports, INIT, halting for ever.
 #include "random_guest.h"
 
 #include "apic.h"
@@ -15,21 +15,31 @@ u64 random_u64(void) {  // xorshift64*
     state ^= state >> 27;
     return state * 0x2545F4914F6CDD1D;
 }
-u32 random_below(u32 limit) { return (u32)(random_u64() >> 32) % limit; }
+u32 random_below(u32 limit) {
+    return (u32)(random_u64() >> 32) % limit;
+}
 
 u8 scratch[scratch_bytes] ALIGNED(4096);
 
 // Values that find edges more often than even ones do.
 u64 random_value(void) {
     switch (random_below(8)) {
-        case 0: return random_below(16);
-        case 1: return random_u64();
-        case 2: return 1ull << random_below(64);
-        case 3: return ~(1ull << random_below(64));
-        case 4: return (u32)random_u64();
-        case 5: return random_gpa() | random_below(16);
-        case 6: return 0 - (u64)random_below(64);
-        default: return random_below(0x10000);
+        case 0:
+            return random_below(16);
+        case 1:
+            return random_u64();
+        case 2:
+            return 1ull << random_below(64);
+        case 3:
+            return ~(1ull << random_below(64));
+        case 4:
+            return (u32)random_u64();
+        case 5:
+            return random_gpa() | random_below(16);
+        case 6:
+            return 0 - (u64)random_below(64);
+        default:
+            return random_below(0x10000);
     }
 }
 
@@ -37,11 +47,16 @@ u64 random_value(void) {
 u64 random_gpa(void) {
     switch (random_below(6)) {
         case 0:
-        case 1: return ((u64)scratch + random_below(scratch_bytes)) & ~7ull;
-        case 2: return (u64)scratch + (random_below(scratch_bytes / 4096) << 12);
-        case 3: return random_u64() << 24 >> 16 & ~0xFFFull;  // below 2^48
-        case 4: return 0xFE000000 + (random_below(0x2000) << 12);
-        default: return (u64)scratch + random_below(scratch_bytes);
+        case 1:
+            return ((u64)scratch + random_below(scratch_bytes)) & ~7ull;
+        case 2:
+            return (u64)scratch + (random_below(scratch_bytes / 4096) << 12);
+        case 3:
+            return random_u64() << 24 >> 16 & ~0xFFFull;  // below 2^48
+        case 4:
+            return 0xFE000000 + (random_below(0x2000) << 12);
+        default:
+            return (u64)scratch + random_below(scratch_bytes);
     }
 }
 
@@ -62,7 +77,9 @@ static void on_interrupt(struct trap_frame* frame) {
     if (++since_action > 20) quiet();
     apic_end_of_interrupt();
 }
-static void on_nmi(struct trap_frame* frame) { (void)frame; }
+static void on_nmi(struct trap_frame* frame) {
+    (void)frame;
+}
 
 static void window_for_interrupts(void) {
     __asm__ volatile("sti; nop; nop; cli" : : : "memory");
@@ -75,7 +92,8 @@ static void put_back(void) {
 
 static u64 sum_of_image(void) {
     u64 sum = 0;
-    for (const u64* cell = (const u64*)image_start; cell < (const u64*)image_constant_end; cell++) sum = sum * 31 + *cell;
+    for (const u64* cell = (const u64*)image_start; cell < (const u64*)image_constant_end; cell++)
+        sum = sum * 31 + *cell;
     return sum;
 }
 
@@ -91,7 +109,8 @@ void guest_main(void) {
         set_handler(vector, on_interrupt);
     }
     set_handler(vector_nmi, on_nmi);
-    // As interrupts these push no error code, unlike the exceptions of the same numbers: lead them to a stub that expects none.
+    // As interrupts these push no error code, unlike the exceptions of the same numbers: lead them to a stub that
+    // expects none.
     static const int with_error_code[] = {17, 21, 29, 30};
     for (u32 i = 0; i < ARRAY_LENGTH(with_error_code); i++) idt[with_error_code[i]] = idt[0x20];
 

@@ -13,9 +13,15 @@ struct record {
     u16 vector, ip, flags, cs, flags_inside, seen, unused[2];
 };
 
-static u32 copied(const char* symbol) { return real_address + (u32)(symbol - real_image); }
-static u32 word(const char* symbol) { return *(volatile u32*)copied(symbol); }
-static u32 half(const char* symbol) { return *(volatile u16*)copied(symbol); }
+static u32 copied(const char* symbol) {
+    return real_address + (u32)(symbol - real_image);
+}
+static u32 word(const char* symbol) {
+    return *(volatile u32*)copied(symbol);
+}
+static u32 half(const char* symbol) {
+    return *(volatile u16*)copied(symbol);
+}
 static const volatile struct record* record(u32 number) {
     return (const volatile struct record*)copied(real_records) + number;
 }

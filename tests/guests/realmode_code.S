@@ -60,7 +60,8 @@ real_enter:
     into
 9:  TEST(5)
     movw $11, %ax
-    boundw %ax, AT(real_bounds)
+    .byte 0x62, 0x06                    // BOUND AX, [disp16]
+    .word AT(real_bounds)
 9:  TEST(6)                             // single step: the trap comes after the NOP
     pushfw
     popw %ax

@@ -16,9 +16,12 @@ static void put_function(u8* place, u32 value) {
     memcpy(place + 1, &value, 4);
     place[5] = 0xC3;
 }
-static u32 call(const void* place) { return ((function*)(uptr)place)(); }
+static u32 call(const void* place) {
+    return ((function*)(uptr)place)();
+}
 
-// The store changes the immediate of the very next instruction. SDM vol. 3 §9.1.3: the same linear address needs no more.
+// The store changes the immediate of the very next instruction. SDM vol. 3 §9.1.3: the same linear address needs no
+// more.
 u32 patch_next(u32 value);
 u32 patch_ahead(u32 value);
 u32 patch_by_string(u32 value);
@@ -74,7 +77,8 @@ static void check_other_page(void) {
 
 // The 5-byte instruction begins `before` bytes below the boundary.
 static void check_crossing(void) {
-    static const char* const names[] = {"", "crossing_after_1", "crossing_after_2", "crossing_after_3", "crossing_after_4"};
+    static const char* const names[] = {"", "crossing_after_1", "crossing_after_2", "crossing_after_3",
+                                        "crossing_after_4"};
     for (u32 before = 1; before <= 4; before++) {
         u8* place = code + 4096 - before;
         group_begin(names[before]);

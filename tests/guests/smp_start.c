@@ -1,7 +1,7 @@
 // Other processors: the state in which they start, shared counters, interrupts between all of them, a second start.
-#include "smp.h"
 #include "apic.h"
 #include "hyperv.h"
+#include "smp.h"
 #include "x86.h"
 
 enum { rounds = 2000, vector_ping = 0x70, vector_all = 0x71 };

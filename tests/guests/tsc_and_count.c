@@ -7,10 +7,12 @@
 
 // u64 NAME(u64 times): the TSC difference over `times` rounds of the body. Between the two RDTSCs stand 5 instructions
 // (shl, or, mov; then the loop) and per round the body and 2 of the loop; see instructions_of.
-#define LOOP(name, body)                                                                               \
-    u64 name(u64 times);                                                                               \
-    __asm__(".pushsection .text\n.balign 64\n" #name ":\n pushq %rbx\n rdtsc\n shlq $32, %rdx\n orq %rdx, %rax\n movq %rax, %rbx\n" \
-            "1: " body "\n decq %rdi\n jnz 1b\n"                                                       \
+#define LOOP(name, body)                                                                   \
+    u64 name(u64 times);                                                                   \
+    __asm__(".pushsection .text\n.balign 64\n" #name                                       \
+            ":\n pushq %rbx\n rdtsc\n shlq $32, %rdx\n orq %rdx, %rax\n movq %rax, %rbx\n" \
+            "1: " body                                                                     \
+            "\n decq %rdi\n jnz 1b\n"                                                      \
             "rdtsc\n shlq $32, %rdx\n orq %rdx, %rax\n subq %rbx, %rax\n popq %rbx\n ret\n.popsection\n")
 
 LOOP(loop_empty, "");
@@ -36,8 +38,8 @@ enum { before_loop = 3, after_loop = 1 };  // shl, or, mov; the second RDTSC
 void guest_main(void) {
     guest_begin("tsc_and_count");
     static const struct loop loops[] = {
-        {"empty", loop_empty, 2},   {"nop", loop_nop, 3},           {"add", loop_add, 6},
-        {"load", loop_load, 4},     {"store", loop_store, 3},       {"multiply", loop_multiply, 3},
+        {"empty", loop_empty, 2},   {"nop", loop_nop, 3},          {"add", loop_add, 6},
+        {"load", loop_load, 4},     {"store", loop_store, 3},      {"multiply", loop_multiply, 3},
         {"branch", loop_branch, 4}, {"call_return", loop_call, 4},
     };
     static const u32 times[] = {1, 2, 10, 1000, 100000};

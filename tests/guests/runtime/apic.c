@@ -5,8 +5,12 @@
 
 enum { xapic_address = 0xFEE00000, x2apic_msr = 0x800 };
 
-bool apic_has_x2apic(void) { return cpuid(1, 0).ecx >> 21 & 1; }
-bool apic_in_x2apic(void) { return (rdmsr(msr_apic_base) & apic_base_x2apic) != 0; }
+bool apic_has_x2apic(void) {
+    return cpuid(1, 0).ecx >> 21 & 1;
+}
+bool apic_in_x2apic(void) {
+    return (rdmsr(msr_apic_base) & apic_base_x2apic) != 0;
+}
 
 u32 apic_read(u32 reg) {
     if (apic_in_x2apic()) return (u32)rdmsr(x2apic_msr + (reg >> 4));
@@ -21,7 +25,9 @@ void apic_write(u32 reg, u32 value) {
     }
 }
 
-u32 apic_own_id(void) { return apic_in_x2apic() ? apic_read(apic_id) : apic_read(apic_id) >> 24; }
+u32 apic_own_id(void) {
+    return apic_in_x2apic() ? apic_read(apic_id) : apic_read(apic_id) >> 24;
+}
 
 void apic_send(u32 destination, u32 command) {
     if (apic_in_x2apic()) {
@@ -49,4 +55,6 @@ void apic_set_up(bool x2apic) {
     apic_write(apic_timer_initial, 0);
 }
 
-void apic_set_up_best(void) { apic_set_up(apic_has_x2apic() || apic_in_x2apic()); }
+void apic_set_up_best(void) {
+    apic_set_up(apic_has_x2apic() || apic_in_x2apic());
+}

@@ -53,7 +53,9 @@ void apic_set_up(bool x2apic);
 void apic_set_up_best(void);
 u32 apic_read(u32 reg);
 void apic_write(u32 reg, u32 value);
-static inline void apic_end_of_interrupt(void) { apic_write(apic_eoi_register, 0); }
+static inline void apic_end_of_interrupt(void) {
+    apic_write(apic_eoi_register, 0);
+}
 u32 apic_own_id(void);
 void apic_send(u32 destination, u32 command);
 bool apic_vector_bit(u32 first_register, u32 vector);  // in IRR, ISR or TMR

@@ -32,7 +32,9 @@ void check_equal(const char* name, u64 got, u64 want) {
     }
 }
 
-void check_that(const char* name, bool holds) { check_equal(name, holds, 1); }
+void check_that(const char* name, bool holds) {
+    check_equal(name, holds, 1);
+}
 
 void check_between(const char* name, u64 got, u64 low, u64 high) {
     bool holds = low <= got && got <= high;
@@ -49,7 +51,9 @@ void check_skip(const char* name) {
     print("skip %s\n", name);
 }
 
-u32 check_count(void) { return number; }
+u32 check_count(void) {
+    return number;
+}
 
 void group_begin(const char* name) {
     group_name = name;

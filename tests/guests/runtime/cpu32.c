@@ -28,7 +28,9 @@ void load_idt(void* base, u16 limit) {
     __asm__ volatile("lidt %0" : : "m"(pointer));
 }
 
-void set_handler(int vector, trap_handler* handler) { handlers[vector] = handler; }
+void set_handler(int vector, trap_handler* handler) {
+    handlers[vector] = handler;
+}
 
 // Returns 0 to resume the interrupted code, or the stack with which trap_catch ends.
 u32 trap_entry(struct trap_frame* frame) {

@@ -8,8 +8,8 @@ enum {
     sel_user_code = 0x18 | 3,
     sel_user_data = 0x20 | 3,
     sel_tss = 0x28,
-    sel_tss2 = 0x30,      // the task of a task gate
-    sel_code16 = 0x38,    // for the way to real mode
+    sel_tss2 = 0x30,    // the task of a task gate
+    sel_code16 = 0x38,  // for the way to real mode
     sel_data16 = 0x40,
     sel_scratch0 = 0x48,  // free for tests, as are the two after it
     sel_scratch1 = 0x50,
@@ -62,8 +62,8 @@ bool run_user(void* fn, u32 argument);
 void check_trap(const char* name, void* code, u32 argument, u32 vector, u32 error, const void* eip);
 void group_expect_trap(bool trapped, u32 vector, u32 error, const void* eip);
 
-#define SNIPPET(name, before, instruction, after)                                       \
-    void name(void);                                                                    \
-    extern const char name##_at[], name##_after[];                                      \
-    __asm__(".pushsection .text\n.globl " #name "\n" #name ":\n" before "\n" #name "_at:\n" \
-            instruction "\n" #name "_after:\n" after "\n ret\n.popsection\n")
+#define SNIPPET(name, before, instruction, after)                                                                  \
+    void name(void);                                                                                               \
+    extern const char name##_at[], name##_after[];                                                                 \
+    __asm__(".pushsection .text\n.globl " #name "\n" #name ":\n" before "\n" #name "_at:\n" instruction "\n" #name \
+            "_after:\n" after "\n ret\n.popsection\n")

@@ -31,7 +31,9 @@ void load_idt(void* base, u16 limit) {
     __asm__ volatile("lidt %0" : : "m"(pointer));
 }
 
-void set_handler(int vector, trap_handler* handler) { handlers[vector] = handler; }
+void set_handler(int vector, trap_handler* handler) {
+    handlers[vector] = handler;
+}
 
 void cpu_set_up(struct cpu* cpu) {
     cpu->self = cpu;

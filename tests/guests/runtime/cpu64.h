@@ -10,8 +10,8 @@ enum {
     sel_user_code32 = 0x20 | 3,
     sel_user_data = 0x28 | 3,
     sel_user_code64 = 0x30 | 3,
-    sel_tss = 0x38,      // 16 bytes
-    sel_scratch0 = 0x48, // free for tests, as are the two after it
+    sel_tss = 0x38,       // 16 bytes
+    sel_scratch0 = 0x48,  // free for tests, as are the two after it
     sel_scratch1 = 0x50,
     sel_scratch2 = 0x58,
     gdt_entries = 12,
@@ -35,8 +35,8 @@ struct PACKED tss64 {
 };
 
 struct cpu {
-    struct cpu* self;       // at %gs:0
-    u64 recover_rsp;        // offsets 8 and 16 are known to traps64.S
+    struct cpu* self;  // at %gs:0
+    u64 recover_rsp;   // offsets 8 and 16 are known to traps64.S
     u64 catching;
     u32 index, apic_id;
     struct trap_frame trap;  // the last caught trap
@@ -55,8 +55,12 @@ static inline struct cpu* this_cpu(void) {
     __asm__ volatile("mov %%gs:0, %0" : "=r"(cpu));
     return cpu;
 }
-static inline u64 rsp0_top(struct cpu* cpu) { return (u64)cpu->trap_stack_area[1]; }
-static inline u64 ist_top(struct cpu* cpu, int ist) { return (u64)cpu->trap_stack_area[ist] + 4096; }
+static inline u64 rsp0_top(struct cpu* cpu) {
+    return (u64)cpu->trap_stack_area[1];
+}
+static inline u64 ist_top(struct cpu* cpu, int ist) {
+    return (u64)cpu->trap_stack_area[ist] + 4096;
+}
 
 // Loads this processor's GDT, TSS, IDT and GS base.
 void cpu_set_up(struct cpu* cpu);
@@ -77,7 +81,8 @@ void load_idt(void* base, u16 limit);
 typedef void trap_handler(struct trap_frame* frame);
 void set_handler(int vector, trap_handler* handler);
 
-// Runs fn(argument). True: it trapped, and this_cpu()->trap tells how. Registers, stack and flags are as before the call.
+// Runs fn(argument). True: it trapped, and this_cpu()->trap tells how. Registers, stack and flags are as before the
+// call.
 bool trap_catch(void* fn, u64 argument);
 // The same at CPL 3 on a user stack, in 64-bit code or in 32-bit code; `int $0x81` ends it.
 bool run_user(void* fn, u64 argument);
@@ -89,8 +94,8 @@ void check_trap(const char* name, void* code, u64 argument, u64 vector, u64 erro
 void group_expect_trap(bool trapped, u64 vector, u64 error, const void* rip);
 
 // A function in assembly: NAME runs `before`, then one instruction of interest between NAME_at and NAME_after.
-#define SNIPPET(name, before, instruction, after)                                       \
-    void name(void);                                                                    \
-    extern const char name##_at[], name##_after[];                                      \
-    __asm__(".pushsection .text\n.globl " #name "\n" #name ":\n" before "\n" #name "_at:\n" \
-            instruction "\n" #name "_after:\n" after "\n ret\n.popsection\n")
+#define SNIPPET(name, before, instruction, after)                                                                  \
+    void name(void);                                                                                               \
+    extern const char name##_at[], name##_after[];                                                                 \
+    __asm__(".pushsection .text\n.globl " #name "\n" #name ":\n" before "\n" #name "_at:\n" instruction "\n" #name \
+            "_after:\n" after "\n ret\n.popsection\n")

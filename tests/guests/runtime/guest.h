@@ -1,5 +1,5 @@
-// What every guest shares: fixed-width types, output on the serial port, the list of checks, the command line and the exit.
-// Compiled for 32-bit and 64-bit guests alike, so nothing here divides 64-bit integers (there is no libgcc).
+// What every guest shares: fixed-width types, output on the serial port, the list of checks, the command line and the
+// exit. Compiled for 32-bit and 64-bit guests alike, so nothing here divides 64-bit integers (there is no libgcc).
 #pragma once
 
 typedef unsigned char u8;
@@ -38,8 +38,8 @@ struct entry_state {
 };
 extern struct entry_state entry_state;
 const char* command_line(void);
-u64 memory_bytes(void);                               // end of the RAM that begins at 1 MiB, in bytes
-u64 option(const char* name, u64 otherwise);          // NAME=NUMBER on the command line, decimal or 0x
+u64 memory_bytes(void);                       // end of the RAM that begins at 1 MiB, in bytes
+u64 option(const char* name, u64 otherwise);  // NAME=NUMBER on the command line, decimal or 0x
 extern char image_start[], image_constant_end[], image_file_end[], image_end[];
 
 // Checks. Each prints one line: "ok NAME", "FAIL NAME got X want Y" or "skip NAME".
@@ -53,7 +53,8 @@ u32 check_count(void);  // so far, skipped ones too
 void group_begin(const char* name);
 void group_expect(const char* field, u64 got, u64 want);
 void group_end(void);
-// Prints "guest NAME: N checks passed, M failed", then ends the machine with the number of the first failed check, or 0.
+// Prints "guest NAME: N checks passed, M failed", then ends the machine with the number of the first failed check, or
+// 0.
 void guest_end(void) NORETURN;
 void guest_exit(u32 value) NORETURN;
 // For what must not happen: says so and fails the guest.

@@ -15,10 +15,18 @@ bool hv_present(void) {
     return r.eax >= 0x40000005 && r.ebx == 0x7263694D && r.ecx == 0x666F736F && r.edx == 0x76482074;
 }
 
-u32 hv_eax(void) { return hv_present() ? cpuid(0x40000003, 0).eax : 0; }
-u32 hv_ebx(void) { return hv_present() ? cpuid(0x40000003, 0).ebx : 0; }
-u32 hv_edx(void) { return hv_present() ? cpuid(0x40000003, 0).edx : 0; }
-u32 hv_hints(void) { return hv_present() ? cpuid(0x40000004, 0).eax : 0; }
+u32 hv_eax(void) {
+    return hv_present() ? cpuid(0x40000003, 0).eax : 0;
+}
+u32 hv_ebx(void) {
+    return hv_present() ? cpuid(0x40000003, 0).ebx : 0;
+}
+u32 hv_edx(void) {
+    return hv_present() ? cpuid(0x40000003, 0).edx : 0;
+}
+u32 hv_hints(void) {
+    return hv_present() ? cpuid(0x40000004, 0).eax : 0;
+}
 
 bool hv_set_up_hypercalls(void) {
     if (!(hv_eax() & hv_eax_hypercall)) return false;
@@ -58,7 +66,9 @@ void hv_synic_set_up(void) {
     wrmsr(hv_msr_scontrol, 1);
 }
 
-u64 hv_reference_time(void) { return rdmsr(hv_msr_time_ref_count); }
+u64 hv_reference_time(void) {
+    return rdmsr(hv_msr_time_ref_count);
+}
 
 u64 hv_tsc_reference_time(void) {
     u32 sequence;

@@ -58,7 +58,7 @@ enum {
 #define HV_FAST (1ull << 16)
 #define HV_REPS(count, start) ((u64)(count) << 32 | (u64)(start) << 48)
 #define HV_VARIABLE(words) ((u64)(words) << 17)
-#define HV_STATUS(result) ((result) & 0xFFFF)
+#define HV_STATUS(result) ((result)&0xFFFF)
 #define HV_DONE(result) ((result) >> 32 & 0xFFF)
 #define HV_SELF_PARTITION 0xFFFFFFFFFFFFFFFFull
 #define HV_GUEST_OS_ID 0x8100000601B00000ull  // what a Linux 6.1 says: open source, Linux

@@ -15,7 +15,9 @@ void* memset(void* destination, int value, usize size) {
     return destination;
 }
 
-void* memcpy(void* destination, const void* source, usize size) { return memmove(destination, source, size); }
+void* memcpy(void* destination, const void* source, usize size) {
+    return memmove(destination, source, size);
+}
 
 void* memmove(void* destination, const void* source, usize size) {
     u8* to = destination;
@@ -85,10 +87,18 @@ void print(const char* format, ...) {
             continue;
         }
         switch (*++format) {
-            case 's': put_text(va_arg(arguments, const char*)); break;
-            case 'u': put_decimal(va_arg(arguments, u32)); break;
-            case 'x': put_hexadecimal(va_arg(arguments, u64)); break;
-            default: put(*format); break;
+            case 's':
+                put_text(va_arg(arguments, const char*));
+                break;
+            case 'u':
+                put_decimal(va_arg(arguments, u32));
+                break;
+            case 'x':
+                put_hexadecimal(va_arg(arguments, u64));
+                break;
+            default:
+                put(*format);
+                break;
         }
     }
     va_end(arguments);

@@ -9,8 +9,8 @@ struct ap_state {
 extern struct ap_state ap_states[max_cpus];
 typedef void ap_function(struct cpu* cpu);
 
-// Starts processors 1..count-1, whose APIC ids are their numbers. Each runs `fn` with interrupts off, then halts for ever.
-// True when all of them came up. Sets the APIC of this processor up.
+// Starts processors 1..count-1, whose APIC ids are their numbers. Each runs `fn` with interrupts off, then halts for
+// ever. True when all of them came up. Sets the APIC of this processor up.
 bool smp_start(u32 count, ap_function* fn);
 u32 smp_count(void);  // `cpus=` of the command line, 1 without
 // Waits until *cell reaches value; false after a long time.

@@ -2,9 +2,15 @@
 #pragma once
 #include "guest.h"
 
-static inline void outb(u8 value, u16 port) { __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory"); }
-static inline void outw(u16 value, u16 port) { __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory"); }
-static inline void outl(u32 value, u16 port) { __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory"); }
+static inline void outb(u8 value, u16 port) {
+    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+static inline void outw(u16 value, u16 port) {
+    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+static inline void outl(u32 value, u16 port) {
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
 static inline u8 inb(u16 port) {
     u8 value;
     __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
@@ -43,13 +49,15 @@ static inline u64 rdtsc(void) {
     return (u64)high << 32 | low;
 }
 
-#define DEFINE_REGISTER(reg)                                                                        \
-    static inline uptr read_##reg(void) {                                                           \
-        uptr value;                                                                                 \
-        __asm__ volatile("mov %%" #reg ", %0" : "=r"(value) : : "memory");                          \
-        return value;                                                                               \
-    }                                                                                               \
-    static inline void write_##reg(uptr value) { __asm__ volatile("mov %0, %%" #reg : : "r"(value) : "memory"); }
+#define DEFINE_REGISTER(reg)                                               \
+    static inline uptr read_##reg(void) {                                  \
+        uptr value;                                                        \
+        __asm__ volatile("mov %%" #reg ", %0" : "=r"(value) : : "memory"); \
+        return value;                                                      \
+    }                                                                      \
+    static inline void write_##reg(uptr value) {                           \
+        __asm__ volatile("mov %0, %%" #reg : : "r"(value) : "memory");     \
+    }
 DEFINE_REGISTER(cr0)
 DEFINE_REGISTER(cr2)
 DEFINE_REGISTER(cr3)
@@ -69,15 +77,27 @@ static inline uptr read_flags(void) {
     __asm__ volatile("pushf; pop %0" : "=r"(value) : : "memory");
     return value;
 }
-static inline void cli(void) { __asm__ volatile("cli" : : : "memory"); }
-static inline void sti(void) { __asm__ volatile("sti" : : : "memory"); }
-static inline void pause(void) { __asm__ volatile("pause" : : : "memory"); }
-static inline void hlt(void) { __asm__ volatile("hlt" : : : "memory"); }
-static inline void sti_hlt(void) { __asm__ volatile("sti; hlt" : : : "memory"); }
+static inline void cli(void) {
+    __asm__ volatile("cli" : : : "memory");
+}
+static inline void sti(void) {
+    __asm__ volatile("sti" : : : "memory");
+}
+static inline void pause(void) {
+    __asm__ volatile("pause" : : : "memory");
+}
+static inline void hlt(void) {
+    __asm__ volatile("hlt" : : : "memory");
+}
+static inline void sti_hlt(void) {
+    __asm__ volatile("sti; hlt" : : : "memory");
+}
 static inline void invlpg(const volatile void* address) {
     __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
 }
-static inline void compiler_barrier(void) { __asm__ volatile("" : : : "memory"); }
+static inline void compiler_barrier(void) {
+    __asm__ volatile("" : : : "memory");
+}
 static inline void delay_tsc(u64 cycles) {
     u64 start = rdtsc();
     while (rdtsc() - start < cycles) pause();
@@ -109,7 +129,15 @@ enum {
     cr4_smep = 1u << 20,
     cr4_smap = 1u << 21,
 };
-enum { flag_cf = 1, flag_zf = 0x40, flag_tf = 0x100, flag_if = 0x200, flag_df = 0x400, flag_of = 0x800, flag_rf = 0x10000 };
+enum {
+    flag_cf = 1,
+    flag_zf = 0x40,
+    flag_tf = 0x100,
+    flag_if = 0x200,
+    flag_df = 0x400,
+    flag_of = 0x800,
+    flag_rf = 0x10000
+};
 enum {
     msr_apic_base = 0x1B,
     msr_tsc = 0x10,
