@@ -11,6 +11,7 @@
 #include <cstring>
 #include <exception>
 
+#include "python/host_time.h"
 #include "python/interpreter.h"
 #include "python/interrupt.h"
 #include "python/machine.h"
@@ -174,6 +175,11 @@ PYBIND11_MODULE(_verdigris, module) {
     module.def("machine", &machine, py::return_value_policy::reference);
     module.def("interrupted", &python::interrupted);
     module.def("hold_interrupts", &python::hold_interrupts);
+
+    py::class_<python::HostTime>(module, "HostTime").def(py::init()).def("shares", [](python::HostTime& self) {
+        const auto shares = self.shares();
+        return py::make_tuple(shares.parts, shares.functions);
+    });
 
     py::class_<sim::Random>(module, "Random")
         .def("next_u64", &sim::Random::next_u64)

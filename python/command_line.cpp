@@ -28,6 +28,7 @@ struct RunOptions {
     std::string trace;
     std::string until;
     std::string images;
+    bool host_time = false;
     bool verbose = false;
 };
 
@@ -73,11 +74,11 @@ int run(const char* executable, const Program& program, const RunOptions& option
     set_machine(&machine);
     const int status = with_interpreter(executable, [&options] {
         watch_interrupts();
-        return call_package(
-            "verdigris.runner", "run",
-            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
-                     py::arg("out") = options.out, py::arg("trace") = options.trace, py::arg("until") = options.until,
-                     py::arg("images") = options.images, py::arg("verbose") = options.verbose));
+        return call_package("verdigris.runner", "run",
+                            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
+                                     py::arg("out") = options.out, py::arg("trace") = options.trace,
+                                     py::arg("until") = options.until, py::arg("images") = options.images,
+                                     py::arg("host_time") = options.host_time, py::arg("verbose") = options.verbose));
     });
     set_machine(nullptr);
     return status;
@@ -135,6 +136,8 @@ int command_line(int argc, char** argv, const Program& program) {
     run_command.add_option("--until", run_options.until,
                            "simulated time at which the run ends at the latest: 2s, 1.5ms");
     run_command.add_option("--images", run_options.images, "folder with guest images: linux/vmlinuz and so on");
+    run_command.add_flag("--host-time", run_options.host_time,
+                         "samples where the host's time goes, into host_time.csv; needs --out");
     run_command.add_flag("--verbose", run_options.verbose, "with a scenario's error also the calls that led to it");
 
     CLI::App& bench_command = *app.add_subcommand("bench", "Compares speed with a peer; all benchmarks without NAME");

@@ -55,6 +55,16 @@ class Folder:
         (self.path / "result.json").write_text(text + "\n", encoding="utf-8")
 
 
+    def write_host_time(self, parts: dict[str, int], functions: dict[str, int]) -> None:
+        """Writes samples of 1 ms each, by part of the program and by function, most first."""
+        with open(self.path / "host_time.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["level", "name", "samples"])
+            for level, shares in (("part", parts), ("function", functions)):
+                for name, samples in sorted(shares.items(), key=lambda item: (-item[1], item[0])):
+                    writer.writerow([level, name, samples])
+
+
 def _result(world: World, sim: Simulation, ending: Ending, statistics: dict[str, tuple[int, str, str]]) -> dict[str, Any]:
     host = world.host
     return {

@@ -29,7 +29,7 @@ class _UntilReached(Exception):
 
 
 def run(
-    scenario: str, settings: list[str], out: str, trace: str, until: str, images: str, verbose: bool
+    scenario: str, settings: list[str], out: str, trace: str, until: str, images: str, host_time: bool, verbose: bool
 ) -> int:
     """The command `run`; gives the exit status."""
     place = pathlib.Path(scenario)
@@ -37,6 +37,8 @@ def run(
         world = worlds.begin(scenario, images, parse_settings(settings))
         until_ps = parse_time(until, "--until") if until else None
         kinds = _trace_kinds(trace, out)
+        if host_time and not out:
+            raise UserError("--host-time writes host_time.csv into the folder of results: add --out DIR")
         source = _read(place)
         folder = Folder(pathlib.Path(out)) if out else None
         if folder is not None and kinds:
@@ -59,6 +61,7 @@ def run(
     except BaseException as error:  # whatever a scenario raises
         return _complain(_explain(error, place), error if verbose else None)
 
+    sampler = _verdigris.HostTime() if host_time else None
     ending, status, complaint, cause = _drive(world, main(sim), sim, until_ps, place)
     _verdigris.hold_interrupts()
     try:
@@ -66,6 +69,8 @@ def run(
         result = dataclasses.replace(ending, wall_s=time.monotonic() - started)
         if folder is not None:
             folder.write(world, sim, result)
+            if sampler is not None:
+                folder.write_host_time(*sampler.shares())
     except (UserError, OSError) as error:
         return _complain(str(error))
     unseen = [kind for kind in kinds if kind != "all" and kind not in counts]
