@@ -104,10 +104,7 @@ void guest_main(void) {
     apic_set_up_best();
     hv_set_up_hypercalls();
     write_cr4(read_cr4() | cr4_osfxsr);
-    for (int vector = 0x10; vector < 256; vector++) {
-        if (vector == vector_mf || vector == vector_xm || vector == 18) continue;
-        set_handler(vector, on_interrupt);
-    }
+    for (int vector = 0x10; vector < 256; vector++) set_handler(vector, on_interrupt);
     set_handler(vector_nmi, on_nmi);
     // As interrupts these push no error code, unlike the exceptions of the same numbers: lead them to a stub that
     // expects none.
