@@ -272,6 +272,12 @@ TEST_CASE("random guests, processes and partitions: look_up agrees with the unca
                     CAPTURE(static_cast<int>(seen.level));
                     FAIL("the caches changed a translation");
                 }
+                if (seen.ok() && kind.access == Access::write) {  // no write may pass without its dirty flags
+                    const TwoDimensionalWalk after =
+                        slat::translate(vp->state, writers[vp->slat - 1u].second_level(), memory, address,
+                                        {Access::read, kind.user, kind.implicit_supervisor});
+                    if (!after.guest.dirty || !after.nested.dirty) FAIL("a dirty flag is missing");
+                }
                 ++checked;
                 faults += seen.ok() ? 0 : 1;
             } else if (what < 288) {  // one page
