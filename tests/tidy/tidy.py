@@ -66,6 +66,7 @@ ALLOWED: dict[tuple[str, str], str] = {
 }
 
 MAXIMUM_LINES = 600
+MAXIMUM_COLUMNS = 120
 UNFINISHED = re.compile(r"\b(" + "TO" + "DO|FIX" + "ME|XX" + r"X)\b")
 # Packages that set-up unpacks into the cache but never installs.
 FETCHED_PACKAGES = {"linux-image-cloud-amd64", "busybox-static"}
@@ -226,6 +227,17 @@ def white_space(tree: SourceTree) -> Iterator[Finding]:
                 yield str(path), number, "space at the end of the line"
             if "\t" in line and path.suffix not in (".S", ".asm"):
                 yield str(path), number, "a tab"
+
+
+@rule
+def columns(tree: SourceTree) -> Iterator[Finding]:
+    """A line of C++ fits the screen, a comment too; tables that are laid out by hand may be wider."""
+    for path in tree.cpp():
+        by_hand = False
+        for number, line in enumerate(tree.lines(path), start=1):
+            by_hand = "clang-format off" in line or (by_hand and "clang-format on" not in line)
+            if not by_hand and len(line) > MAXIMUM_COLUMNS and not re.search(r'R"|https?://', line):
+                yield str(path), number, f"{len(line)} columns; at most {MAXIMUM_COLUMNS}"
 
 
 @rule

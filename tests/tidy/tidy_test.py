@@ -96,6 +96,13 @@ CASES: list[tuple[str, dict[str, str], list[str]]] = [
     ("white_space", {"sim/a.h": HEADER + "\tint x;\n"}, ["sim/a.h:3: a tab"]),
     ("white_space", {"sim/a.h": HEADER + "int x;"}, ["sim/a.h:3: ends with exactly one line end"]),
     ("white_space", {"sim/a.h": HEADER + "int x;\r\n"}, ["sim/a.h:3: space at the end"]),
+    ("columns", {"sim/a.h": HEADER + "//" + 119 * "x" + "\n"}, ["sim/a.h:3: 121 columns; at most 120"]),
+    ("columns", {"sim/a.h": HEADER + "//" + 118 * "x" + "\n"}, []),
+    (
+        "columns",
+        {"sim/a.h": HEADER + f"// clang-format off\n//{'x' * 119}\n// clang-format on\n//{'x' * 119}\n"},
+        ["sim/a.h:6: 121 columns; at most 120"],
+    ),
     ("machine_paths", {"README.md": "see /home" + "/someone/x\n"}, ["README.md:1: /home" + "/someone is one machine's path"]),
     ("machine_paths", {"README.md": "see $HOME/.cache and /usr/bin/python3\n"}, []),
     # Documents.
