@@ -27,7 +27,7 @@ public:
         ~Listener() = default;
     };
 
-    explicit WriteWatch(u64 memory_size) : pages_(memory_size >> 12) {}
+    explicit WriteWatch(u64 memory_size) : pages_((memory_size + 0xfff) >> 12) {}
 
     void set_listener(Listener* listener) { listener_ = listener; }
     void watch(u64 spa, bool on) {

@@ -420,3 +420,20 @@ TEST_CASE("paging state survives save and restore") {
     sim::restore_from_bytes(copy, sim::save_to_bytes(state));
     CHECK(copy == state);
 }
+
+TEST_CASE("a write watch reports writes to watched pages, the last partial one too") {
+    struct Listener final : WriteWatch::Listener {
+        std::vector<u64> writes;
+        void watched_page_written(u64 spa, u64) override { writes.push_back(spa); }
+    } listener;
+    std::vector<std::byte> bytes(0x2800);
+    WriteWatch watch(bytes.size());
+    watch.set_listener(&listener);
+    const SystemMemory memory(bytes.data(), bytes.size(), &watch);
+    watch.watch(0x2000, true);
+    memory.store<u64>(0x1000, 1);
+    memory.store<u64>(0x1ffc, 1);  // reaches into the watched page
+    memory.store<u32>(0x27fc, 1);
+    memory.store<u32>(0x27fd, 1);  // outside: nothing is written
+    CHECK(listener.writes == std::vector<u64>{0x1ffc, 0x27fc});
+}
