@@ -229,7 +229,8 @@ std::optional<Instruction> InstructionDecoder::decode(std::span<const u8> code, 
     if (x86.prefix[0] == X86_PREFIX_REP) result.repeat = Repeat::while_equal;
     if (x86.prefix[0] == X86_PREFIX_REPNE) result.repeat = Repeat::while_not_equal;
     result.segment = override_or(x86.prefix[1], SegmentName::ds);
-    if (x86.op_count > 0) result.operand_size = x86.operands[0].size;
+    // Every operand of these is of one size, but for OUTS, whose first is the port.
+    if (x86.op_count > 0) result.operand_size = x86.operands[result.operation == Operation::outs ? 1 : 0].size;
     for (unsigned i = 0; i < x86.op_count; ++i) {
         if (i >= result.operands.size() || !convert(x86.operands[i], result.operands[i])) {
             result.operation = Operation::other;
