@@ -168,7 +168,7 @@ PYBIND11_MODULE(_verdigris, module) {
         try {
             if (pointer) std::rethrow_exception(pointer);
         } catch (const sim::UserError& error) {
-            user_error(error.what());
+            PyErr_SetString(user_error.ptr(), error.what());
         }
     });
 

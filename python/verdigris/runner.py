@@ -162,11 +162,18 @@ def _load(place: pathlib.Path, source: bytes) -> types.ModuleType:
 
 def _scenario_frames(error: BaseException, place: pathlib.Path) -> list[traceback.FrameSummary]:
     """The frames of the scenario and of what it imports from its folder."""
-    folder = place.parent.resolve()
+    folder, package = place.parent.resolve(), pathlib.Path(__file__).resolve().parent
+
+    def is_ours(filename: str) -> bool:
+        path = pathlib.Path(filename).resolve()
+        return path != place.resolve() and package in path.parents
+
     return [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<") and folder in pathlib.Path(frame.filename).resolve().parents
+        if not frame.filename.startswith("<")
+        and folder in pathlib.Path(frame.filename).resolve().parents
+        and not is_ours(frame.filename)
     ]
 
 

@@ -126,6 +126,11 @@ class WrongInput(ScenarioCase):
         self.assert_one_line(self.run_command(), "A subcommand is required (./verdigris --help explains)")
         self.assert_one_line(self.run_command("bench", "nope"), "there is no benchmark nope: boot, hello")
 
+    def test_bench_without_images(self) -> None:
+        done = self.run_command("bench", "boot", "--images", "none")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
+        self.assertRegex(done.stderr, "^verdigris: bench boot: there is no ")
+
     def test_help(self) -> None:
         done = self.run_command("run", "--help")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -265,6 +270,20 @@ class Results(ScenarioCase):
         self.assertEqual((self.folder / "out/trace.txt").read_text().split("\n")[0], "100000 host.web console 0x6".replace("6", "5"))
         done = self.run_main(body, "--out", "out", "--trace", "state,nope")
         self.assertEqual((done.returncode, done.stderr), (0, "verdigris: --trace: the run had no record of kind nope\n"))
+
+    def test_host_time(self) -> None:
+        body = "for i in range(20000): await sim.after('1ns')"
+        plain = self.run_main(body)
+        done = self.run_main(body, "--out", "out", "--host-time")
+        self.assertEqual((done.stdout, done.stderr), (plain.stdout, ""))
+        with open(self.folder / "out/host_time.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        parts = {row["name"]: int(row["samples"]) for row in rows if row["level"] == "part"}
+        self.assertTrue(any(name.startswith("libpython") for name in parts), parts)
+        self.assertEqual(sum(parts.values()), sum(int(row["samples"]) for row in rows if row["level"] == "function"))
+        self.assert_one_line(
+            self.run_main(body, "--host-time"), "--host-time writes host_time.csv into the folder of results: add --out DIR"
+        )
 
     def test_stale_results_go(self) -> None:
         self.run_main("pass", "--out", "out", "--trace", "all")
