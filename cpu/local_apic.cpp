@@ -234,11 +234,13 @@ void LocalApic::write(Reg reg, std::uint32_t value) {
         case Reg::timer_initial:
             if (timer_mode() == 2) break;
             state_.timer_initial = value;
-            start_timer();
+            start_timer(value);
             break;
+        // A count in progress goes on from where it is.
         case Reg::timer_divide: {
+            const std::uint32_t count = timer_current();
             state_.timer_divide = value & 0xb;
-            if (timer_.armed()) start_timer();
+            if (count != 0) start_timer(count);
             break;
         }
         default:
@@ -351,13 +353,14 @@ bool LocalApic::matches(std::uint32_t destination, bool logical) const {
     const bool x2 = mode() == ApicMode::x2apic;
     if (mode() == ApicMode::disabled) return !logical && destination == id_;
     if (!logical) {
-        if (x2) return destination == 0xffff'ffff || destination == id_ || destination == 0xff;
-        return (destination & 0xff) == 0xff || destination == state_.xapic_id >> 24;
+        if (destination == 0xffff'ffff || destination == 0xff) return true;
+        return destination == (x2 ? id_ : state_.xapic_id >> 24);
     }
     if (x2) {
         if (destination == 0xffff'ffff) return true;
         return destination >> 16 == id_ >> 4 && (destination & 0xffff & (1u << (id_ & 0xf))) != 0;
     }
+    if (destination > 0xff && destination != 0xffff'ffff) return false;  // an xAPIC has no name that long
     const std::uint32_t mine = state_.ldr >> 24;
     destination &= 0xff;
     if (state_.dfr >> 28 == 0xf) return (destination & mine) != 0;  // flat model
@@ -407,19 +410,24 @@ sim::Time LocalApic::ticks_to_time(std::uint64_t ticks) const {
     return sim::first_time_of_cycle(ticks * divider(), timer_hz_);
 }
 
-void LocalApic::start_timer() {
+void LocalApic::start_timer(std::uint32_t count) {
     state_.timer_start = scope_.now();
-    if (state_.timer_initial == 0) {
+    state_.timer_count = count;
+    state_.timer_periods = 0;
+    if (count == 0) {
         timer_.disarm();
     } else {
-        timer_.arm(state_.timer_start + ticks_to_time(state_.timer_initial));
+        timer_.arm(state_.timer_start + ticks_to_time(count));
     }
 }
 
 std::uint32_t LocalApic::timer_current() const {
     if (!timer_.armed() || timer_mode() == 2) return 0;
-    const std::uint64_t gone = sim::time_to_cycles(scope_.now() - state_.timer_start, timer_hz_) / divider();
-    return gone >= state_.timer_initial ? 0 : static_cast<std::uint32_t>(state_.timer_initial - gone);
+    const sim::Time elapsed = std::max(scope_.now() - state_.timer_start, sim::Time::zero());
+    const std::uint64_t gone = sim::time_to_cycles(elapsed, timer_hz_) / divider();
+    if (gone < state_.timer_count) return static_cast<std::uint32_t>(state_.timer_count - gone);
+    if (timer_mode() != 1 || state_.timer_initial == 0) return 0;
+    return static_cast<std::uint32_t>(state_.timer_initial - (gone - state_.timer_count) % state_.timer_initial);
 }
 
 void LocalApic::write_deadline(std::uint64_t deadline, std::uint64_t tsc_now) {
@@ -436,9 +444,11 @@ void LocalApic::write_deadline(std::uint64_t deadline, std::uint64_t tsc_now) {
 
 void LocalApic::timer_expired() {
     const std::uint32_t entry = state_.lvt[lvt_timer];
-    if (timer_mode() == 1) {
-        state_.timer_start = scope_.now();
-        timer_.arm(state_.timer_start + ticks_to_time(state_.timer_initial));
+    if (timer_mode() == 1 && state_.timer_initial != 0) {
+        // From the start of the count, so that rounding to picoseconds doesn't add up.
+        ++state_.timer_periods;
+        const std::uint64_t ticks = state_.timer_count + state_.timer_periods * state_.timer_initial;
+        timer_.arm(state_.timer_start + ticks_to_time(ticks));
     }
     if (timer_mode() == 2) state_.deadline = 0;
     if ((entry & apic::lvt::masked) == 0) accept(static_cast<std::uint8_t>(entry), false);

@@ -112,7 +112,9 @@ private:
                                          apic::lvt::masked, apic::lvt::masked, apic::lvt::masked};
         std::uint32_t timer_initial = 0;
         std::uint32_t timer_divide = 0;
-        sim::Time timer_start;  // when the count was loaded
+        sim::Time timer_start;  // when timer_count was loaded, or taken over under another divider
+        std::uint32_t timer_count = 0;
+        std::uint64_t timer_periods = 0;  // that ended since
         std::uint64_t deadline = 0;
         Vectors irr{}, isr{}, tmr{}, auto_eoi{};
 
@@ -120,7 +122,7 @@ private:
         template <class Archive>
         void fields(Archive& archive) {
             archive(base, xapic_id, tpr, ldr, dfr, svr, esr, esr_pending, icr, lvt, timer_initial, timer_divide,
-                    timer_start, deadline, irr, isr, tmr, auto_eoi);
+                    timer_start, timer_count, timer_periods, deadline, irr, isr, tmr, auto_eoi);
         }
     };
     enum LvtIndex { lvt_timer, lvt_thermal, lvt_performance, lvt_lint0, lvt_lint1, lvt_error, lvt_cmci };
@@ -141,7 +143,7 @@ private:
     std::uint64_t divider() const;
     sim::Time ticks_to_time(std::uint64_t ticks) const;
     std::uint32_t timer_current() const;
-    void start_timer();
+    void start_timer(std::uint32_t count);
     void timer_expired();
 
     sim::Scope scope_;
