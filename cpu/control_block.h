@@ -21,6 +21,7 @@ enum class ExitCode : std::uint32_t {
     rdpmc = 0x6f,
     cpuid = 0x72,
     rsm = 0x73,
+    iret = 0x74,
     invd = 0x76,
     pause = 0x77,
     halt = 0x78,

@@ -68,6 +68,12 @@ public:
         state_->hflags = on ? state_->hflags | hflag::inhibit_irq : state_->hflags & ~hflag::inhibit_irq;
     }
 
+    // Whether IRET exits: how the end of an NMI's handler is noticed.
+    void set_intercept_iret(bool on) {
+        constexpr u64 bit = u64{1} << (0x74 - 0x60);
+        state_->intercept = on ? state_->intercept | bit : state_->intercept & ~bit;
+    }
+
     [[nodiscard]] mmu::PagingState paging() const;
     void set_phys_bits(u8 bits) { phys_bits_ = bits; }
     // The registers changed in a way that changes translations.

@@ -373,7 +373,7 @@ void LocalApic::accept(std::uint8_t vector, bool level_triggered, bool auto_eoi)
     set(state_.irr, vector, true);
     set(state_.tmr, vector, level_triggered);
     set(state_.auto_eoi, vector, auto_eoi);
-    if (deliverable()) output_.interrupt_pending();
+    output_.interrupt_pending();
 }
 
 std::optional<std::uint8_t> LocalApic::deliverable() const {

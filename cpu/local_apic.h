@@ -37,7 +37,7 @@ struct ApicOutput {
     virtual void end_of_interrupt(std::uint8_t vector) = 0;
     // The local vector table asks for an NMI.
     virtual void raise_nmi() = 0;
-    // Something can be delivered that couldn't before.
+    // A request has come in, or one can be delivered that couldn't before.
     virtual void interrupt_pending() = 0;
 };
 
@@ -90,6 +90,8 @@ public:
     void acknowledge(std::uint8_t vector);
     bool in_service(std::uint8_t vector) const { return get(state_.isr, vector); }
     bool requested(std::uint8_t vector) const { return get(state_.irr, vector); }
+    bool any_requested() const { return highest(state_.irr).has_value(); }
+    bool level_triggered(std::uint8_t vector) const { return get(state_.tmr, vector); }
 
     template <class Archive>
     void fields(Archive& archive) {

@@ -58,6 +58,7 @@ public:
     bool msr(std::uint32_t index, bool write, bool implemented) const;
     bool cpuid(std::uint32_t leaf) const { return state_.global_cpuid || state_.cpuid.contains(leaf); }
     bool exception(std::uint8_t vector) const { return vector < 32 && ((state_.exceptions >> vector) & 1) != 0; }
+    std::uint32_t exceptions() const { return state_.exceptions; }  // by vector
     bool unknown_hypercall() const { return state_.hypercall; }
     bool apic_write() const { return state_.apic_write_mask != 0; }
     std::uint32_t apic_write_mask() const { return state_.apic_write_mask; }

@@ -1,0 +1,44 @@
+// What the hypervisor's own work costs the processor that does it: an exit by its reason, and what follows from some. A
+// timing profile fills the table and names the sources.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/control_block.h"
+#include "sim/time.h"
+
+namespace hypervisor {
+
+struct ExitCosts {
+    sim::Time exit;   // any exit and the entry after it: the world switch and its dispatch
+    sim::Time cpuid;  // besides: what handling this reason takes
+    sim::Time msr;
+    sim::Time apic_register;  // an x2APIC MSR or an access to the APIC page
+    sim::Time hypercall;
+    sim::Time hypercall_rep;  // each element of a list
+    sim::Time nested_fault;
+    sim::Time root_round_trip;     // an intercept that the root's stack handles, its virtual processor's time included
+    sim::Time interrupt_delivery;  // injecting an event
+    sim::Time halt;
+    sim::Time context_switch;  // another virtual processor on a logical processor
+    sim::Time ipi_latency;     // from the sender's command to the receiver's pending bit
+
+    sim::Time of(cpu::ExitCode code) const {
+        switch (code) {
+            case cpu::ExitCode::cpuid:
+                return exit + cpuid;
+            case cpu::ExitCode::msr:
+                return exit + msr;
+            case cpu::ExitCode::hypercall:
+                return exit + hypercall;
+            case cpu::ExitCode::nested_fault:
+                return exit + nested_fault;
+            case cpu::ExitCode::halt:
+                return exit + halt;
+            default:
+                return exit;
+        }
+    }
+};
+
+}  // namespace hypervisor

@@ -1,0 +1,242 @@
+#include "hypervisor/hypervisor.h"
+
+#include <algorithm>
+#include <string>
+
+#include "sim/check.h"
+
+namespace hypervisor {
+
+namespace {
+
+constexpr VpMask bit_of(std::uint32_t vp) {
+    return VpMask{1} << vp;
+}
+
+Partitions::Options partition_options() {
+    Partitions::Options options;
+    // What AMD processors have; a child may ask for the other vendor's format.
+    options.second_level.format = slat::Format::npt;
+    options.default_privileges = child_privileges;
+    return options;
+}
+
+}  // namespace
+
+Hypervisor::LogicalCpu::LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index)
+    : processor(scope, owner.engine_, owner.memory_),
+      slice(
+          scope.agenda(), scope.path() + ".slice", [&owner, index] { owner.run_slice(index); },
+          sim::Priority::processor),
+      busy_ps(scope.counter("busy", "ps", "simulated time in which a virtual processor ran here")),
+      switches(scope.counter("switches", "count", "changes from one virtual processor to another")) {}
+
+Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const HypervisorConfig& config,
+                       RootReceiver& root)
+    : scope_(scope),
+      memory_(memory),
+      config_(config),
+      root_(root),
+      engine_(memory, config.instruction_costs, cpu::EngineOptions{config.timed}, config.tsc_hz, scope.seed()),
+      partitions_(scope.child("partitions"), partition_options(), memory, *this),
+      ports_(scope.child("ports"), root_partition, partitions_, root),
+      calls_(scope.child("calls"), partitions_, ports_),
+      scheduler_(config.logical_processors, config.scheduler),
+      release_(scope.agenda(), scope.path() + ".release", [this] { kick_idle(); }) {
+    for (std::uint32_t i = 0; i < config.logical_processors; ++i) {
+        lps_.push_back(std::make_unique<LogicalCpu>(scope.child("lp" + std::to_string(i)), *this, i));
+    }
+}
+
+Hypervisor::~Hypervisor() {
+    for (auto& [ref, processor] : vps_) engine_.unload(processor->guest());
+}
+
+std::uint64_t Hypervisor::instructions(PartitionId partition) const {
+    std::uint64_t sum = 0;
+    for (const auto& [ref, processor] : vps_) {
+        if (ref.partition == partition) sum += processor->instructions();
+    }
+    return sum;
+}
+
+// One turn of a logical processor, as an event at its own time.
+void Hypervisor::run_slice(std::uint32_t lp) {
+    LogicalCpu& cpu = *lps_[lp];
+    const sim::Agenda& agenda = scope_.agenda();
+    sim::Time now = std::max(agenda.now(), cpu.time);
+    const auto chosen = scheduler_.next(lp, now);
+    kick_idle();
+    if (!chosen) {
+        const sim::Time release = scheduler_.next_release(now);
+        if (!release.is_never()) release_.arm(release);
+        return;
+    }
+    VirtualProcessor& processor = vp(*chosen);
+    const sim::Time start = now;
+    if (cpu.last != chosen) {
+        ++cpu.switches;
+        if (cpu.last) now += config_.exit_costs.context_switch;
+        cpu.last = chosen;
+    }
+    const sim::Time limit =
+        std::min({agenda.next_deadline(), start + config_.quantum, start + scheduler_.time_slice_left(*chosen, start)});
+    const std::uint64_t before = engine_.instructions();
+    processor.run(cpu.processor, now, limit);
+    processor.add_instructions(engine_.instructions() - before);
+    cpu.time = now;
+    cpu.busy_ps.add(static_cast<std::uint64_t>((now - start).ps()));
+    processor.add_run_time(now - start);
+    scheduler_.ran(*chosen, start, now - start);
+    if (!processor.can_run()) scheduler_.block(*chosen);
+    cpu.slice.arm(now);
+}
+
+// Something is there for this processor: its turn comes at the present time, or at its own if it is ahead.
+void Hypervisor::kick(std::uint32_t lp) {
+    LogicalCpu& cpu = *lps_[lp];
+    const sim::Time at = std::max(scope_.now(), cpu.time);
+    if (!cpu.slice.armed() || cpu.slice.deadline() > at) cpu.slice.arm(at);
+}
+
+void Hypervisor::kick_idle() {
+    if (const auto lp = scheduler_.idle_lp_with_work(scope_.now())) kick(*lp);
+}
+
+void Hypervisor::wake(VirtualProcessor& processor) {
+    if (!scheduler_.contains(processor.ref())) return;
+    const WakeDecision decision = scheduler_.wake(processor.ref(), scope_.now());
+    if (decision.lp) kick(*decision.lp);
+}
+
+void Hypervisor::yield(VirtualProcessor& processor) {
+    scheduler_.yield(processor.ref());
+}
+
+void Hypervisor::intercept(VirtualProcessor&, const HvMessage& message) {
+    root_.intercept(message);
+}
+
+template <class Function>
+void Hypervisor::for_each_vp(PartitionId partition, Function function) {
+    for (auto at = vps_.lower_bound(VpRef{partition, 0}); at != vps_.end() && at->first.partition == partition; ++at) {
+        function(*at->second);
+    }
+}
+
+void Hypervisor::send_ipi(VirtualProcessor& from, const cpu::ApicMessage& message) {
+    using Shorthand = cpu::ApicMessage::Shorthand;
+    const sim::Time at = scope_.now() + config_.exit_costs.ipi_latency;
+    bool delivered = false;
+    for_each_vp(from.ref().partition, [&](VirtualProcessor& target) {
+        const bool self = &target == &from;
+        bool addressed = false;
+        switch (message.shorthand) {
+            case Shorthand::none:
+                addressed = target.apic().matches(message.destination, message.logical);
+                break;
+            case Shorthand::self:
+                addressed = self;
+                break;
+            case Shorthand::all:
+                addressed = true;
+                break;
+            case Shorthand::all_but_self:
+                addressed = !self;
+                break;
+        }
+        if (!addressed) return;
+        // Of several that are addressed with lowest priority, one takes it: the first.
+        if (message.mode == cpu::apic::DeliveryMode::lowest_priority && delivered) return;
+        delivered = true;
+        target.receive_later(message, at);
+    });
+}
+
+void Hypervisor::send_ipis(VirtualProcessor& from, VpMask targets, std::uint8_t vector) {
+    cpu::ApicMessage message;
+    message.vector = vector;
+    const sim::Time at = scope_.now() + config_.exit_costs.ipi_latency;
+    for_each_vp(from.ref().partition, [&](VirtualProcessor& target) {
+        if ((targets & bit_of(target.index())) != 0) target.receive_later(message, at);
+    });
+}
+
+void Hypervisor::flush_translations(VirtualProcessor& from, VpMask targets) {
+    for_each_vp(from.ref().partition, [&](VirtualProcessor& target) {
+        if ((targets & bit_of(target.index())) != 0) target.translations_changed();
+    });
+}
+
+// --- PartitionHost -----------------------------------------------------------------------------------------------
+
+VpControl& Hypervisor::create_vp(Partition& partition, std::uint32_t index) {
+    const PartitionId id = partition.id();
+    if (!synthetic_.contains(id)) {
+        synthetic_.emplace(
+            id, std::make_unique<SyntheticPartition>(partition.scope().child("synthetic"), partition, memory_,
+                                                     config_.tsc_hz, config_.apic_hz, HypercallInstruction::vmmcall));
+        const auto processors = static_cast<unsigned>(partition.property(HvPartitionProperty::processors_per_socket));
+        cpuid_.emplace(id, std::make_unique<cpu::CpuidTable>(cpu::CpuidProfile{}, processors));
+    }
+    VpSettings settings;
+    settings.cpuid = cpuid_.at(id).get();
+    settings.costs = config_.exit_costs;
+    settings.tsc_hz = config_.tsc_hz;
+    settings.apic_hz = config_.apic_hz;
+    const VpRef ref{id, index};
+    VpEnvironment& environment = *this;
+    auto processor =
+        std::make_unique<VirtualProcessor>(partition.scope().child("vp" + std::to_string(index)), *synthetic_.at(id),
+                                           calls_, index, *this, settings, engine_.pristine_state(), memory_);
+    // Policies are checked where they are set; here a reserve may turn out to be too much for the machine.
+    VpPolicy policy = partition.vp_policy();
+    if (!scheduler_.add(ref, policy)) {
+        policy.reserve = 0;
+        if (!scheduler_.add(ref, policy)) VG_CHECK(scheduler_.add(ref, VpPolicy{}));
+    }
+    return *vps_.emplace(ref, std::move(processor)).first->second;
+}
+
+void Hypervisor::delete_vp(Partition& partition, std::uint32_t index) {
+    const VpRef ref{partition.id(), index};
+    scheduler_.remove(ref);
+    engine_.unload(vp(ref).guest());
+    for (auto& lp : lps_) {
+        if (lp->last == ref) lp->last.reset();
+    }
+    vps_.erase(ref);
+    bool last = true;
+    for_each_vp(partition.id(), [&last](VirtualProcessor&) { last = false; });
+    if (last) {
+        synthetic_.erase(partition.id());
+        cpuid_.erase(partition.id());
+    }
+}
+
+void Hypervisor::mapping_changed(Partition& partition, std::uint64_t, std::uint64_t) {
+    for_each_vp(partition.id(), [](VirtualProcessor& target) { target.translations_changed(); });
+}
+
+HvStatus Hypervisor::property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) {
+    VpPolicy policy = partition.vp_policy();
+    if (property == HvPartitionProperty::cpu_weight) {
+        policy.weight = static_cast<std::uint32_t>(value);
+    } else if (property == HvPartitionProperty::cpu_reserve) {
+        policy.reserve = static_cast<std::uint32_t>(value);
+    } else if (property == HvPartitionProperty::cpu_cap) {
+        policy.cap = static_cast<std::uint32_t>(value);
+    } else if (property == scheduling_affinity_set) {
+        policy.affinity = value;
+    } else {
+        return HvStatus::success;
+    }
+    HvStatus status = HvStatus::success;
+    for_each_vp(partition.id(), [&](VirtualProcessor& target) {
+        if (!scheduler_.set_policy(target.ref(), policy)) status = HvStatus::no_resources;
+    });
+    kick_idle();
+    return status;
+}
+
+}  // namespace hypervisor

@@ -1,0 +1,100 @@
+// The hypervisor of one host: logical processors that take turns in simulated time, the scheduler that fills them with
+// virtual processors, and the partitions. What the root's stack gets of it is the RootInterface, nothing else.
+//
+// A logical processor runs as an event of the agenda: from its own time on, at most one quantum and never past the next
+// device event, so that a timer, an interrupt or a message reaches every processor at its exact time or, for what another
+// processor does within the same quantum, at the next turn.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "cpu/cpuid.h"
+#include "cpu/engine.h"
+#include "cpu/logical_processor.h"
+#include "hypervisor/partition.h"
+#include "hypervisor/ports.h"
+#include "hypervisor/root_hypercalls.h"
+#include "hypervisor/scheduler.h"
+#include "hypervisor/virtual_processor.h"
+
+namespace hypervisor {
+
+struct HypervisorConfig {
+    std::uint32_t logical_processors = 1;
+    sim::Time quantum = sim::Time::us(100);  // 0: lock-step
+    cpu::CostTable instruction_costs;
+    ExitCosts exit_costs;
+    std::uint64_t tsc_hz = 0;
+    std::uint64_t apic_hz = 200'000'000;
+    bool timed = false;
+    SchedulerOptions scheduler;
+};
+
+class Hypervisor final : private PartitionHost, private VpEnvironment {
+public:
+    // `root` hears of messages, events and intercepts; it must outlive the hypervisor.
+    Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const HypervisorConfig& config, RootReceiver& root);
+    ~Hypervisor() override;
+    Hypervisor(const Hypervisor&) = delete;
+    Hypervisor& operator=(const Hypervisor&) = delete;
+
+    RootInterface& root_interface() { return calls_; }
+
+    // Instructions that guests have retired, and by whom.
+    std::uint64_t instructions() const { return engine_.instructions(); }
+    std::uint64_t instructions(PartitionId partition) const;
+    const cpu::Engine& engine() const { return engine_; }
+
+private:
+    struct LogicalCpu {
+        LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index);
+        cpu::LogicalProcessor processor;
+        sim::Timer slice;
+        sim::Time time;  // how far it has come
+        std::optional<VpRef> last;
+        sim::Counter& busy_ps;
+        sim::Counter& switches;
+    };
+
+    void run_slice(std::uint32_t lp);
+    void kick(std::uint32_t lp);
+    void kick_idle();
+    VirtualProcessor& vp(VpRef ref) { return *vps_.at(ref); }
+
+    // PartitionHost
+    VpControl& create_vp(Partition& partition, std::uint32_t index) override;
+    void delete_vp(Partition& partition, std::uint32_t index) override;
+    void mapping_changed(Partition& partition, std::uint64_t gpa, std::uint64_t length) override;
+    HvStatus property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) override;
+
+    // VpEnvironment
+    void send_ipi(VirtualProcessor& from, const cpu::ApicMessage& message) override;
+    void send_ipis(VirtualProcessor& from, VpMask targets, std::uint8_t vector) override;
+    void flush_translations(VirtualProcessor& from, VpMask targets) override;
+    void yield(VirtualProcessor& vp) override;
+    void wake(VirtualProcessor& vp) override;
+    void intercept(VirtualProcessor& vp, const HvMessage& message) override;
+
+    template <class Function>
+    void for_each_vp(PartitionId partition, Function function);
+
+    sim::Scope scope_;
+    mmu::SystemMemory memory_;
+    HypervisorConfig config_;
+    RootReceiver& root_;
+    cpu::Engine engine_;
+    Partitions partitions_;
+    Ports ports_;
+    RootHypercalls calls_;
+    Scheduler scheduler_;
+    std::map<PartitionId, std::unique_ptr<SyntheticPartition>> synthetic_;
+    std::map<PartitionId, std::unique_ptr<cpu::CpuidTable>> cpuid_;
+    std::map<VpRef, std::unique_ptr<VirtualProcessor>> vps_;
+    std::vector<std::unique_ptr<LogicalCpu>> lps_;
+    sim::Timer release_;  // a capped virtual processor may run again
+};
+
+}  // namespace hypervisor

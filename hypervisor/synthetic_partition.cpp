@@ -1,0 +1,123 @@
+#include "hypervisor/synthetic_partition.h"
+
+#include <cstring>
+
+#include "sim/bits.h"
+#include "sim/check.h"
+
+namespace hypervisor {
+
+namespace {
+
+constexpr std::uint64_t reference_hz = 10'000'000;
+constexpr std::int64_t reference_tick_ps = 100'000;
+
+constexpr slat::PageRights read_write{true, true, false};
+constexpr slat::PageRights read_execute{true, false, true};
+
+}  // namespace
+
+ReferenceTime::ReferenceTime(sim::Time start, std::uint64_t tsc_hz)
+    : start_(start),
+      tsc_hz_(tsc_hz),
+      scale_(static_cast<std::uint64_t>((sim::u128{reference_hz} << 64) / tsc_hz)),
+      offset_(-(start.ps() / reference_tick_ps)) {}
+
+std::uint64_t ReferenceTime::at(sim::Time t) const {
+    const auto tsc = sim::time_to_cycles(t, tsc_hz_);
+    const auto count = static_cast<std::int64_t>((sim::u128{tsc} * scale_) >> 64) + offset_;
+    return count < 0 ? 0 : static_cast<std::uint64_t>(count);
+}
+
+sim::Time ReferenceTime::when(std::uint64_t count) const {
+    // (tsc * scale) >> 64 >= wanted, for the least tsc.
+    const sim::u128 wanted = sim::u128{count} + static_cast<std::uint64_t>(-offset_);
+    const sim::u128 tsc = wanted >> 62 != 0 ? ~std::uint64_t{0} : ((wanted << 64) + scale_ - 1) / scale_;
+    if (tsc >> 63 != 0) return sim::Time::never();
+    return sim::first_time_of_cycle(static_cast<std::uint64_t>(tsc), tsc_hz_);
+}
+
+bool OverlayPage::set(std::uint64_t value) {
+    remove();
+    state_.value = value;
+    if ((value & page_register::enable) == 0) return true;
+    if (!state_.spa_page) {
+        state_.spa_page = space_.allocate_overlay_page();
+        if (!state_.spa_page) return false;
+    }
+    state_.placed = space_.place_overlay(value >> page_register::gpfn_shift, *state_.spa_page, rights_) == GpaEdit::ok;
+    return state_.placed;
+}
+
+void OverlayPage::remove() {
+    if (state_.placed) space_.remove_overlay(state_.value >> page_register::gpfn_shift, *state_.spa_page);
+    state_.placed = false;
+}
+
+void OverlayPage::reset() {
+    remove();
+    if (state_.spa_page) space_.free_overlay_page(*state_.spa_page);
+    state_ = State{};
+}
+
+SyntheticPartition::SyntheticPartition(const sim::Scope& scope, Partition& partition, mmu::SystemMemory memory,
+                                       std::uint64_t tsc_hz, std::uint64_t apic_hz, HypercallInstruction instruction)
+    : scope_(scope),
+      partition_(partition),
+      memory_(memory),
+      reference_time_(scope.now(), tsc_hz),
+      tsc_hz_(tsc_hz),
+      apic_hz_(apic_hz),
+      instruction_(instruction),
+      hypercall_page_(partition.gpa_space(), memory, read_execute),
+      tsc_page_(partition.gpa_space(), memory, read_write),
+      registration_(scope_.register_state(*this)) {}
+
+// Without an identity there are no hypercalls (TLFS 3.13).
+void SyntheticPartition::write_guest_os_id(std::uint64_t value) {
+    state_.guest_os_id = value;
+    partition_.fill_property(HvPartitionProperty::guest_os_id, value);
+    if (value == 0) {
+        (void)hypercall_page_.set(state_.hypercall & ~hypercall_register::enable);
+        state_.hypercall &= ~hypercall_register::enable;
+    }
+}
+
+bool SyntheticPartition::write_hypercall(std::uint64_t value) {
+    if ((state_.hypercall & hypercall_register::locked) != 0) return false;
+    if (state_.guest_os_id == 0) value &= ~hypercall_register::enable;
+    if (!hypercall_page_.set(value)) {
+        state_.hypercall = value & ~hypercall_register::enable;
+        return false;
+    }
+    state_.hypercall = value;
+    if (hypercall_page_.enabled()) write_hypercall_code();
+    return true;
+}
+
+// VMCALL or VMMCALL; RET. Execution anywhere else on the page is a breakpoint.
+void SyntheticPartition::write_hypercall_code() {
+    std::array<std::uint8_t, hv_page_size> code;
+    code.fill(0xcc);
+    const std::array<std::uint8_t, 4> entry{
+        0x0f, 0x01, static_cast<std::uint8_t>(instruction_ == HypercallInstruction::vmcall ? 0xc1 : 0xd9), 0xc3};
+    std::memcpy(code.data(), entry.data(), entry.size());
+    VG_CHECK(memory_.write(*hypercall_page_.spa(), std::as_bytes(std::span{code})));
+}
+
+bool SyntheticPartition::write_reference_tsc(std::uint64_t value) {
+    if (!tsc_page_.set(value)) return false;
+    if (tsc_page_.enabled()) {
+        const HvReferenceTscPage page = reference_time_.page();
+        VG_CHECK(memory_.write(*tsc_page_.spa(), std::as_bytes(std::span{&page, 1})));
+    }
+    return true;
+}
+
+void SyntheticPartition::reset() {
+    hypercall_page_.reset();
+    tsc_page_.reset();
+    state_ = State{};
+}
+
+}  // namespace hypervisor

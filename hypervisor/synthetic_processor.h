@@ -1,0 +1,171 @@
+// The Hyper-V interface of one virtual processor: its synthetic MSRs, interrupt controller (SynIC), timers, VP assist
+// page, CPUID leaves, and the entry of its hypercalls.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+
+#include "cpu/cpuid.h"
+#include "cpu/guest_context.h"
+#include "hypervisor/synthetic_partition.h"
+#include "sim/scope.h"
+
+namespace hypervisor {
+
+class RootHypercalls;
+
+// A set of virtual processors of one partition.
+using VpMask = std::uint64_t;
+static_assert(max_vps_per_partition <= 64);
+
+// The processor around it, and what hypercalls do to the others.
+class SyntheticPort {
+public:
+    virtual ~SyntheticPort() = default;
+    virtual cpu::GuestContext& context() = 0;
+    // A fixed interrupt for the local APIC.
+    virtual void request_interrupt(std::uint8_t vector, bool auto_eoi) = 0;
+    // Whether anything waits in the APIC behind what is being served.
+    virtual bool interrupt_waiting() const = 0;
+    virtual void apic_eoi() = 0;
+    virtual std::uint64_t apic_icr() const = 0;
+    virtual void apic_write_icr(std::uint64_t value) = 0;
+    virtual std::uint8_t apic_tpr() const = 0;
+    virtual void apic_write_tpr(std::uint8_t value) = 0;
+    virtual sim::Time vp_run_time() const = 0;
+    // The guest idle register: waits for an interrupt, whatever RFLAGS.IF says.
+    virtual void idle() = 0;
+    virtual void send_ipis(VpMask targets, std::uint8_t vector) = 0;
+    virtual void flush_translations(VpMask targets) = 0;
+    virtual void yield() = 0;
+    virtual void charge_hypercall_reps(std::uint32_t reps) = 0;
+};
+
+class SyntheticProcessor final {
+public:
+    SyntheticProcessor(const sim::Scope& scope, SyntheticPartition& partition, SyntheticPort& port,
+                       RootHypercalls& calls, std::uint32_t index);
+
+    void reset();
+
+    // Nothing or false: #GP.
+    std::optional<std::uint64_t> read_msr(std::uint32_t number);
+    [[nodiscard]] bool write_msr(std::uint32_t number, std::uint64_t value);
+    // True if the root may want to hear of this write (reset and crash).
+    static bool is_reported(std::uint32_t number) { return number == msr::reset || number == msr::crash_ctl; }
+    void adjust_cpuid(std::uint32_t leaf, cpu::CpuidResult& result) const;
+
+    // At the hypercall instruction. False: not finished, the instruction runs again.
+    [[nodiscard]] bool hypercall();
+
+    // SynIC, from the outside.
+    HvStatus post_message(std::uint32_t sint, const HvMessage& message);
+    HvStatus signal_event(std::uint32_t sint, std::uint16_t flag);
+    HvStatus get_register(HvRegister name, HvRegisterValue& value);
+    HvStatus set_register(HvRegister name, const HvRegisterValue& value);
+
+    // EOI assist (TLFS 10.3.5): before an interrupt is delivered the guest may be excused from its EOI; afterwards what
+    // it has done of it is carried out.
+    void excuse_eoi(std::uint8_t vector, bool level_triggered);
+    void settle_eoi();
+
+    static constexpr std::size_t message_queue_length = 32;  // of one SINT
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(state_, message_page_, event_page_, assist_page_);
+        for (auto& timer : timers_) archive(*timer);
+    }
+
+private:
+    struct Row;
+    static const Row* find(std::uint32_t number);
+
+    struct Message {
+        HvMessageHeader header{};
+        std::array<std::uint8_t, message_payload_bytes> payload{};
+
+        friend bool operator==(const Message& a, const Message& b) {
+            return a.header.message_type == b.header.message_type && a.header.payload_size == b.header.payload_size &&
+                   a.header.origin == b.header.origin && a.payload == b.payload;
+        }
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(header.message_type, header.payload_size, header.flags, header.reserved, header.origin, payload);
+        }
+    };
+    struct TimerState {
+        std::uint64_t config = 0;
+        std::uint64_t count = 0;
+        std::uint64_t expiration = 0;  // reference time it is armed for
+        bool message_pending = false;  // its SINT's slot was full
+
+        friend bool operator==(const TimerState&, const TimerState&) = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(config, count, expiration, message_pending);
+        }
+    };
+    struct State {
+        std::uint64_t scontrol = 0;
+        std::array<std::uint64_t, synic_sint_count> sint{};
+        std::array<std::deque<Message>, synic_sint_count> queue;
+        std::array<TimerState, stimer_count> timer{};
+        std::optional<std::uint8_t> excused;  // the vector whose EOI the assist page waives
+
+        friend bool operator==(const State&, const State&) = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(scontrol, sint, queue, timer, excused);
+        }
+    };
+
+    bool has(std::uint64_t privilege) const { return partition_.partition().has_privilege(privilege); }
+    std::uint64_t reference_now() const { return partition_.reference_time().at(scope_.now()); }
+
+    [[nodiscard]] bool write_sint(unsigned n, std::uint64_t value);
+    bool synic_enabled() const { return (state_.scontrol & scontrol_enable) != 0; }
+    bool put_message(unsigned sint, const Message& message);
+    void retry_messages();
+    void assert_sint(unsigned sint);
+
+    [[nodiscard]] bool write_timer_config(unsigned n, std::uint64_t value);
+    [[nodiscard]] bool write_timer_count(unsigned n, std::uint64_t value);
+    void arm_timer(unsigned n);
+    void timer_expired(unsigned n);
+    bool send_timer_message(unsigned n);
+
+    // Hypercalls (child_hypercalls.cpp).
+    struct Call;
+    HvStatus dispatch(Call& call);
+    HvStatus flush_space(Call& call, bool ex, bool list);
+    HvStatus send_ipi(Call& call, bool ex);
+    HvStatus retarget_interrupt(Call& call);
+    std::optional<VpMask> vp_set(const Call& call, std::size_t header_offset, std::size_t banks_offset,
+                                 std::size_t& banks) const;
+    VpMask all_vps() const;
+
+    sim::Scope scope_;
+    SyntheticPartition& partition_;
+    SyntheticPort& port_;
+    RootHypercalls& calls_;
+    std::uint32_t index_;
+    OverlayPage message_page_;
+    OverlayPage event_page_;
+    OverlayPage assist_page_;
+    State state_;
+    std::array<std::unique_ptr<sim::Timer>, stimer_count> timers_;
+};
+
+// The privileges that a Linux child is given, and what CPUID says with them.
+inline constexpr std::uint64_t child_privileges =
+    privilege::access_vp_runtime_msr | privilege::access_partition_reference_counter | privilege::access_synic_msrs |
+    privilege::access_synthetic_timer_msrs | privilege::access_apic_msrs | privilege::access_hypercall_msrs |
+    privilege::access_vp_index | privilege::access_reset_msr | privilege::access_partition_reference_tsc |
+    privilege::access_guest_idle_msr | privilege::access_frequency_msrs | privilege::post_messages |
+    privilege::signal_events | privilege::access_vp_registers | privilege::enable_extended_hypercalls;
+
+}  // namespace hypervisor
