@@ -188,7 +188,7 @@ VpControl& Hypervisor::create_vp(Partition& partition, std::uint32_t index) {
     VpEnvironment& environment = *this;
     auto processor =
         std::make_unique<VirtualProcessor>(partition.scope().child("vp" + std::to_string(index)), *synthetic_.at(id),
-                                           calls_, index, *this, settings, engine_.pristine_state(), memory_);
+                                           calls_, index, environment, settings, engine_.pristine_state(), memory_);
     // Policies are checked where they are set; here a reserve may turn out to be too much for the machine.
     VpPolicy policy = partition.vp_policy();
     if (!scheduler_.add(ref, policy)) {
