@@ -1,0 +1,6 @@
+#include "tests/fuzz/cpu_inputs.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    return fuzz::cpu_instruction({data, size});
+}
