@@ -13,46 +13,11 @@ namespace hypervisor {
 using cpu::ExitCode;
 using cpu::Gpr;
 
-// One counter for each kind of exit that has a name; the rest share one.
-struct VirtualProcessor::Counters {
-    sim::Counter& exits;
-    sim::Counter& cpuid;
-    sim::Counter& msr_read;
-    sim::Counter& msr_write;
-    sim::Counter& io;
-    sim::Counter& halt;
-    sim::Counter& hypercall;
-    sim::Counter& nested_fault;
-    sim::Counter& interrupt_window;
-    sim::Counter& host_interrupt;
-    sim::Counter& refused;
-    sim::Counter& unhandled_mmio;
-};
-
-VirtualProcessor::~VirtualProcessor() = default;
-
-std::unique_ptr<VirtualProcessor::Counters> VirtualProcessor::make_counters(const sim::Scope& scope) {
-    return std::unique_ptr<Counters>(new Counters{
-        scope.counter("exits", "count", "exits from the guest to the hypervisor"),
-        scope.counter("exits.cpuid", "count", "exits for CPUID"),
-        scope.counter("exits.rdmsr", "count", "exits for RDMSR"),
-        scope.counter("exits.wrmsr", "count", "exits for WRMSR"),
-        scope.counter("exits.io", "count", "exits for port I/O"),
-        scope.counter("exits.halt", "count", "exits for HLT"),
-        scope.counter("exits.hypercall", "count", "hypercalls"),
-        scope.counter("exits.nested_fault", "count", "second-level translation faults"),
-        scope.counter("exits.interrupt_window", "count", "exits because an interrupt could be delivered at last"),
-        scope.counter("exits.host", "count", "exits because the host had something to do: a timer, the quantum"),
-        scope.counter("refused", "count", "instructions and registers that don't exist here: answered with #UD or #GP"),
-        scope.counter("unhandled_mmio", "count", "device accesses by instructions that the emulator doesn't know: #UD"),
-    });
-}
-
 void VirtualProcessor::handle_exit() {
-    ++counters_->exits;
+    ++counters_.exits;
     const ExitCode code = control_.exit_code;
     if (code == ExitCode::interrupt) {
-        ++counters_->host_interrupt;  // nothing of the guest's: it costs what the host's own work costs
+        ++counters_.host_interrupt;  // nothing of the guest's: it costs what the host's own work costs
         return;
     }
     scope_.trace("exit", static_cast<std::uint64_t>(code), guest_.rip(), control_.exit_info1, control_.exit_info2);
@@ -60,7 +25,7 @@ void VirtualProcessor::handle_exit() {
     if (control_.interrupted_delivery) state_.injection = control_.interrupted_delivery;
     switch (code) {
         case ExitCode::interrupt_window:
-            ++counters_->interrupt_window;
+            ++counters_.interrupt_window;
             return;
         case ExitCode::cpuid:
             return on_cpuid();
@@ -91,7 +56,7 @@ void VirtualProcessor::handle_exit() {
                                           intercept_header(intercept_context(), HvInterceptAccess::execute)));
         }
         case ExitCode::rdpmc:
-            ++counters_->refused;
+            ++counters_.refused;
             return inject(cpu::exception_event(cpu::vector::general_protection));
         default:
             break;
@@ -99,12 +64,12 @@ void VirtualProcessor::handle_exit() {
     const auto n = static_cast<std::uint32_t>(code);
     if (n >= 0x40 && n < 0x60) return on_exception(static_cast<std::uint8_t>(n - 0x40));
     // VMRUN and its relatives, MONITOR, MWAIT, XSETBV, RSM: nothing that CPUID offers.
-    ++counters_->refused;
+    ++counters_.refused;
     inject(cpu::exception_event(cpu::vector::invalid_opcode));
 }
 
 void VirtualProcessor::on_cpuid() {
-    ++counters_->cpuid;
+    ++counters_.cpuid;
     const auto leaf = static_cast<std::uint32_t>(guest_.gpr(Gpr::rax));
     const auto subleaf = static_cast<std::uint32_t>(guest_.gpr(Gpr::rcx));
     cpu::CpuidResult own = settings_.cpuid->look_up(leaf, subleaf, index_);
@@ -129,7 +94,7 @@ void VirtualProcessor::on_msr() {
     }
     bool done = false;
     if (is_write) {
-        ++counters_->msr_write;
+        ++counters_.msr_write;
         scope_.trace("wrmsr", number, value);
         done = write_msr(number, value);
         // The root may act on it: a reset, a crash report.
@@ -137,7 +102,7 @@ void VirtualProcessor::on_msr() {
             return report_msr(number, true, low, high);
         }
     } else {
-        ++counters_->msr_read;
+        ++counters_.msr_read;
         if (const auto result = read_msr(number)) {
             guest_.set_gpr(Gpr::rax, static_cast<std::uint32_t>(*result));
             guest_.set_gpr(Gpr::rdx, *result >> 32);
@@ -155,7 +120,7 @@ void VirtualProcessor::on_msr() {
         return report_msr(number, is_write, low, high);
     }
     if (done) return complete();
-    ++counters_->refused;
+    ++counters_.refused;
     inject(cpu::exception_event(cpu::vector::general_protection));
 }
 
@@ -250,7 +215,7 @@ bool VirtualProcessor::write_msr(std::uint32_t number, std::uint64_t value) {
 
 // Ports belong to the root's devices. What it has not asked for reads all ones.
 void VirtualProcessor::on_io() {
-    ++counters_->io;
+    ++counters_.io;
     const cpu::IoExit io = cpu::IoExit::of(control_.exit_info1);
     if (!partition_.intercepts().io_port(io.port, io.size, !io.in)) {
         if (io.in && !io.string) {
@@ -281,7 +246,7 @@ void VirtualProcessor::on_io() {
 }
 
 void VirtualProcessor::on_halt() {
-    ++counters_->halt;
+    ++counters_.halt;
     complete();
     state_.halted = true;
 }
@@ -322,10 +287,10 @@ void VirtualProcessor::on_exception(std::uint8_t vector) {
 }
 
 void VirtualProcessor::on_hypercall() {
-    ++counters_->hypercall;
+    ++counters_.hypercall;
     // Below CPL 0 and in real mode there is no such instruction (TLFS 3.5).
     if (guest_.cpl() != 0 || !guest_.protected_mode()) {
-        ++counters_->refused;
+        ++counters_.refused;
         return inject(cpu::exception_event(cpu::vector::invalid_opcode));
     }
     // A call that is not finished comes again at the same instruction.
@@ -334,7 +299,7 @@ void VirtualProcessor::on_hypercall() {
 
 // A guest physical address without memory: the local APIC's page is ours, everything else the root's.
 void VirtualProcessor::on_nested_fault() {
-    ++counters_->nested_fault;
+    ++counters_.nested_fault;
     const std::uint64_t gpa = control_.exit_info2;
     if (apic_.mode() == cpu::ApicMode::xapic && (gpa & ~std::uint64_t{0xfff}) == apic_.page()) {
         charge(settings_.costs.apic_register);
@@ -343,7 +308,7 @@ void VirtualProcessor::on_nested_fault() {
     const bool mapped = partition_.gpa_space().translate(gpa).has_value();
     // A write to a page that is an overlay of ours is the guest's fault (TLFS 3.13 for the hypercall page).
     if (mapped && partition_.gpa_space().has_overlay(gpa >> 12)) {
-        ++counters_->refused;
+        ++counters_.refused;
         return inject(cpu::exception_event(cpu::vector::general_protection));
     }
     HvX64MemoryInterceptMessage message{};
@@ -379,7 +344,7 @@ void VirtualProcessor::emulate_apic_access() {
         case cpu::Emulation::unhandled:
             break;
     }
-    ++counters_->unhandled_mmio;
+    ++counters_.unhandled_mmio;
     scope_.trace("unhandled_mmio", guest_.rip(), control_.exit_info2);
     inject(cpu::exception_event(cpu::vector::invalid_opcode));
 }

@@ -25,7 +25,7 @@ VirtualProcessor::VirtualProcessor(const sim::Scope& scope, SyntheticPartition& 
       memory_(memory),
       arrival_(scope.agenda(), scope.path() + ".arrival", [this] { arrivals_due(); }),
       registration_(scope_.register_state(*this)),
-      counters_(make_counters(scope)) {
+      counters_(scope) {
     reset_processor();
     state_.startup_suspend = index != 0;
 }

@@ -18,6 +18,7 @@
 #include "hypervisor/intercept_messages.h"
 #include "hypervisor/partition.h"
 #include "hypervisor/synthetic_processor.h"
+#include "hypervisor/vp_counters.h"
 #include "sim/scope.h"
 
 namespace hypervisor {
@@ -56,7 +57,6 @@ public:
     VirtualProcessor(const sim::Scope& scope, SyntheticPartition& synthetic, RootHypercalls& calls, std::uint32_t index,
                      VpEnvironment& environment, const VpSettings& settings, const cpu::EngineState& pristine,
                      mmu::SystemMemory memory);
-    ~VirtualProcessor() override;
 
     // Runs on `lp` from `now` until it blocks or the first block boundary at or after `limit`, which shrinks as timers
     // are armed on the way.
@@ -202,9 +202,7 @@ private:
     cpu::LogicalProcessor* lp_ = nullptr;
     sim::Time* now_ = nullptr;
 
-    struct Counters;
-    static std::unique_ptr<Counters> make_counters(const sim::Scope& scope);
-    std::unique_ptr<Counters> counters_;
+    VpCounters counters_;
 };
 
 }  // namespace hypervisor
