@@ -1,3 +1,4 @@
+// Hostile descriptor tables, stacks and registers for event delivery.
 #include "tests/fuzz/cpu_inputs.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
