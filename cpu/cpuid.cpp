@@ -38,12 +38,13 @@ constexpr std::uint32_t gib_pages_bit = 1u << 26;
 CpuidTable::CpuidTable(const CpuidProfile& profile, unsigned processors) : signature_(profile.signature) {
     const auto any = CpuidRow::any_subleaf;
     const std::uint32_t hyperthreading = processors > 1 ? 1u << 28 : 0;
+    const std::uint32_t count = std::min(processors, 255u);  // the fields below have eight bits; leaf 0xb has more
     const auto width = static_cast<std::uint32_t>(std::bit_width(processors - 1));
     std::uint32_t edx = extended_edx;
     if (!profile.gib_pages) edx &= ~gib_pages_bit;
     rows_ = {
         {0, any, vendor(0xb)},
-        {1, any, {profile.signature, processors << 16 | 8u << 8, leaf1_ecx, leaf1_edx | hyperthreading}},
+        {1, any, {profile.signature, count << 16 | 8u << 8, leaf1_ecx, leaf1_edx | hyperthreading}},
         {6, any, {1u << 2, 0, 0, 0}},  // ARAT: the APIC timer runs in every sleep state
         {7, 0, {0, leaf7_ebx, 0, 0}},
         // Topology (Intel's leaf, which AMD has too): one thread a core, then the cores of the package.
@@ -56,7 +57,7 @@ CpuidTable::CpuidTable(const CpuidProfile& profile, unsigned processors) : signa
         {0x8000'0005, any, {0xff40'ff40, 0xff40'ff40, 0x2008'0140, 0x2008'0140}},
         {0x8000'0006, any, {0, 0x6400'4200, 0x0100'6140, 40u << 18 | 8u << 12 | 1u << 8 | 64}},
         {0x8000'0007, any, {0, 0, 0, 0}},
-        {0x8000'0008, any, {profile.phys_bits | 48u << 8, 0, width << 12 | (processors - 1), 0}},
+        {0x8000'0008, any, {profile.phys_bits | 48u << 8, 0, width << 12 | (count - 1), 0}},
     };
     std::array<char, 48> brand{};
     std::memcpy(brand.data(), profile.brand.data(), std::min(profile.brand.size(), brand.size() - 1));

@@ -178,6 +178,13 @@ TEST_CASE("one processor is no multi-threading package") {
     CHECK(table.look_up(0x8000'0008, 0, 0).ecx == 0);
 }
 
+TEST_CASE("more processors than eight bits count") {
+    const CpuidTable table{{}, 300};
+    CHECK(table.look_up(1, 0, 0x102).ebx == 0x02ff'0800);
+    CHECK(table.look_up(0xb, 1, 0x102) == CpuidResult{9, 300, 0x201, 0x102});
+    CHECK(table.look_up(0x8000'0008, 0, 0).ecx == (9u << 12 | 254));
+}
+
 TEST_CASE("plain MSRs: reset values, writable bits, unknown numbers") {
     MsrStorage storage;
     for (const MsrRow& row : msr_table()) {
