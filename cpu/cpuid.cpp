@@ -27,8 +27,8 @@ constexpr std::uint32_t leaf1_edx = bits({0, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 15
 constexpr std::uint32_t leaf1_ecx = bits({0, 1, 9, 13, 19, 20, 21, 22, 23, 24, 25, 31});
 // FSGSBASE BMI1 SMEP BMI2 ADX SMAP CLFLUSHOPT. Not ERMS: the engine runs byte-wise string instructions byte by byte.
 constexpr std::uint32_t leaf7_ebx = bits({0, 3, 7, 8, 19, 20, 23});
-// LAHF, CR8 access, LZCNT, SSE4A, misaligned SSE, PREFETCHW
-constexpr std::uint32_t extended_ecx = bits({0, 4, 5, 6, 7, 8});
+// LAHF, CR8 access, LZCNT, SSE4A, PREFETCHW
+constexpr std::uint32_t extended_ecx = bits({0, 4, 5, 6, 8});
 // The bits that repeat leaf 1, SYSCALL NX MMXEXT FFXSR 1 GiB pages RDTSCP LM
 constexpr std::uint32_t extended_edx = (leaf1_edx & 0x0183'f3ff & ~bits({11})) | bits({11, 20, 22, 25, 26, 27, 29});
 constexpr std::uint32_t gib_pages_bit = 1u << 26;

@@ -120,6 +120,7 @@ struct Engine::Hooks {
         if (page.executable) permissions |= UC_PROT_EXEC;
         entry->perms = static_cast<uc_prot>(permissions);
         if (page.executable) e.note_code_page(linear_page, page.spa);
+        if (e.options_.timed) e.linear_of_page_[page.spa >> 12] = linear_page;
         return true;
     }
 
@@ -134,7 +135,8 @@ struct Engine::Hooks {
     static void access(uc_engine*, uc_mem_type type, std::uint64_t spa, int size, std::int64_t, void* user) {
         Engine& e = *static_cast<Engine*>(user);
         if (e.observer_ != nullptr) {
-            e.now_ps_ += e.observer_->access_cost_ps(spa, static_cast<unsigned>(size), type == UC_MEM_WRITE);
+            const std::uint64_t linear = e.linear_of_page_[spa >> 12] | (spa & 0xfff);
+            e.now_ps_ += e.observer_->access_cost_ps(linear, spa, static_cast<unsigned>(size), type == UC_MEM_WRITE);
         }
     }
 };
@@ -148,7 +150,8 @@ Engine::Engine(mmu::SystemMemory memory, const CostTable& costs, EngineOptions o
       block_costs_(costs),
       block_table_(block_slots),
       code_pages_(code_page_slots),
-      tails_(tail_slots) {
+      tails_(tail_slots),
+      linear_of_page_(options.timed ? memory.size() >> 12 : 0) {
     open(memory);
     probe();
 }

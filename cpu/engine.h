@@ -43,7 +43,7 @@ protected:
 
 // Each data access of the running context, for the `timed` fidelity. The cost is added to the running time.
 struct AccessObserver {
-    virtual std::int64_t access_cost_ps(std::uint64_t spa, unsigned size, bool write) = 0;
+    virtual std::int64_t access_cost_ps(std::uint64_t linear, std::uint64_t spa, unsigned size, bool write) = 0;
     // The code of a block that is about to run.
     virtual std::int64_t fetch_cost_ps(std::uint64_t linear, unsigned size) = 0;
 
@@ -181,6 +181,8 @@ private:
     std::vector<CodePage> code_pages_;
     std::vector<Tail> tails_;
     std::uint64_t measurements_ = 0;
+    // `timed`: the linear page by which each system page was filled last. The engine tells of accesses by system address.
+    std::vector<std::uint64_t> linear_of_page_;
     std::vector<std::uint64_t> written_code_;  // pages to invalidate once the engine has stopped
 
     // The run in progress.

@@ -35,8 +35,9 @@ Gpr rm_register(std::span<const u8> code, std::size_t opcode, bool code_64bit) {
 
 }  // namespace
 
-LogicalProcessor::LogicalProcessor(const sim::Scope& scope, Engine& engine, mmu::SystemMemory memory)
-    : scope_(scope), engine_(engine), memory_(memory) {}
+LogicalProcessor::LogicalProcessor(const sim::Scope& scope, Engine& engine, mmu::SystemMemory memory,
+                                   std::unique_ptr<MemoryTiming> timing)
+    : scope_(scope), engine_(engine), memory_(memory), timing_(std::move(timing)) {}
 
 void LogicalProcessor::run(GuestContext& guest, ControlBlock& control, sim::Time& now, sim::Time limit) {
     guest_ = &guest;
@@ -46,7 +47,11 @@ void LogicalProcessor::run(GuestContext& guest, ControlBlock& control, sim::Time
         if (deliver_event(*event) == Step::exit) return;
     }
     for (;;) {
-        const Stop stop = engine_.run(guest, *this, now, limit, control.interrupt_window);
+        if (timing_) {
+            timing_->set_context(guest.paging(), control.second_level, control.partition, control.vp);
+            timing_->set_user(guest.cpl() == 3);
+        }
+        const Stop stop = engine_.run(guest, *this, now, limit, control.interrupt_window, timing_.get());
         if (on_stop(stop, now) == Step::exit) return;
     }
 }
@@ -88,6 +93,7 @@ LogicalProcessor::Step LogicalProcessor::on_intercept(const Stop& stop, sim::Tim
         return on_control_register_write(stop.code - svm_cr_write, now);
     }
     if (stop.code == static_cast<u32>(ExitCode::io)) return on_io(stop.info1);
+    if (stop.code == static_cast<u32>(ExitCode::invlpg)) return on_invlpg(now);
     return exit(static_cast<ExitCode>(stop.code), stop.info1, stop.info2);
 }
 
@@ -148,7 +154,20 @@ LogicalProcessor::Step LogicalProcessor::on_control_register_write(unsigned n, s
     const bool pae = (r.cr0 & cr0::pg) != 0 && (r.cr4 & cr4::pae) != 0 && !r.long_mode();
     if (done && (needs_pdptes(before, r) || (n == 3 && pae))) done = load_pdptes(r, *control_);
     if (!done) return raise(exception_event(vector::general_protection));
+    const mmu::PagingState paging_before = guest_->paging();
     guest_->set_registers(r);
+    guest_->translations_changed();
+    if (timing_) {
+        if (n == 3) timing_->loaded_cr3();
+        timing_->mode_changed(paging_before, guest_->paging());
+    }
+    complete_instruction(*guest_, *control_, now);
+    return Step::resume;
+}
+
+// Intercepted only in the `timed` fidelity, whose TLBs must hear of it. The engine forgets everything instead of a page.
+LogicalProcessor::Step LogicalProcessor::on_invlpg(sim::Time& now) {
+    if (timing_) timing_->flush_processor();
     guest_->translations_changed();
     complete_instruction(*guest_, *control_, now);
     return Step::resume;
@@ -241,6 +260,7 @@ LogicalProcessor::Step LogicalProcessor::deliver_event(const Event& event) {
         case Delivery::triple_fault:
             return exit(ExitCode::shutdown);
         case Delivery::nested_fault:
+            guest_->set_registers(r);  // CR2 of a page fault that became a double fault
             control_->interrupted_delivery = result.event;
             return exit(ExitCode::nested_fault, fault_.nested.exit_info1, fault_.nested.gpa);
         case Delivery::exception:

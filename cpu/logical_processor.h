@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -12,6 +13,7 @@
 #include "cpu/engine.h"
 #include "cpu/guest_context.h"
 #include "cpu/linear_memory.h"
+#include "cpu/memory_timing.h"
 #include "sim/scope.h"
 #include "slat/two_dimensional.h"
 
@@ -19,7 +21,9 @@ namespace cpu {
 
 class LogicalProcessor final : private PageTranslator, private LinearMemory {
 public:
-    LogicalProcessor(const sim::Scope& scope, Engine& engine, mmu::SystemMemory memory);
+    // `timing`: the `timed` fidelity's models of this processor; none is `fast`.
+    LogicalProcessor(const sim::Scope& scope, Engine& engine, mmu::SystemMemory memory,
+                     std::unique_ptr<MemoryTiming> timing = nullptr);
 
     // VMRUN: from `now` on until an exit, at most to the first block boundary at or after `limit`. The exit is in the
     // control block; ExitCode::interrupt means that the limit was reached.
@@ -39,12 +43,14 @@ public:
 
     const ControlFeatures& features() const { return features_; }
     Engine& engine() { return engine_; }
+    MemoryTiming* timing() { return timing_.get(); }
 
 private:
     enum class Step : std::uint8_t { resume, exit };
 
     Step on_stop(const Stop& stop, sim::Time& now);
     Step on_intercept(const Stop& stop, sim::Time& now);
+    Step on_invlpg(sim::Time& now);
     Step on_io(std::uint64_t info1);
     Step on_control_register_write(unsigned n, sim::Time& now);
     Step on_debug_register_write(unsigned n, sim::Time& now);
@@ -70,6 +76,7 @@ private:
     Engine& engine_;
     mmu::SystemMemory memory_;
     ControlFeatures features_;
+    std::unique_ptr<MemoryTiming> timing_;
 
     // The run in progress, or the exit being handled.
     GuestContext* guest_ = nullptr;

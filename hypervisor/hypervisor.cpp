@@ -24,7 +24,7 @@ Partitions::Options partition_options() {
 }  // namespace
 
 Hypervisor::LogicalCpu::LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index)
-    : processor(scope, owner.engine_, owner.memory_),
+    : processor(scope, owner.engine_, owner.memory_, owner.make_timing()),
       slice(
           scope.agenda(), scope.path() + ".slice", [&owner, index] { owner.run_slice(index); },
           sim::Priority::processor),
@@ -38,6 +38,7 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
       config_(config),
       root_(root),
       engine_(memory, config.instruction_costs, cpu::EngineOptions{config.timed}, config.tsc_hz, scope.seed()),
+      last_level_cache_(config.timed ? std::make_unique<cpu::CacheArray>(config.memory_timing.caches.l3) : nullptr),
       partitions_(scope.child("partitions"), partition_options(), memory, *this),
       ports_(scope.child("ports"), root_partition, partitions_, root),
       calls_(scope.child("calls"), partitions_, ports_),
@@ -46,6 +47,11 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
     for (std::uint32_t i = 0; i < config.logical_processors; ++i) {
         lps_.push_back(std::make_unique<LogicalCpu>(scope.child("lp" + std::to_string(i)), *this, i));
     }
+}
+
+std::unique_ptr<cpu::MemoryTiming> Hypervisor::make_timing() {
+    if (!config_.timed) return nullptr;
+    return std::make_unique<cpu::MemoryTiming>(config_.memory_timing, memory_, *last_level_cache_);
 }
 
 Hypervisor::~Hypervisor() {

@@ -30,6 +30,7 @@ struct HypervisorConfig {
     std::uint64_t tsc_hz = 0;
     std::uint64_t apic_hz = 200'000'000;
     bool timed = false;
+    cpu::MemoryTimingConfig memory_timing;  // of each logical processor, if timed
     SchedulerOptions scheduler;
 };
 
@@ -59,6 +60,7 @@ private:
         sim::Counter& switches;
     };
 
+    std::unique_ptr<cpu::MemoryTiming> make_timing();
     void run_slice(std::uint32_t lp);
     void kick(std::uint32_t lp);
     void kick_idle();
@@ -86,6 +88,7 @@ private:
     HypervisorConfig config_;
     RootReceiver& root_;
     cpu::Engine engine_;
+    std::unique_ptr<cpu::CacheArray> last_level_cache_;
     Partitions partitions_;
     Ports ports_;
     RootHypercalls calls_;

@@ -73,6 +73,8 @@ void VirtualProcessor::run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time 
 void VirtualProcessor::prepare_entry() {
     synthetic_.settle_eoi();
     control_.second_level = partition_.gpa_space().second_level();
+    control_.partition = static_cast<std::uint16_t>(partition_.id());
+    control_.vp = static_cast<std::uint16_t>(index_);
     control_.intercept_exceptions = partition_.intercepts().exceptions();
     control_.interrupt_window = false;
     if (std::exchange(state_.init_pending, false)) apply_init();

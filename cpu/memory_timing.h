@@ -1,0 +1,71 @@
+// The `timed` fidelity of one logical processor: what each access costs beyond its instruction, by the TLBs, the
+// two-dimensional walks that they spare, and the caches. It measures beside the engine, which translates by itself.
+//
+// The model is blocking: what a miss takes is added in full, nothing overlaps. Costs are those of the profile.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/cache_model.h"
+#include "cpu/engine.h"
+#include "slat/translation_unit.h"
+
+namespace cpu {
+
+struct MemoryTimingConfig {
+    slat::TranslationUnitConfig translation;
+    CacheHierarchyConfig caches;
+    std::int64_t l2_tlb_ps = 0;  // beyond a hit in the first level
+};
+
+class MemoryTiming final : public AccessObserver {
+public:
+    MemoryTiming(const MemoryTimingConfig& config, mmu::SystemMemory memory, CacheArray& last_level);
+
+    // What the processor runs from now on; and what MOV to CR3 and INVLPG remove from its TLBs.
+    void set_context(const mmu::PagingState& state, const slat::SecondLevel& second, std::uint16_t partition,
+                     std::uint16_t vp);
+    void set_user(bool user) { user_ = user; }
+    void loaded_cr3();
+    void mode_changed(const mmu::PagingState& before, const mmu::PagingState& after);
+    void invalidate_page(std::uint64_t linear);
+    void flush_processor();
+    void second_level_changed() { unit_.flush_all(); }
+
+    std::int64_t access_cost_ps(std::uint64_t linear, std::uint64_t spa, unsigned size, bool write) override;
+    std::int64_t fetch_cost_ps(std::uint64_t linear, unsigned size) override;
+
+    struct Counts {
+        std::uint64_t accesses = 0;
+        std::array<std::uint64_t, 4> data{};         // by CacheLevel
+        std::array<std::uint64_t, 4> instruction{};  // lines, by CacheLevel
+
+        friend bool operator==(const Counts&, const Counts&) = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(accesses, data, instruction);
+        }
+    };
+    const Counts& counts() const { return counts_; }
+    const slat::TranslationUnit& translation() const { return unit_; }
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(unit_, caches_, counts_, user_, partition_, vp_);
+    }
+
+private:
+    std::int64_t translation_cost(const slat::TranslationUnit::Result& result);
+    std::int64_t cost(CacheLevel level) const { return extra_ps_[static_cast<std::size_t>(level)]; }
+
+    slat::TranslationUnit unit_;
+    CacheHierarchy caches_;
+    std::array<std::int64_t, 4> extra_ps_;
+    std::int64_t l2_tlb_ps_;
+    bool user_ = false;
+    std::uint16_t partition_ = 0;
+    std::uint16_t vp_ = 0;
+    Counts counts_;
+};
+
+}  // namespace cpu
