@@ -1,0 +1,142 @@
+#include "models/profiles.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "models/profile_constants.h"
+#include "sim/bits.h"
+#include "sim/check.h"
+
+namespace models {
+namespace {
+
+struct Named {
+    std::string_view name;
+    std::string_view title;
+    std::span<const Constant> constants;
+};
+
+constexpr std::array<Named, 2> all = {{
+    {"sandy-bridge-ep", "Intel Xeon E5-2450 (Sandy Bridge), 2.1 GHz", constants::sandy_bridge_ep},
+    {"one-nanosecond", "one nanosecond per instruction", constants::one_nanosecond},
+}};
+
+const Constant& row(std::span<const Constant> table, std::string_view key) {
+    for (const Constant& constant : table) {
+        if (constant.key == key) return constant;
+    }
+    VG_CHECK(false, "timing profile without " + std::string{key});
+    return table.front();
+}
+
+// What a row means in time at the profile's clock, to the nearest picosecond.
+sim::Time time_of(const Constant& constant, std::uint64_t core_hz) {
+    if (constant.unit == Unit::nanoseconds) return sim::Time::ns(constant.value);
+    VG_CHECK(constant.unit == Unit::cycles || constant.unit == Unit::millicycles);
+    const auto divisor = static_cast<sim::u128>(core_hz) * (constant.unit == Unit::millicycles ? 1000 : 1);
+    const auto ps = (static_cast<sim::u128>(constant.value) * sim::picoseconds_per_second + divisor / 2) / divisor;
+    return sim::Time::ps(static_cast<std::int64_t>(ps));
+}
+
+Profile build(const Named& named) {
+    const auto value = [&](std::string_view key) { return row(named.constants, key).value; };
+    const auto small = [&](std::string_view key) { return static_cast<std::uint32_t>(value(key)); };
+    Profile p;
+    p.name = named.name;
+    p.title = named.title;
+    p.constants = named.constants;
+    p.core_hz = static_cast<std::uint64_t>(value("core_hz"));
+    p.tsc_hz = static_cast<std::uint64_t>(value("tsc_hz"));
+    p.apic_hz = static_cast<std::uint64_t>(value("apic_hz"));
+    const auto time = [&](std::string_view key) { return time_of(row(named.constants, key), p.core_hz); };
+
+    for (std::size_t i = 0; i < cpu::instruction_classes; ++i) {
+        p.instruction_costs.ps[i] = time("instruction." + std::string{cpu::instruction_class_names[i]}).ps();
+    }
+    hypervisor::ExitCosts& e = p.exit_costs;
+    e.exit = time("exit.any");
+    e.cpuid = time("exit.cpuid");
+    e.msr = time("exit.msr");
+    e.apic_register = time("exit.apic_register");
+    e.hypercall = time("exit.hypercall");
+    e.hypercall_rep = time("exit.hypercall_rep");
+    e.nested_fault = time("exit.nested_fault");
+    e.root_round_trip = time("exit.root_round_trip");
+    e.interrupt_delivery = time("exit.interrupt_delivery");
+    e.halt = time("exit.halt");
+    e.context_switch = time("exit.context_switch");
+    e.ipi_latency = time("exit.ipi_latency");
+
+    using Array = mmu::TlbArrayConfig;
+    const auto full = [&](std::string_view key) { return mmu::ArrayShape{small(key), small(key)}; };  // all ways
+    mmu::TlbConfig& tlb = p.translation.tlb;
+    tlb.l1_instruction = {
+        Array{{small("tlb.l1_instruction.4k.entries"), small("tlb.l1_instruction.4k.ways")}, true, false, false},
+        Array{full("tlb.l1_instruction.2m.entries"), false, true, false}};
+    tlb.l1_data = {Array{{small("tlb.l1_data.4k.entries"), small("tlb.l1_data.4k.ways")}, true, false, false},
+                   Array{{small("tlb.l1_data.2m.entries"), small("tlb.l1_data.2m.ways")}, false, true, false},
+                   Array{full("tlb.l1_data.1g.entries"), false, false, true}};
+    tlb.l2 = {Array{{small("tlb.l2.4k.entries"), small("tlb.l2.4k.ways")}, true, false, false}};
+    p.l2_tlb_hit = time("tlb.l2_hit");
+
+    p.l1_instruction = {small("cache.l1_instruction.size"), small("cache.l1_instruction.ways"),
+                        time("cache.l1_latency")};
+    p.l1_data = {small("cache.l1_data.size"), small("cache.l1_data.ways"), time("cache.l1_latency")};
+    p.l2 = {small("cache.l2.size"), small("cache.l2.ways"), time("cache.l2.latency")};
+    p.l3 = {small("cache.l3.size"), small("cache.l3.ways"), time("cache.l3.latency")};
+    p.memory_latency = p.l3.latency + time("memory.latency");
+    return p;
+}
+
+std::string_view unit_name(Unit unit) {
+    static constexpr std::array<std::string_view, 7> names = {"Hz",  "millicycles", "cycles", "ns",
+                                                              "KiB", "entries",     "ways"};
+    return names[static_cast<std::size_t>(unit)];
+}
+
+std::string_view origin_name(Origin origin) {
+    static constexpr std::array<std::string_view, 4> names = {"published", "second-hand", "calibrated", "assumed"};
+    return names[static_cast<std::size_t>(origin)];
+}
+
+}  // namespace
+
+sim::Time Profile::cycles(std::int64_t n) const {
+    return time_of(Constant{"", n, Unit::cycles, Origin::assumed, "", ""}, core_hz);
+}
+
+Profile find_profile(std::string_view name) {
+    std::string known;
+    for (const Named& named : all) {
+        if (named.name == name) return build(named);
+        known += (known.empty() ? "" : ", ") + std::string{named.name};
+    }
+    throw sim::UserError(fmt::format("timing profile '{}' does not exist; there are: {}", name, known));
+}
+
+std::vector<std::string_view> profile_names() {
+    std::vector<std::string_view> names;
+    for (const Named& named : all) names.push_back(named.name);
+    return names;
+}
+
+std::string constants_as_markdown() {
+    std::string out;
+    for (const Named& named : all) {
+        const Profile profile = build(named);
+        out += fmt::format(
+            "### `{}`: {}\n\n| constant | value | time | origin | what | source |\n|---|---|---|---|---|---|\n",
+            named.name, named.title);
+        for (const Constant& c : named.constants) {
+            const bool is_time = c.unit == Unit::cycles || c.unit == Unit::millicycles || c.unit == Unit::nanoseconds;
+            out += fmt::format("| `{}` | {} {} | {} | {} | {} | {} |\n", c.key, c.value, unit_name(c.unit),
+                               is_time ? fmt::format("{} ps", time_of(c, profile.core_hz).ps()) : "",
+                               origin_name(c.origin), c.meaning, c.source);
+        }
+        out += "\n";
+    }
+    return out;
+}
+
+}  // namespace models

@@ -1,0 +1,71 @@
+// Timing profiles: what a platform's processors, caches and exits cost. Every constant is a row of one table with its
+// value, unit, origin and source; the profile is computed from the rows, and docs/timing.md shows the same rows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cpu/cost_table.h"
+#include "hypervisor/exit_costs.h"
+#include "sim/time.h"
+#include "slat/translation_unit.h"
+
+namespace models {
+
+enum class Unit : std::uint8_t { hertz, millicycles, cycles, nanoseconds, kibibytes, entries, ways };
+
+enum class Origin : std::uint8_t {
+    published,    // looked up in the source
+    second_hand,  // as quoted by others for that source, which has not been opened for this table
+    calibrated,   // computed from a published measurement that the validation suite then gets back
+    assumed,      // nobody has published it; the source says why this value
+};
+
+struct Constant {
+    std::string_view key;
+    std::int64_t value;
+    Unit unit;
+    Origin origin;
+    std::string_view meaning;
+    std::string_view source;
+};
+
+struct CacheLevel {
+    std::uint32_t kibibytes = 0;
+    std::uint32_t ways = 0;
+    sim::Time latency;  // of a hit, from the load on
+
+    bool operator==(const CacheLevel&) const = default;
+};
+
+struct Profile {
+    std::string_view name;
+    std::string_view title;
+    std::span<const Constant> constants;
+
+    std::uint64_t core_hz = 0;
+    std::uint64_t tsc_hz = 0;
+    std::uint64_t apic_hz = 0;
+    cpu::CostTable instruction_costs;
+    hypervisor::ExitCosts exit_costs;
+    slat::TranslationUnitConfig translation;
+    sim::Time l2_tlb_hit;
+    CacheLevel l1_instruction, l1_data, l2, l3;
+    std::uint32_t cache_line_bytes = 64;
+    sim::Time memory_latency;  // of a miss in all caches, from the load on
+
+    // Whole cycles of this platform, to the nearest picosecond.
+    sim::Time cycles(std::int64_t n) const;
+};
+
+// Throws sim::UserError, naming those there are, for an unknown name.
+Profile find_profile(std::string_view name);
+std::vector<std::string_view> profile_names();
+
+// The rows of every profile as Markdown tables: the generated part of docs/timing.md.
+std::string constants_as_markdown();
+
+}  // namespace models

@@ -1,0 +1,114 @@
+// Timing profiles: exact picoseconds, the published sums that they are calibrated to, and docs/timing.md in step.
+#include "models/profiles.h"
+
+#include <doctest/doctest.h>
+
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "sim/check.h"
+
+using models::Constant;
+using models::Origin;
+using models::Profile;
+using namespace sim::literals;
+
+TEST_CASE("sandy-bridge-ep: exact times") {
+    const Profile p = models::find_profile("sandy-bridge-ep");
+    CHECK(p.core_hz == 2'100'000'000);
+    CHECK(p.cycles(1) == 476_ps);
+    CHECK(p.cycles(2'100'000'000) == 1_s);
+    const std::array<std::int64_t, cpu::instruction_classes> ps = {159, 238, 476,   476,   476,  11905,
+                                                                   476, 238, 10476, 47619, 13333};
+    CHECK(p.instruction_costs.ps == ps);
+    CHECK(p.exit_costs.exit == 373'333_ps);
+    CHECK(p.l2_tlb_hit == 3'333_ps);
+    CHECK(p.l1_data == models::CacheLevel{32, 8, 1'905_ps});
+    CHECK(p.l3 == models::CacheLevel{20'480, 20, 14'286_ps});
+    CHECK(p.memory_latency == 81'286_ps);
+
+    // The same geometry as the translation hardware's own Sandy Bridge.
+    const mmu::TlbConfig expected = mmu::TlbConfig::sandy_bridge();
+    const auto same = [](const std::vector<mmu::TlbArrayConfig>& a, const std::vector<mmu::TlbArrayConfig>& b) {
+        REQUIRE(a.size() == b.size());
+        for (std::size_t i = 0; i < a.size(); ++i) {
+            CHECK(a[i].shape == b[i].shape);
+            CHECK(a[i].pages_4k == b[i].pages_4k);
+            CHECK(a[i].pages_2m == b[i].pages_2m);
+            CHECK(a[i].pages_1g == b[i].pages_1g);
+        }
+    };
+    same(p.translation.tlb.l1_instruction, expected.l1_instruction);
+    same(p.translation.tlb.l1_data, expected.l1_data);
+    same(p.translation.tlb.l2, expected.l2);
+}
+
+TEST_CASE("calibrated exits add up to what was published, to a nanosecond") {
+    const Profile p = models::find_profile("sandy-bridge-ep");
+    const hypervisor::ExitCosts& e = p.exit_costs;
+    struct Row {
+        const char* what;
+        sim::Time sum;
+        std::int64_t published_cycles;
+    };
+    for (const Row& row : {
+             Row{"null hypercall", e.exit + e.hypercall, 1300},
+             Row{"CPUID, the middle of 1,018 to 1,098", e.exit + e.cpuid, 1058},
+             Row{"virtual end of interrupt", e.exit + e.msr + e.apic_register, 1556},
+             Row{"exit to the kernel", e.exit + e.nested_fault, 2565},
+             Row{"exit to user space", e.exit + e.root_round_trip, 6732},
+             Row{"IPI", e.exit + e.msr + e.apic_register + e.ipi_latency + e.interrupt_delivery, 3102},
+             Row{"VM switch", e.exit + e.context_switch, 4812},
+         }) {
+        CAPTURE(row.what);
+        CHECK(row.sum >= p.cycles(row.published_cycles) - 1_ns);
+        CHECK(row.sum <= p.cycles(row.published_cycles) + 1_ns);
+    }
+}
+
+TEST_CASE("one-nanosecond: every instruction 1 ns, every exit 1 us") {
+    const Profile p = models::find_profile("one-nanosecond");
+    CHECK(p.instruction_costs.ps ==
+          std::array<std::int64_t, 11>{1000, 0, 0, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000});
+    CHECK(p.exit_costs.exit == 1_us);
+    CHECK(p.memory_latency == 100_ns);
+}
+
+TEST_CASE("every constant has a source, a meaning or a row above that gives it, and a name of its own") {
+    for (const std::string_view name : models::profile_names()) {
+        const Profile p = models::find_profile(name);
+        std::set<std::string_view> keys;
+        const Constant* previous = nullptr;
+        for (const Constant& c : p.constants) {
+            CAPTURE(c.key);
+            CHECK(keys.insert(c.key).second);
+            CHECK(c.source.size() >= 8);
+            CHECK((!c.meaning.empty() || (previous != nullptr && c.unit == models::Unit::ways)));
+            CHECK(c.value >= 0);
+            previous = &c;
+        }
+        CHECK(keys.size() == 49);
+    }
+    CHECK_THROWS_WITH_AS(models::find_profile("pentium"),
+                         "timing profile 'pentium' does not exist; there are: sandy-bridge-ep, one-nanosecond",
+                         sim::UserError);
+}
+
+TEST_CASE("docs/timing.md shows these constants") {
+    std::ifstream file{std::string{VG_SOURCE_DIR} + "/docs/timing.md"};
+    REQUIRE(file.good());
+    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    const std::string begin = "<!-- constants: begin -->\n", end = "<!-- constants: end -->";
+    const std::size_t first = text.find(begin), last = text.find(end);
+    REQUIRE(first != std::string::npos);
+    REQUIRE(last != std::string::npos);
+    const std::string shown = text.substr(first + begin.size(), last - first - begin.size());
+    const bool in_step = shown == models::constants_as_markdown();
+    if (!in_step) {
+        const std::string path = std::string{VG_BINARY_DIR} + "/timing-constants.md";
+        std::ofstream{path} << models::constants_as_markdown();
+        MESSAGE("put the text of " << path << " between the marks in docs/timing.md");
+    }
+    CHECK(in_step);
+}
