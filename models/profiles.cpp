@@ -40,7 +40,7 @@ sim::Time time_of(const Constant& constant, std::uint64_t core_hz) {
 }
 
 Profile build(const Named& named) {
-    const auto value = [&](std::string_view key) { return row(named.constants, key).value; };
+    const auto value = [&](const std::string_view key) { return row(named.constants, key).value; };
     const auto small = [&](std::string_view key) { return static_cast<std::uint32_t>(value(key)); };
     Profile p;
     p.name = named.name;
@@ -70,7 +70,8 @@ Profile build(const Named& named) {
 
     using Array = mmu::TlbArrayConfig;
     const auto full = [&](std::string_view key) { return mmu::ArrayShape{small(key), small(key)}; };  // all ways
-    mmu::TlbConfig& tlb = p.translation.tlb;
+    p.memory_timing.translation.leave_flags = true;
+    mmu::TlbConfig& tlb = p.memory_timing.translation.tlb;
     tlb.l1_instruction = {
         Array{{small("tlb.l1_instruction.4k.entries"), small("tlb.l1_instruction.4k.ways")}, true, false, false},
         Array{full("tlb.l1_instruction.2m.entries"), false, true, false}};
@@ -78,14 +79,20 @@ Profile build(const Named& named) {
                    Array{{small("tlb.l1_data.2m.entries"), small("tlb.l1_data.2m.ways")}, false, true, false},
                    Array{full("tlb.l1_data.1g.entries"), false, false, true}};
     tlb.l2 = {Array{{small("tlb.l2.4k.entries"), small("tlb.l2.4k.ways")}, true, false, false}};
-    p.l2_tlb_hit = time("tlb.l2_hit");
+    p.memory_timing.l2_tlb_ps = time("tlb.l2_hit").ps();
 
-    p.l1_instruction = {small("cache.l1_instruction.size"), small("cache.l1_instruction.ways"),
-                        time("cache.l1_latency")};
-    p.l1_data = {small("cache.l1_data.size"), small("cache.l1_data.ways"), time("cache.l1_latency")};
-    p.l2 = {small("cache.l2.size"), small("cache.l2.ways"), time("cache.l2.latency")};
-    p.l3 = {small("cache.l3.size"), small("cache.l3.ways"), time("cache.l3.latency")};
-    p.memory_latency = p.l3.latency + time("memory.latency");
+    const auto cache = [&](std::string_view key) {
+        const std::string stem = "cache." + std::string{key};
+        return cpu::CacheShape{small(stem + ".size") << 10, small(stem + ".ways")};
+    };
+    cpu::CacheHierarchyConfig& caches = p.memory_timing.caches;
+    caches.l1_instruction = cache("l1_instruction");
+    caches.l1_data = cache("l1_data");
+    caches.l2 = cache("l2");
+    caches.l3 = cache("l3");
+    const sim::Time l1 = time("cache.l1_latency"), l3 = time("cache.l3.latency");
+    caches.extra_ps = {0, (time("cache.l2.latency") - l1).ps(), (l3 - l1).ps(),
+                       (l3 + time("memory.latency") - l1).ps()};
     return p;
 }
 

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "cpu/cost_table.h"
+#include "cpu/memory_timing.h"
 #include "hypervisor/exit_costs.h"
 #include "sim/time.h"
-#include "slat/translation_unit.h"
 
 namespace models {
 
@@ -33,14 +33,6 @@ struct Constant {
     std::string_view source;
 };
 
-struct CacheLevel {
-    std::uint32_t kibibytes = 0;
-    std::uint32_t ways = 0;
-    sim::Time latency;  // of a hit, from the load on
-
-    bool operator==(const CacheLevel&) const = default;
-};
-
 struct Profile {
     std::string_view name;
     std::string_view title;
@@ -51,11 +43,7 @@ struct Profile {
     std::uint64_t apic_hz = 0;
     cpu::CostTable instruction_costs;
     hypervisor::ExitCosts exit_costs;
-    slat::TranslationUnitConfig translation;
-    sim::Time l2_tlb_hit;
-    CacheLevel l1_instruction, l1_data, l2, l3;
-    std::uint32_t cache_line_bytes = 64;
-    sim::Time memory_latency;  // of a miss in all caches, from the load on
+    cpu::MemoryTimingConfig memory_timing;  // for the timed fidelity
 
     // Whole cycles of this platform, to the nearest picosecond.
     sim::Time cycles(std::int64_t n) const;

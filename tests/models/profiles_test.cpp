@@ -23,10 +23,15 @@ TEST_CASE("sandy-bridge-ep: exact times") {
                                                                    476, 238, 10476, 47619, 13333};
     CHECK(p.instruction_costs.ps == ps);
     CHECK(p.exit_costs.exit == 373'333_ps);
-    CHECK(p.l2_tlb_hit == 3'333_ps);
-    CHECK(p.l1_data == models::CacheLevel{32, 8, 1'905_ps});
-    CHECK(p.l3 == models::CacheLevel{20'480, 20, 14'286_ps});
-    CHECK(p.memory_latency == 81'286_ps);
+    CHECK(p.memory_timing.l2_tlb_ps == 3'333);
+    const cpu::CacheHierarchyConfig& caches = p.memory_timing.caches;
+    CHECK(caches.l1_instruction.bytes == 32 << 10);
+    CHECK(caches.l1_data.ways == 8);
+    CHECK(caches.l2.bytes == 256 << 10);
+    CHECK(caches.l3.bytes == 20 << 20);
+    CHECK(caches.l3.ways == 20);
+    // Beyond a first-level hit: 8 cycles, 26 cycles, 26 cycles and 67 ns.
+    CHECK(caches.extra_ps == std::array<std::int64_t, 4>{0, 3'809, 12'381, 79'381});
 
     // The same geometry as the translation hardware's own Sandy Bridge.
     const mmu::TlbConfig expected = mmu::TlbConfig::sandy_bridge();
@@ -39,9 +44,9 @@ TEST_CASE("sandy-bridge-ep: exact times") {
             CHECK(a[i].pages_1g == b[i].pages_1g);
         }
     };
-    same(p.translation.tlb.l1_instruction, expected.l1_instruction);
-    same(p.translation.tlb.l1_data, expected.l1_data);
-    same(p.translation.tlb.l2, expected.l2);
+    same(p.memory_timing.translation.tlb.l1_instruction, expected.l1_instruction);
+    same(p.memory_timing.translation.tlb.l1_data, expected.l1_data);
+    same(p.memory_timing.translation.tlb.l2, expected.l2);
 }
 
 TEST_CASE("calibrated exits add up to what was published, to a nanosecond") {
@@ -72,7 +77,7 @@ TEST_CASE("one-nanosecond: every instruction 1 ns, every exit 1 us") {
     CHECK(p.instruction_costs.ps ==
           std::array<std::int64_t, 11>{1000, 0, 0, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000});
     CHECK(p.exit_costs.exit == 1_us);
-    CHECK(p.memory_latency == 100_ns);
+    CHECK(p.memory_timing.caches.extra_ps == std::array<std::int64_t, 4>{0, 9'000, 29'000, 99'000});
 }
 
 TEST_CASE("every constant has a source, a meaning or a row above that gives it, and a name of its own") {
