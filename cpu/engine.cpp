@@ -298,27 +298,43 @@ void Engine::measure(Block& block, std::uint64_t pc, std::uint32_t size) {
     CodeCost cost{1, 0};
     if (read_code(pc, bytes)) cost = block_costs_.of(bytes, code_size());
     block = Block{pc ^ salt_, size, cost.instructions, cost.ps, ++measurements_};
+    const std::uint64_t page_tag = (pc & ~0xfffull) ^ salt_;
+    if (code_page(page_tag).tag != page_tag) {
+        PageTranslation page;
+        if (translator_->translate_page(pc & ~0xfffull, mmu::Access::execute, page)) {
+            note_code_page(pc & ~0xfffull, page.spa);
+        }
+    }
+    CodePage& page = code_page(page_tag);
+    if (page.tag == page_tag) {
+        page.has_blocks = true;
+    } else {
+        block.tag = ~0ull;  // measured for this once
+    }
 }
 
-// Which system page the code at a linear page is in. When that changes, or the table forgets a page, what was measured
-// there no longer holds.
+// Which system page the code at a linear page is in. Blocks are remembered only for pages that stand in this table, and
+// are forgotten when their page is pushed out or turns out to lie elsewhere.
 void Engine::note_code_page(std::uint64_t linear_page, std::uint64_t spa) {
     const std::uint64_t tag = linear_page ^ salt_;
-    CodePage& page = code_pages_[((tag >> 12) ^ (tag >> 25) ^ (tag >> 38)) & (code_page_slots - 1)];
+    CodePage& page = code_page(tag);
     memory_.watch()->watch(spa, true);
     if (page.tag == tag && page.spa == spa) return;
-    // A page that the table forgot comes through here again before any of its code runs under another mapping.
-    page = CodePage{tag, spa};
+    if (page.has_blocks) forget_blocks(page.tag);
+    page = CodePage{tag, spa, false};
+}
+
+void Engine::forget_blocks(std::uint64_t page_tag) {
     for (std::uint64_t offset = 0; offset < 4096; ++offset) {
-        Block& block = block_table_[block_slot(tag + offset)];
-        if (block.tag == tag + offset) block.tag = ~0ull;
+        Block& block = block_table_[block_slot(page_tag + offset)];
+        if (block.tag == page_tag + offset) block.tag = ~0ull;
     }
 }
 
 bool Engine::read_code(std::uint64_t linear, std::span<std::uint8_t> out) {
     while (!out.empty()) {
         const std::uint64_t tag = (linear & ~0xfffull) ^ salt_;
-        const CodePage& page = code_pages_[((tag >> 12) ^ (tag >> 25) ^ (tag >> 38)) & (code_page_slots - 1)];
+        const CodePage& page = code_page(tag);
         std::uint64_t spa = page.spa;
         if (page.tag != tag) {
             PageTranslation translation;

@@ -129,9 +129,10 @@ private:
     struct CodePage {
         std::uint64_t tag = ~0ull;
         std::uint64_t spa = ~0ull;
+        bool has_blocks = false;
     };
     static constexpr std::size_t block_slots = 1u << 16;
-    static constexpr std::size_t code_page_slots = 1u << 13;
+    static constexpr std::size_t code_page_slots = 1u << 14;
     static constexpr std::size_t tail_slots = 1u << 12;
 
     struct Hooks;  // the C callbacks
@@ -147,7 +148,11 @@ private:
     Block& block_at(std::uint64_t pc, std::uint32_t size);
     void measure(Block& block, std::uint64_t pc, std::uint32_t size);
     std::size_t block_slot(std::uint64_t tag) const;
+    CodePage& code_page(std::uint64_t tag) {
+        return code_pages_[(tag >> 12 ^ tag >> 25 ^ tag >> 38) & (code_page_slots - 1)];
+    }
     void note_code_page(std::uint64_t linear_page, std::uint64_t spa);
+    void forget_blocks(std::uint64_t page_tag);
     bool read_code(std::uint64_t linear, std::span<std::uint8_t> out);
     void undo_unretired();
     void take_back(std::uint64_t from);
@@ -164,6 +169,7 @@ private:
     // TscReader
     std::uint64_t read_tsc(void* state) override;
     void draw_random(std::byte* out, std::size_t size) override;
+    std::uint64_t engine_clock_us() override { return clock_us_ += 1000; }
 
     uc_struct* uc_ = nullptr;
     uc_context* scratch_ = nullptr;
@@ -202,6 +208,7 @@ private:
     bool stopped_ = false;
     Stop stop_;
     bool invalidating_ = false;
+    std::uint64_t clock_us_ = 0;
 
     std::uint64_t instructions_ = 0;
     std::uint64_t blocks_ = 0;

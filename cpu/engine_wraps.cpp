@@ -1,14 +1,12 @@
 // Calls inside the engine that are replaced at link time (cmake/FindUnicorn.cmake lists them).
 //
-// - The host's time of day, by which the engine sizes its software TLB: a constant.
+// - The host's time of day, by which the engine sizes its software TLB: a clock that goes on with each look at it.
 // - The host's counter, when the guest reads the TSC: the simulated clock. The call also shows where the engine keeps
-// the
-//   processor state that it runs on.
+//   the processor state that it runs on.
 // - The host's randomness, for RDRAND and RDSEED: a stream of the run's seed. CPUID doesn't offer them, but a guest may
 //   execute them all the same.
 // - Port I/O: the engine leaves out SVM's I/O intercept and the I/O permission check. The replacement is that
-// intercept,
-//   always; the permission check follows in the logical processor.
+//   intercept, always; the permission check follows in the logical processor.
 #include "cpu/engine_wraps.h"
 
 #include <sys/time.h>
@@ -31,8 +29,9 @@ extern "C" {
                                     std::uintptr_t return_address);
 
 int __wrap_gettimeofday(struct timeval* tv, void*) {
-    tv->tv_sec = 0;
-    tv->tv_usec = 0;
+    const std::uint64_t us = cpu::current_tsc_reader != nullptr ? cpu::current_tsc_reader->engine_clock_us() : 0;
+    tv->tv_sec = static_cast<time_t>(us / 1'000'000);
+    tv->tv_usec = static_cast<suseconds_t>(us % 1'000'000);
     return 0;
 }
 

@@ -11,6 +11,8 @@ struct TscReader {
     // `state` is the engine's live processor state.
     virtual std::uint64_t read_tsc(void* state) = 0;
     virtual void draw_random(std::byte* out, std::size_t size) = 0;
+    // Time as the engine's own housekeeping sees it: it goes on with each look, and with nothing else.
+    virtual std::uint64_t engine_clock_us() = 0;
 };
 
 // The engine that runs on this thread.
