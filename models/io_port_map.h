@@ -67,6 +67,12 @@ public:
     std::uint32_t read(std::uint16_t port, unsigned size);
     void write(std::uint16_t port, unsigned size, std::uint32_t value);
 
+    // Calls function(first, last) for each claimed range, in order.
+    template <class Function>
+    void for_each_claim(Function function) const {
+        for (const Claim& claim : claims_) function(claim.first, claim.end - 1);
+    }
+
     const UnclaimedTouches& unclaimed() const { return state_; }
     void reset() { state_ = {}; }
     template <class Archive>

@@ -1,0 +1,157 @@
+#include "models/host.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <utility>
+
+#include "hypervisor/hypervisor.h"
+#include "models/host_memory.h"
+#include "models/platform.h"
+#include "models/profiles.h"
+#include "models/virtualization_stack.h"
+#include "sim/check.h"
+
+namespace models {
+
+namespace {
+
+// The first pages stay the root's own: address 0 is nobody's.
+constexpr std::uint64_t first_free_page = 1 << 20;
+constexpr std::uint64_t least_host_bytes = std::uint64_t{8} << 20;
+constexpr sim::Time longest_quantum = sim::Time::s(1);
+
+void check_host(const HostConfig& config) {
+    if (config.cores == 0) throw sim::UserError("the host has 0 cores: give it at least one");
+    if (config.cores > hypervisor::max_logical_processors) {
+        throw sim::UserError(fmt::format("the host has {} cores: at most {} are modelled", config.cores,
+                                         hypervisor::max_logical_processors));
+    }
+    if (config.memory_bytes < least_host_bytes) {
+        throw sim::UserError(fmt::format("the host has {} KiB of memory: give it at least {} MiB",
+                                         config.memory_bytes >> 10, least_host_bytes >> 20));
+    }
+    if (config.quantum < sim::Time::zero() || config.quantum > longest_quantum) {
+        throw sim::UserError(fmt::format("a quantum of {} ps: give one from 0 (lock-step) to {} s", config.quantum.ps(),
+                                         longest_quantum / sim::Time::s(1)));
+    }
+}
+
+hypervisor::HypervisorConfig hypervisor_config(const HostConfig& config, const Profile& profile) {
+    hypervisor::HypervisorConfig result;
+    result.logical_processors = config.cores;
+    result.quantum = config.quantum;
+    result.instruction_costs = profile.instruction_costs;
+    result.exit_costs = profile.exit_costs;
+    result.tsc_hz = profile.tsc_hz;
+    result.apic_hz = profile.apic_hz;
+    result.timed = config.fidelity == Fidelity::timed;
+    return result;
+}
+
+class HostModel final : public Host {
+public:
+    HostModel(sim::Simulation& simulation, const HostConfig& config, const Profile& profile)
+        : config_(config),
+          agenda_(simulation.agenda()),
+          scope_(simulation.scope("host")),
+          memory_(config.memory_bytes),
+          pages_(first_free_page, config.memory_bytes),
+          machine_(agenda_),
+          wake_timer_(agenda_, "host.wake", [this] { ask_ = true; }),
+          memory_state_(scope_.child("memory").register_state(memory_)),
+          pages_state_(scope_.child("pages").register_state(pages_)),
+          wake_state_(scope_.child("wake").register_state(wake_timer_)),
+          stack_(scope_.child("root"), memory_, pages_),
+          hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
+        stack_.connect(hypervisor_.root_interface(),
+                       [this](hypervisor::PartitionId id) { return hypervisor_.instructions(id); });
+        scope_.trace("host", config.cores, config.memory_bytes, static_cast<std::uint64_t>(config.fidelity),
+                     config.quantum.ps());
+        scope_.trace_bytes("profile", std::as_bytes(std::span{config.profile}));
+    }
+
+    Guest& add_partition(const PartitionConfig& config) override { return stack_.add_partition(config, config_); }
+
+    Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) override;
+    void interrupt() override { interrupted_.store(true, std::memory_order_relaxed); }
+    void set_progress(std::function<void(sim::Time, std::uint64_t)> progress) override {
+        progress_ = std::move(progress);
+    }
+
+    sim::Time now() const override { return agenda_.now(); }
+    std::uint64_t instructions() const override { return hypervisor_.instructions(); }
+    const HostConfig& config() const override { return config_; }
+
+private:
+    static constexpr unsigned events_per_progress = 64;
+
+    HostConfig config_;
+    sim::Agenda& agenda_;
+    sim::Scope scope_;
+    HostMemory memory_;
+    PageAllocator pages_;
+    AgendaMachine machine_;
+    sim::Timer wake_timer_;
+    sim::StateRegistration memory_state_;
+    sim::StateRegistration pages_state_;
+    sim::StateRegistration wake_state_;
+    VirtualizationStack stack_;
+    hypervisor::Hypervisor hypervisor_;
+
+    std::function<void(sim::Time, std::uint64_t)> progress_;
+    std::atomic<bool> interrupted_ = false;
+    bool ask_ = false;  // the wake time has come
+};
+
+Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) {
+    if (until < agenda_.now()) {
+        throw sim::UserError(
+            fmt::format("cannot run until {} ps: it is {} ps already", until.ps(), agenda_.now().ps()));
+    }
+    // As an event, so that all processors have come exactly so far and no farther when the scenario acts.
+    if (wake_time.is_never()) {
+        wake_timer_.disarm();
+    } else {
+        wake_timer_.arm(wake_time);
+    }
+    ask_ = false;
+    Stopped why = Stopped::time;
+    unsigned events = 0;
+    const auto stop = [&] {
+        if (interrupted_.exchange(false, std::memory_order_relaxed)) {
+            why = Stopped::interrupted;
+            return true;
+        }
+        if (++events % events_per_progress == 0 && progress_) progress_(agenda_.now(), instructions());
+        const bool news = stack_.take_attention();
+        if (!news && !std::exchange(ask_, false)) return false;
+        ask_ = false;
+        if (!wake || !wake()) return false;
+        why = Stopped::condition;
+        return true;
+    };
+    Platform& platform = Platform::instance();
+    platform.set_memory(memory_.view());
+    const RunEnd end = platform.run(machine_, until, stop);
+    switch (end) {
+        case RunEnd::time:
+            return Stopped::time;
+        case RunEnd::stopped:
+            return why;
+        case RunEnd::idle:
+            break;
+    }
+    stack_.found_idle();
+    return Stopped::idle;
+}
+
+}  // namespace
+
+std::unique_ptr<Host> Host::create(sim::Simulation& simulation, const HostConfig& config) {
+    check_host(config);
+    const Profile profile = find_profile(config.profile);
+    return std::make_unique<HostModel>(simulation, config, profile);
+}
+
+}  // namespace models

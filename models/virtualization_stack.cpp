@@ -1,0 +1,109 @@
+#include "models/virtualization_stack.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/check.h"
+
+namespace models {
+
+namespace h = hypervisor;
+
+VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionConfig& config,
+                                  PartitionBuilder::Built built, const sim::Scope& scope)
+    : stack_(stack),
+      name_(config.name),
+      built_(std::move(built)),
+      machine_(scope, config, *stack.client_, built_.id, stack),
+      instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {}
+
+std::uint64_t VirtualizationStack::Child::instructions() const {
+    return exists_ ? stack_.instructions_(built_.id) : instructions_;
+}
+
+void VirtualizationStack::Child::take_down() {
+    instructions_ = instructions();
+    instructions_counter_.set(instructions_);
+    exists_ = false;
+    stack_.builder_->take_down(built_);
+    built_.memory.clear();
+}
+
+VirtualizationStack::VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages)
+    : scope_(scope),
+      pages_(memory, pages),
+      memory_(memory),
+      attention_(scope.agenda(), scope.path() + ".attention", [this] { give_attention(); }),
+      unexpected_(scope.counter("unexpected", "count", "messages, events and intercepts for nobody")),
+      registration_(scope.register_state(*this)) {}
+
+VirtualizationStack::~VirtualizationStack() = default;
+
+void VirtualizationStack::connect(h::RootInterface& interface, InstructionCount instructions) {
+    VG_CHECK(!client_);
+    client_.emplace(interface, pages_);
+    builder_.emplace(*client_, pages_, memory_);
+    instructions_ = std::move(instructions);
+}
+
+Guest& VirtualizationStack::add_partition(const PartitionConfig& config, const HostConfig& host) {
+    VG_CHECK(client_.has_value());
+    for (const auto& child : children_) {
+        if (child->name() == config.name) {
+            throw sim::UserError(fmt::format("partition '{}': there is one of that name already", config.name));
+        }
+    }
+    PartitionBuilder::Built built = builder_->build(config, host);
+    const sim::Scope scope = scope_.child(config.name);
+    scope.trace("partition", built.id, config.vps, config.memory_bytes);
+    auto child = std::make_unique<Child>(*this, config, std::move(built), scope);
+    Child& added = *children_.emplace_back(std::move(child));
+    by_id_[added.built().id] = &added;
+    VG_CHECK(added.machine().install_intercepts() == h::HvStatus::success);
+    VG_CHECK(builder_->start(added.built(), config.vps) == h::HvStatus::success);
+    return added;
+}
+
+void VirtualizationStack::want_attention() {
+    if (attention_.armed()) return;
+    attention_.arm(scope_.now());
+}
+
+// Guests that have ended are taken down here, where no processor is in the middle of anything.
+void VirtualizationStack::give_attention() {
+    attention_wanted_ = true;
+    for (const auto& child : children_) {
+        const GuestState state = child->state();
+        const bool ended = state != GuestState::running && state != GuestState::halted_forever;
+        if (ended && child->exists()) child->take_down();
+    }
+}
+
+bool VirtualizationStack::take_attention() {
+    return std::exchange(attention_wanted_, false);
+}
+
+void VirtualizationStack::found_idle() {
+    for (const auto& child : children_) child->machine().found_idle();
+}
+
+void VirtualizationStack::message(h::PortId, const h::HvMessage&) {
+    ++unexpected_;
+}
+
+void VirtualizationStack::event(h::PortId, std::uint16_t) {
+    ++unexpected_;
+}
+
+void VirtualizationStack::intercept(const h::HvMessage& message) {
+    const auto child = by_id_.find(message.header.origin);
+    if (child == by_id_.end() || !child->second->exists()) {
+        ++unexpected_;
+        return;
+    }
+    child->second->machine().intercept(message);
+}
+
+}  // namespace models

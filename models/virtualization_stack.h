@@ -1,0 +1,108 @@
+// The root partition's virtualization stack: it makes child partitions, answers their intercepts with device models and
+// takes them down when their guests have ended. Of the hypervisor it holds the RootInterface and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hypervisor/ports.h"
+#include "hypervisor/root_client.h"
+#include "models/guest_machine.h"
+#include "models/host.h"
+#include "models/partition_builder.h"
+#include "models/partition_memory.h"
+
+namespace models {
+
+class VirtualizationStack final : public hypervisor::RootReceiver, private GuestListener {
+public:
+    // Instructions that a partition's processors have retired so far.
+    using InstructionCount = std::function<std::uint64_t(hypervisor::PartitionId)>;
+
+    VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages);
+    ~VirtualizationStack() override;
+    VirtualizationStack(const VirtualizationStack&) = delete;
+
+    // Before anything else.
+    void connect(hypervisor::RootInterface& interface, InstructionCount instructions);
+
+    Guest& add_partition(const PartitionConfig& config, const HostConfig& host);
+
+    // Whether a guest has said or done something since the last question.
+    [[nodiscard]] bool take_attention();
+    // The machine has come to rest: nothing will happen any more.
+    void found_idle();
+
+    // RootReceiver
+    void message(hypervisor::PortId port, const hypervisor::HvMessage& message) override;
+    void event(hypervisor::PortId port, std::uint16_t flag) override;
+    void intercept(const hypervisor::HvMessage& message) override;
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(attention_wanted_, attention_, pages_);
+        for (auto& child : children_) child->fields(archive);
+    }
+
+private:
+    // A partition from its making on; its guest's console and end outlive it.
+    class Child final : public Guest {
+    public:
+        Child(VirtualizationStack& stack, const PartitionConfig& config, PartitionBuilder::Built built,
+              const sim::Scope& scope);
+
+        const std::string& name() const override { return name_; }
+        GuestState state() const override { return machine_.state(); }
+        std::uint32_t exit_code() const override { return machine_.exit_code(); }
+        const std::string& crash_message() const override { return machine_.crash_message(); }
+        const std::string& console() const override { return machine_.console(); }
+        void type(std::string_view text) override { machine_.type(text); }
+        std::uint64_t instructions() const override;
+
+        GuestMachine& machine() { return machine_; }
+        const PartitionBuilder::Built& built() const { return built_; }
+        bool exists() const { return exists_; }
+        void take_down();
+
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(built_, exists_, instructions_);
+        }
+
+    private:
+        VirtualizationStack& stack_;
+        std::string name_;
+        PartitionBuilder::Built built_;
+        GuestMachine machine_;
+        sim::Counter& instructions_counter_;
+        bool exists_ = true;
+        std::uint64_t instructions_ = 0;  // when the partition was taken down
+    };
+
+    void console_changed() override { want_attention(); }
+    void guest_stopped() override { want_attention(); }
+    void want_attention();
+    void give_attention();
+
+    sim::Scope scope_;
+    RootPages pages_;
+    HostMemory& memory_;
+    std::optional<hypervisor::RootClient> client_;
+    std::optional<PartitionBuilder> builder_;
+    InstructionCount instructions_;
+    std::vector<std::unique_ptr<Child>> children_;
+    std::map<hypervisor::PartitionId, Child*> by_id_;
+    // An event at the instant of the news: processors come to a halt there, so that whoever asks sees the machine as it
+    // was when the line was written.
+    sim::Timer attention_;
+    bool attention_wanted_ = false;
+    sim::Counter& unexpected_;
+    sim::StateRegistration registration_;
+};
+
+}  // namespace models
