@@ -103,8 +103,8 @@ void PlatformModule::drain() {
     }
 }
 
-// One event of the machine; false when SystemC goes on first. The machine may run ahead of SystemC's clock up to the next
-// act of another model, which then finds the machine's clock at its own time.
+// One event of the machine; false when SystemC goes on first. The machine may run ahead of SystemC's clock up to the
+// next act of another model, which then finds the machine's clock at its own time.
 bool PlatformModule::step() {
     Machine& machine = *run_->machine;
     if (run_->over) return finish(run_->end);

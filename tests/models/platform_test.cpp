@@ -1,5 +1,5 @@
-// Runs under SystemC: the machine's events in order and at their times, interleaved with another module's; how runs end;
-// errors; the TLM-2.0 memory socket.
+// Runs under SystemC: the machine's events in order and at their times, between another module's; how runs end; errors;
+// the TLM-2.0 memory socket.
 #include "models/platform.h"
 
 #include <doctest/doctest.h>
