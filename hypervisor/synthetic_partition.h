@@ -41,7 +41,7 @@ class OverlayPage final {
 public:
     OverlayPage(GpaSpace& space, mmu::SystemMemory memory, slat::PageRights rights)
         : space_(space), memory_(memory), rights_(rights) {}
-    ~OverlayPage() { remove(); }
+    ~OverlayPage() { reset(); }
     OverlayPage(const OverlayPage&) = delete;
     OverlayPage& operator=(const OverlayPage&) = delete;
 

@@ -45,21 +45,21 @@ Trace::Trace() : hasher_(std::make_unique<Hasher>()) {}
 Trace::~Trace() = default;
 
 Trace::ComponentId Trace::add_component(std::string_view path) {
-    components_.emplace_back(path);
+    components_.push_back({std::string{path}, TraceKind::id_of(path)});
     return static_cast<ComponentId>(components_.size() - 1);
 }
 
 void Trace::record(Time time, ComponentId component, TraceKind kind, std::span<const std::uint64_t> words,
                    std::span<const std::byte> bytes) {
     ++records_;
-    const std::array<std::uint64_t, 4> head{static_cast<std::uint64_t>(time.ps()), component, kind.id,
-                                            words.size() << 32 | bytes.size()};
+    const std::array<std::uint64_t, 4> head{static_cast<std::uint64_t>(time.ps()), components_[component].identity,
+                                            kind.id, words.size() << 32 | bytes.size()};
     hasher_->update(head.data(), sizeof head);
     if (!words.empty()) hasher_->update(words.data(), words.size_bytes());
     if (!bytes.empty()) hasher_->update(bytes.data(), bytes.size());
     for (const Route& route : routes_) {
         if (route.all || std::binary_search(route.kinds.begin(), route.kinds.end(), kind.id)) {
-            route.sink->record(time, components_[component], kind.name, words, bytes);
+            route.sink->record(time, components_[component].path, kind.name, words, bytes);
         }
     }
 }

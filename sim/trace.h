@@ -44,7 +44,7 @@ public:
 
     using ComponentId = std::uint32_t;
     ComponentId add_component(std::string_view path);
-    const std::string& component_path(ComponentId id) const { return components_[id]; }
+    const std::string& component_path(ComponentId id) const { return components_[id].path; }
 
     void record(Time time, ComponentId component, TraceKind kind, std::span<const std::uint64_t> words,
                 std::span<const std::byte> bytes = {});
@@ -67,6 +67,11 @@ public:
 
 private:
     struct Hasher;
+    // In the hash a component is its path, not its number: a restored machine makes its components in another order.
+    struct Component {
+        std::string path;
+        std::uint64_t identity;
+    };
     struct Route {
         TraceSink* sink;
         bool all;
@@ -74,7 +79,7 @@ private:
     };
     void restart();
 
-    std::vector<std::string> components_;
+    std::vector<Component> components_;
     std::vector<Route> routes_;
     std::unique_ptr<Hasher> hasher_;
     std::vector<std::uint64_t> chain_;  // digests of the folded parts, two words each
