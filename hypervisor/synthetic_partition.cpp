@@ -20,33 +20,38 @@ constexpr slat::PageRights read_execute{true, false, true};
 ReferenceTime::ReferenceTime(sim::Time start, std::uint64_t tsc_hz)
     : start_(start),
       tsc_hz_(tsc_hz),
-      scale_(static_cast<std::uint64_t>((sim::u128{reference_hz} << 64) / tsc_hz)),
-      offset_(-(start.ps() / reference_tick_ps)) {}
+      scale_(static_cast<std::uint64_t>((sim::u128{reference_hz} << 64) / tsc_hz)) {}
+
+std::int64_t ReferenceTime::offset() const {
+    return -(start_.ps() / reference_tick_ps);
+}
 
 std::uint64_t ReferenceTime::at(sim::Time t) const {
     const auto tsc = sim::time_to_cycles(t, tsc_hz_);
-    const auto count = static_cast<std::int64_t>((sim::u128{tsc} * scale_) >> 64) + offset_;
+    const auto count = static_cast<std::int64_t>((sim::u128{tsc} * scale_) >> 64) + offset();
     return count < 0 ? 0 : static_cast<std::uint64_t>(count);
 }
 
 sim::Time ReferenceTime::when(std::uint64_t count) const {
     // (tsc * scale) >> 64 >= wanted, for the least tsc.
-    const sim::u128 wanted = sim::u128{count} + static_cast<std::uint64_t>(-offset_);
+    const sim::u128 wanted = sim::u128{count} + static_cast<std::uint64_t>(-offset());
     const sim::u128 tsc = wanted >> 62 != 0 ? ~std::uint64_t{0} : ((wanted << 64) + scale_ - 1) / scale_;
     if (tsc >> 63 != 0) return sim::Time::never();
     return sim::first_time_of_cycle(static_cast<std::uint64_t>(tsc), tsc_hz_);
 }
 
 bool OverlayPage::set(std::uint64_t value) {
-    remove();
-    state_.value = value;
-    if ((value & page_register::enable) == 0) return true;
-    if (!state_.spa_page) {
-        state_.spa_page = space_.allocate_overlay_page();
-        if (!state_.spa_page) return false;
+    const std::uint64_t gpa_page = value >> page_register::gpfn_shift;
+    const bool enable = (value & page_register::enable) != 0;
+    const bool moves = state_.placed && state_.value >> page_register::gpfn_shift != gpa_page;
+    if (enable && (moves || !state_.placed)) {
+        if (!state_.spa_page) state_.spa_page = space_.allocate_overlay_page();
+        if (!state_.spa_page || space_.place_overlay(gpa_page, *state_.spa_page, rights_) != GpaEdit::ok) return false;
     }
-    state_.placed = space_.place_overlay(value >> page_register::gpfn_shift, *state_.spa_page, rights_) == GpaEdit::ok;
-    return state_.placed;
+    if (moves || !enable) remove();
+    state_.value = value;
+    state_.placed = enable;
+    return true;
 }
 
 void OverlayPage::remove() {
@@ -70,26 +75,22 @@ SyntheticPartition::SyntheticPartition(const sim::Scope& scope, Partition& parti
       apic_hz_(apic_hz),
       instruction_(instruction),
       hypercall_page_(partition.gpa_space(), memory, read_execute),
-      tsc_page_(partition.gpa_space(), memory, read_write),
-      registration_(scope_.register_state(*this)) {}
+      tsc_page_(partition.gpa_space(), memory, read_write) {}
 
 // Without an identity there are no hypercalls (TLFS 3.13).
 void SyntheticPartition::write_guest_os_id(std::uint64_t value) {
     state_.guest_os_id = value;
     partition_.fill_property(HvPartitionProperty::guest_os_id, value);
     if (value == 0) {
-        (void)hypercall_page_.set(state_.hypercall & ~hypercall_register::enable);
         state_.hypercall &= ~hypercall_register::enable;
+        VG_CHECK(hypercall_page_.set(state_.hypercall));
     }
 }
 
 bool SyntheticPartition::write_hypercall(std::uint64_t value) {
     if ((state_.hypercall & hypercall_register::locked) != 0) return false;
     if (state_.guest_os_id == 0) value &= ~hypercall_register::enable;
-    if (!hypercall_page_.set(value)) {
-        state_.hypercall = value & ~hypercall_register::enable;
-        return false;
-    }
+    if (!hypercall_page_.set(value)) return false;
     state_.hypercall = value;
     if (hypercall_page_.enabled()) write_hypercall_code();
     return true;
@@ -118,6 +119,12 @@ void SyntheticPartition::reset() {
     hypercall_page_.reset();
     tsc_page_.reset();
     state_ = State{};
+    partition_.fill_property(HvPartitionProperty::guest_os_id, 0);
+}
+
+void SyntheticPartition::abandon_pages() {
+    hypercall_page_.abandon();
+    tsc_page_.abandon();
 }
 
 }  // namespace hypervisor

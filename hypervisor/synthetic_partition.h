@@ -22,17 +22,22 @@ public:
     std::uint64_t at(sim::Time t) const;
     // The first instant at which the counter shows `count` or more.
     sim::Time when(std::uint64_t count) const;
-    HvReferenceTscPage page() const { return {sequence, 0, scale_, offset_}; }
-    sim::Time start() const { return start_; }
+    HvReferenceTscPage page() const { return {sequence, 0, scale_, offset()}; }
 
     // Any constant but 0, which says "don't use the page".
     static constexpr std::uint32_t sequence = 1;
 
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(start_);
+    }
+
 private:
+    std::int64_t offset() const;
+
     sim::Time start_;
     std::uint64_t tsc_hz_;
     std::uint64_t scale_;  // floor(2^64 * 10^7 / tsc_hz)
-    std::int64_t offset_;
 };
 
 // One page register (enable bit and page number) and the page that it lays over guest memory while enabled. The page's
@@ -47,9 +52,11 @@ public:
 
     std::uint64_t value() const { return state_.value; }
     bool enabled() const { return (state_.value & page_register::enable) != 0 && state_.placed; }
-    // False: the page can't be had, or there is no such guest page.
+    // False, and nothing has changed: the page can't be had, or there is no such guest page.
     [[nodiscard]] bool set(std::uint64_t value);
     void reset();
+    // Forgets the page without a touch of memory or tables: another machine's state takes this one's place.
+    void abandon() { state_ = State{}; }
 
     // Content, wherever the page lies; writes make it if there is none yet.
     std::optional<std::uint64_t> spa() const {
@@ -112,10 +119,11 @@ public:
 
     // A machine reset: everything as after creation, but for reference time, which goes on.
     void reset();
+    void abandon_pages();
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(state_, hypercall_page_, tsc_page_);
+        archive(state_, reference_time_, hypercall_page_, tsc_page_);
     }
 
 private:
@@ -148,7 +156,6 @@ private:
     OverlayPage hypercall_page_;
     OverlayPage tsc_page_;
     State state_;
-    sim::StateRegistration registration_;
 };
 
 }  // namespace hypervisor

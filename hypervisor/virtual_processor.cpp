@@ -43,8 +43,9 @@ bool VirtualProcessor::can_run() const {
     if (state_.startup_suspend) return false;
     if (!state_.halted && !state_.idle) return true;
     if (state_.nmi_pending && !state_.nmi_masked) return true;
-    if (!apic_.deliverable()) return false;
-    return state_.idle || (guest_.rflags() & cpu::rflags::if_) != 0;
+    // The guest idle register waits for any interrupt: one that neither IF nor priority lets through wakes it, too.
+    if (state_.idle) return apic_.any_requested();
+    return apic_.deliverable() && (guest_.rflags() & cpu::rflags::if_) != 0;
 }
 
 void VirtualProcessor::wake_if_runnable() {
