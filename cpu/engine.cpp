@@ -21,6 +21,9 @@ namespace {
 // Linear addresses for the engine's own look-ups (memory_written); non-canonical, so no guest's.
 constexpr std::uint64_t invalidation_window = 0x4000'0000'0000'0000;
 
+// In place of the linear page of a system page that has more than one; no page of a guest.
+constexpr std::uint64_t several = 0x7fff'ffff'ffff'f000;
+
 constexpr std::uint32_t svm_exit_base = 0x100;  // how Unicorn numbers an intercept: 0x100 + SVM exit code
 
 }  // namespace
@@ -55,7 +58,9 @@ struct Engine::Hooks {
     // At a block's start, with the limit reached or an interrupt waiting for IF.
     static bool stop_here(Engine& e) {
         if (e.stopped_) return true;
-        if (e.now_ps_ >= e.limit_ps_) {
+        if (e.untidy_) {
+            // run() tidies up and goes on.
+        } else if (e.now_ps_ >= e.limit_ps_) {
             e.stop_ = Stop{.reason = StopReason::limit};
         } else if (e.watch_interrupts_ && (e.state_->rflags & 0x200) != 0 &&
                    (e.state_->hflags & hflag::inhibit_irq) == 0) {
@@ -120,6 +125,7 @@ struct Engine::Hooks {
         if (page.executable) permissions |= UC_PROT_EXEC;
         entry->perms = static_cast<uc_prot>(permissions);
         if (page.executable) e.note_code_page(linear_page, page.spa);
+        if (page.writable) e.note_writable(linear_page, page.spa >> 12);
         if (e.options_.timed) e.linear_of_page_[page.spa >> 12] = linear_page;
         return true;
     }
@@ -151,7 +157,9 @@ Engine::Engine(mmu::SystemMemory memory, const CostTable& costs, EngineOptions o
       block_table_(block_slots),
       code_pages_(code_page_slots),
       tails_(tail_slots),
-      linear_of_page_(options.timed ? memory.size() >> 12 : 0) {
+      linear_of_page_(options.timed ? memory.size() >> 12 : 0),
+      code_linear_(memory.size() >> 12),
+      writable_linear_(memory.size() >> 12) {
     open(memory);
     probe();
 }
@@ -204,14 +212,17 @@ Stop Engine::run(GuestContext& context, PageTranslator& translator, sim::Time& n
     now_ps_ = now.ps();
     limit_ps_ = limit.ps();
     watch_interrupts_ = watch_interrupts;
-    hook_limit_ps_ = watch_interrupts ? std::numeric_limits<std::int64_t>::min() : limit_ps_;
     close_block();
-    stopped_ = false;
-    stop_ = Stop{};
     state_->old_exception = -1;
     state_->exception_is_int = 0;
-    const uc_err error = uc_emu_start(uc_, state_->rip, ~0ull, 0, 0);
-    VG_CHECK(stopped_, std::string{"the engine stopped by itself: "} + uc_strerror(error));
+    do {
+        tidy_up();
+        hook_limit_ps_ = watch_interrupts ? std::numeric_limits<std::int64_t>::min() : limit_ps_;
+        stopped_ = false;
+        stop_ = Stop{};
+        const uc_err error = uc_emu_start(uc_, state_->rip, ~0ull, 0, 0);
+        VG_CHECK(stopped_, std::string{"the engine stopped by itself: "} + uc_strerror(error));
+    } while (untidy_ && stop_.reason == StopReason::limit && now_ps_ < limit_ps_);
     if (stop_.reason == StopReason::translation) {
         stop_.linear = *fault_address_;
         if (stop_.access == mmu::Access::execute) close_block();  // between blocks: all of the last one retired
@@ -222,7 +233,7 @@ Stop Engine::run(GuestContext& context, PageTranslator& translator, sim::Time& n
     running_ = nullptr;
     translator_ = nullptr;
     observer_ = nullptr;
-    for (const std::uint64_t page : std::exchange(written_code_, {})) drop_code(page);
+    tidy_up();
     return stop_;
 }
 
@@ -252,6 +263,10 @@ void Engine::unload(GuestContext& context) {
 
 void Engine::flush_translations() {
     require(uc_ctl_flush_tlb(uc_), "flush the TLB");
+    if (++tlb_epoch_ > 0xfff) {
+        std::fill(writable_linear_.begin(), writable_linear_.end(), 0);
+        tlb_epoch_ = 1;
+    }
 }
 
 std::uint64_t Engine::linear_rip() const {
@@ -308,6 +323,7 @@ void Engine::measure(Block& block, std::uint64_t pc, std::uint32_t size) {
     CodePage& page = code_page(page_tag);
     if (page.tag == page_tag) {
         page.has_blocks = true;
+        note_code(pc & ~0xfffull, page.spa >> 12);
     } else {
         block.tag = ~0ull;  // measured for this once
     }
@@ -318,7 +334,6 @@ void Engine::measure(Block& block, std::uint64_t pc, std::uint32_t size) {
 void Engine::note_code_page(std::uint64_t linear_page, std::uint64_t spa) {
     const std::uint64_t tag = linear_page ^ salt_;
     CodePage& page = code_page(tag);
-    memory_.watch()->watch(spa, true);
     if (page.tag == tag && page.spa == spa) return;
     if (page.has_blocks) forget_blocks(page.tag);
     page = CodePage{tag, spa, false};
@@ -357,20 +372,63 @@ void Engine::watched_page_written(std::uint64_t spa, std::uint64_t length) {
         if (running_ == nullptr) {
             drop_code(page);
         } else {  // not while the engine is in the middle of something
-            written_code_.push_back(page);
+            code_to_drop_.push_back(page);
+            untidy_ = true;
+            hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
         }
     }
 }
 
-// The engine drops translations by linear address; a window that no guest can use maps one to one for this.
+// The engine takes a page's code for changed when it is written by the code's own linear address, and by another one only
+// at the first write after that one entered its TLB. So a system page is, apart from its code's own address, either code
+// or writable: whoever comes second makes the engine forget the first, at the next block.
+void Engine::note_code(std::uint64_t linear_page, std::uint64_t page) {
+    memory_.watch()->watch(page << 12, true);
+    std::uint64_t& code = code_linear_[page];
+    if (code == (linear_page | 1)) return;
+    code = (code == 0 ? linear_page : several) | 1;
+    const std::uint64_t writable = writable_page(page);
+    if (writable != 0 && writable != code) {
+        flush_needed_ = untidy_ = true;
+        hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
+    }
+}
+
+void Engine::note_writable(std::uint64_t linear_page, std::uint64_t page) {
+    const std::uint64_t before = writable_page(page);
+    const std::uint64_t writable = before == 0 || before == (linear_page | 1) ? linear_page : several;
+    writable_linear_[page] = writable | tlb_epoch_;
+    const std::uint64_t code = code_linear_[page];
+    if (code != 0 && code != (writable | 1)) {
+        code_to_drop_.push_back(page);
+        untidy_ = true;
+        hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
+    }
+}
+
+// What was noted before the last flush is no longer in the TLB.
+std::uint64_t Engine::writable_page(std::uint64_t page) const {
+    const std::uint64_t noted = writable_linear_[page];
+    return (noted & 0xfff) == tlb_epoch_ ? (noted & ~0xfffull) | 1 : 0;
+}
+
+void Engine::tidy_up() {
+    if (!untidy_) return;
+    untidy_ = false;
+    for (const std::uint64_t page : std::exchange(code_to_drop_, {})) drop_code(page);
+    if (std::exchange(flush_needed_, false)) flush_translations();
+}
+
+// The engine drops translations by linear address; a window that no guest can use maps one to one for this. What was
+// measured of the page's blocks goes when they are translated anew (Hooks::new_block).
 void Engine::drop_code(std::uint64_t page) {
     const std::uint64_t window = invalidation_window + (page << 12);
     invalidating_ = true;
     require(uc_ctl_remove_cache(uc_, window, window + 4096), "drop translated code");
     invalidating_ = false;
     memory_.watch()->watch(page << 12, false);
+    code_linear_[page] = 0;
     flush_translations();
-    std::fill(code_pages_.begin(), code_pages_.end(), CodePage{});
 }
 
 // SYSCALL and SYSENTER: the engine only calls us and then adds the instruction's length to RIP. The long-mode SYSCALL
