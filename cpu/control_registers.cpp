@@ -54,6 +54,32 @@ bool write_efer(Registers& r, u64 value, const ControlFeatures& features) {
     return true;
 }
 
+bool is_valid_pat(u64 value) {
+    for (unsigned i = 0; i < 64; i += 8) {
+        const u64 type = value >> i & 0xff;
+        if (type > 7 || type == 2 || type == 3) return false;
+    }
+    return true;
+}
+
+bool make_consistent(Registers& r, const ControlFeatures& features) {
+    const bool pg = (r.cr0 & cr0::pg) != 0;
+    if ((r.cr0 >> 32) != 0 || (pg && (r.cr0 & cr0::pe) == 0)) return false;
+    if ((r.cr0 & cr0::nw) != 0 && (r.cr0 & cr0::cd) == 0) return false;
+    if ((r.cr4 & ~features.cr4_allowed) != 0 || (r.efer & ~features.efer_allowed) != 0) return false;
+    if (((r.dr6 | r.dr7) >> 32) != 0 || !is_valid_pat(r.pat)) return false;
+    r.cr0 = (r.cr0 & cr0::defined) | cr0::et;
+    if (!pg || (r.efer & efer::lme) == 0) {
+        r.efer &= ~efer::lma;
+        r.cr3 &= 0xffff'ffff;
+        return true;
+    }
+    r.efer |= efer::lma;
+    const Segment& cs = r[SegmentName::cs];
+    const bool both_sizes = cs.has(segment::long_mode) && cs.has(segment::default_big);
+    return (r.cr4 & cr4::pae) != 0 && (r.cr3 >> features.phys_bits) == 0 && (r.rflags & rflags::vm) == 0 && !both_sizes;
+}
+
 bool needs_pdptes(const Registers& before, const Registers& after) {
     const auto pae = [](const Registers& r) {
         return (r.cr0 & cr0::pg) != 0 && (r.cr4 & cr4::pae) != 0 && !r.long_mode();

@@ -22,6 +22,11 @@ struct ControlFeatures {
 [[nodiscard]] bool write_cr3(Registers& r, u64 value, const ControlFeatures& features);
 [[nodiscard]] bool write_cr4(Registers& r, u64 value, const ControlFeatures& features);
 [[nodiscard]] bool write_efer(Registers& r, u64 value, const ControlFeatures& features);
+// Each of the eight fields is one of the types 0, 1, 4, 5, 6, 7 (12.12.2).
+[[nodiscard]] bool is_valid_pat(u64 value);
+// For registers that were set one by one from outside: EFER.LMA follows from LME and PG. False: no processor can be in
+// such a state, nor enter it by VMRUN (APM volume 2, 15.5.1).
+[[nodiscard]] bool make_consistent(Registers& r, const ControlFeatures& features);
 // CR0, CR3 or CR4 was written with PAE paging in force afterwards (4.4.1).
 [[nodiscard]] bool needs_pdptes(const Registers& before, const Registers& after);
 

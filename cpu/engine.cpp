@@ -269,6 +269,15 @@ void Engine::flush_translations() {
     }
 }
 
+void Engine::forget_code() {
+    require(uc_ctl_flush_tb(uc_), "forget translated code");
+    flush_translations();
+    for (Block& block : block_table_) block = Block{};
+    for (CodePage& page : code_pages_) page = CodePage{};
+    for (Tail& tail : tails_) tail = Tail{};
+    if (loaded_ != nullptr) unload(*loaded_);
+}
+
 std::uint64_t Engine::linear_rip() const {
     if ((state_->hflags & hflag::cs64) != 0) return state_->rip;
     return (state_->segments[1].base + state_->rip) & 0xffff'ffff;

@@ -103,6 +103,8 @@ public:
 
     // Translations changed: forgets all (of the running context; others are flushed when they come back).
     void flush_translations();
+    // Forgets all translated code as well: all of memory may have changed.
+    void forget_code();
     // The context's state leaves the engine, for instance before it is destroyed.
     void unload(GuestContext& context);
 
@@ -110,6 +112,11 @@ public:
     std::uint64_t blocks() const { return blocks_; }
     std::uint64_t fills() const { return fills_; }
     std::uint64_t stops() const { return stops_; }
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(random_, instructions_, blocks_, fills_, stops_, clock_us_);
+    }
 
 private:
     struct Block {

@@ -85,141 +85,174 @@ T read_as(std::span<const std::byte> bytes, std::size_t offset) {
 // One entry into a hypercall, with its input copied out of the guest's reach.
 struct SyntheticProcessor::Call {
     HvCall code{};
+    std::uint64_t control = 0;
+    bool wide = false;  // 64-bit code
     bool fast = false;
     std::size_t variable_bytes = 0;
     std::uint32_t rep_count = 0;
     std::uint32_t rep_start = 0;
+    std::uint32_t done = 0;
     Shape shape;
     std::vector<std::byte> input;   // fixed part, variable header, all elements
     std::vector<std::byte> output;  // of a simple call, or all elements
-    std::uint32_t done = 0;
-    std::uint64_t control = 0;
 };
+
+namespace {
+
+// 3.7: which registers carry what. In 64-bit code one each, otherwise pairs of 32-bit halves.
+struct RegisterPair {
+    Gpr wide;
+    Gpr high;
+    Gpr low;
+
+    std::uint64_t get(const cpu::GuestContext& guest, bool is_wide) const {
+        if (is_wide) return guest.gpr(wide);
+        return (guest.gpr(high) & 0xffff'ffff) << 32 | (guest.gpr(low) & 0xffff'ffff);
+    }
+    void set(cpu::GuestContext& guest, bool is_wide, std::uint64_t value) const {
+        if (is_wide) return guest.set_gpr(wide, value);
+        guest.set_gpr(high, value >> 32);
+        guest.set_gpr(low, value & 0xffff'ffff);
+    }
+};
+constexpr RegisterPair control_registers{Gpr::rcx, Gpr::rdx, Gpr::rax};
+constexpr RegisterPair input_registers{Gpr::rdx, Gpr::rbx, Gpr::rcx};
+constexpr RegisterPair output_registers{Gpr::r8, Gpr::rdi, Gpr::rsi};
+constexpr RegisterPair result_registers{Gpr::rax, Gpr::rdx, Gpr::rax};
+
+// The parameter block of a fast call: the input pair, the output pair, XMM0 to XMM5 (3.7.1). Output begins in the first
+// sixteen bytes that hold no input.
+using FastBlock = std::array<std::uint64_t, hypercall_fast_bytes / 8>;
+constexpr std::size_t fast_slot_bytes = 16;
+
+FastBlock read_fast_block(const cpu::GuestContext& guest, bool wide) {
+    FastBlock block{input_registers.get(guest, wide), output_registers.get(guest, wide)};
+    for (unsigned n = 0; n < hypercall_xmm_registers; ++n) {
+        const auto xmm = guest.xmm(n);
+        block[2 + 2 * n] = xmm[0];
+        block[3 + 2 * n] = xmm[1];
+    }
+    return block;
+}
+
+void write_fast_slot(cpu::GuestContext& guest, bool wide, std::size_t slot, std::array<std::uint64_t, 2> words) {
+    if (slot != 0) return guest.set_xmm(static_cast<unsigned>(slot - 1), words);
+    input_registers.set(guest, wide, words[0]);
+    output_registers.set(guest, wide, words[1]);
+}
+
+constexpr std::size_t output_slot(std::size_t input_bytes) {
+    return (input_bytes + fast_slot_bytes - 1) / fast_slot_bytes;
+}
+
+bool fits_page(std::uint64_t gpa, std::size_t bytes) {
+    return (gpa & (hypercall_alignment - 1)) == 0 && (gpa & (hv_page_size - 1)) + bytes <= hv_page_size;
+}
+
+}  // namespace
 
 bool SyntheticProcessor::hypercall() {
     cpu::GuestContext& guest = port_.context();
-    const bool wide = guest.code_64bit();
-    // 3.7: in 64-bit code RCX, RDX, R8; otherwise pairs of 32-bit registers.
-    const auto pair = [&](Gpr high, Gpr low) {
-        return (guest.gpr(high) & 0xffff'ffff) << 32 | (guest.gpr(low) & 0xffff'ffff);
-    };
     Call call;
-    call.control = wide ? guest.gpr(Gpr::rcx) : pair(Gpr::rdx, Gpr::rax);
-    const std::uint64_t input_gpa = wide ? guest.gpr(Gpr::rdx) : pair(Gpr::rbx, Gpr::rcx);
-    const std::uint64_t output_gpa = wide ? guest.gpr(Gpr::r8) : pair(Gpr::rdi, Gpr::rsi);
-    call.code = static_cast<HvCall>(call.control & 0xffff);
-    call.fast = sim::bit(call.control, hypercall_control::fast_bit);
-    call.variable_bytes =
-        8 * sim::bits(call.control, hypercall_control::variable_header_high, hypercall_control::variable_header_low);
-    call.rep_count = static_cast<std::uint32_t>(
-        sim::bits(call.control, hypercall_control::rep_count_high, hypercall_control::rep_count_low));
-    call.rep_start = static_cast<std::uint32_t>(
-        sim::bits(call.control, hypercall_control::rep_start_high, hypercall_control::rep_start_low));
-    call.done = call.rep_start;
-
-    const auto finish = [&](HvStatus status, std::uint32_t reps) {
-        const std::uint64_t result = static_cast<std::uint64_t>(status) | std::uint64_t{reps}
-                                                                              << hypercall_result_reps_shift;
-        if (wide) {
-            guest.set_gpr(Gpr::rax, result);
-        } else {
-            guest.set_gpr(Gpr::rdx, result >> 32);
-            guest.set_gpr(Gpr::rax, result & 0xffff'ffff);
+    call.wide = guest.code_64bit();
+    call.control = control_registers.get(guest, call.wide);
+    HvStatus status = parse(call);
+    if (status == HvStatus::success) status = fetch_parameters(call);
+    if (status == HvStatus::success) {
+        status = dispatch(call);
+        // Refused before its first element, a call says that none of its own is done.
+        call.done = std::max(call.done, call.rep_start);
+        port_.charge_hypercall_reps(call.done - call.rep_start);
+        if ((status == HvStatus::success || call.done > call.rep_start) && !store_output(call)) {
+            status = HvStatus::invalid_alignment;
         }
-        scope_.trace("child_hypercall", call.control, static_cast<std::uint64_t>(status), reps);
-        return true;
-    };
+        // 3.8: a list that takes too long is left at an element; the instruction comes again and goes on there.
+        if (status == HvStatus::success && call.shape.rep && call.done < call.rep_count) {
+            control_registers.set(guest, call.wide,
+                                  sim::with_bits(call.control, hypercall_control::rep_start_high,
+                                                 hypercall_control::rep_start_low, call.done));
+            return false;
+        }
+    }
+    const std::uint32_t reps = call.shape.rep ? call.done : 0;
+    result_registers.set(guest, call.wide,
+                         static_cast<std::uint64_t>(status) | std::uint64_t{reps} << hypercall_result_reps_shift);
+    scope_.trace("child_hypercall", call.control, static_cast<std::uint64_t>(status), reps);
+    return true;
+}
 
+// The control word (3.5), in the order in which a guest is told of its mistakes.
+HvStatus SyntheticProcessor::parse(Call& call) const {
+    namespace c = hypercall_control;
+    call.code = static_cast<HvCall>(sim::bits(call.control, c::code_high, c::code_low));
+    call.fast = sim::bit(call.control, c::fast_bit);
+    call.variable_bytes = 8 * sim::bits(call.control, c::variable_header_high, c::variable_header_low);
+    call.rep_count = static_cast<std::uint32_t>(sim::bits(call.control, c::rep_count_high, c::rep_count_low));
+    call.rep_start = static_cast<std::uint32_t>(sim::bits(call.control, c::rep_start_high, c::rep_start_low));
     const auto shape = shape_of(call.code);
-    if (!shape || (call.control & (std::uint64_t{1} << hypercall_control::nested_bit)) != 0) {
-        return finish(shape ? HvStatus::invalid_hypercall_input : HvStatus::invalid_hypercall_code, 0);
+    if (!shape) return HvStatus::invalid_hypercall_code;
+    if ((call.control & c::reserved) != 0 || sim::bit(call.control, c::nested_bit) ||
+        (call.variable_bytes != 0 && !shape->variable)) {
+        return HvStatus::invalid_hypercall_input;
+    }
+    if (!shape->rep) {
+        if (call.rep_count != 0 || call.rep_start != 0) return HvStatus::invalid_hypercall_input;
+    } else {
+        // Linux makes list flushes with no elements at all; else a start at or past the count is wrong.
+        const bool empty = call.rep_count == 0 && call.rep_start == 0 && shape->here != nullptr;
+        if (call.rep_start >= call.rep_count && !empty) return HvStatus::invalid_hypercall_input;
     }
     call.shape = *shape;
-    if ((call.control & hypercall_control::reserved) != 0) return finish(HvStatus::invalid_hypercall_input, 0);
-    if (call.variable_bytes != 0 && !shape->variable) return finish(HvStatus::invalid_hypercall_input, 0);
-    if (!shape->rep && (call.rep_count != 0 || call.rep_start != 0))
-        return finish(HvStatus::invalid_hypercall_input, 0);
-    // Linux calls the list flushes with no elements at all; a start at or past the count is wrong otherwise.
-    if (shape->rep && call.rep_count == 0 && call.rep_start == 0 && call.shape.here != nullptr) {
-        // falls through: the header is still checked
-    } else if (shape->rep && call.rep_start >= call.rep_count) {
-        return finish(HvStatus::invalid_hypercall_input, 0);
-    }
-    if (shape->here != nullptr && !has(shape->here->privilege)) return finish(HvStatus::access_denied, 0);
+    call.done = call.rep_start;
+    if (shape->here != nullptr && !has(shape->here->privilege)) return HvStatus::access_denied;
+    return HvStatus::success;
+}
 
-    const std::size_t input_bytes =
-        shape->input_bytes + call.variable_bytes + std::size_t{call.rep_count} * shape->element_bytes;
-    const std::size_t output_bytes =
-        shape->rep ? std::size_t{call.rep_count} * shape->output_bytes : shape->output_bytes;
-    call.input.resize(input_bytes);
-    call.output.resize(output_bytes);
-    // Input. Fast: RDX, R8 and, in 64-bit code, XMM0 to XMM5; output follows in the registers that are left (3.7.1).
-    GuestMemory& memory = partition_.partition().gpa_space();
-    const std::size_t input_registers = (input_bytes + 15) / 16;
+HvStatus SyntheticProcessor::fetch_parameters(Call& call) {
+    const cpu::GuestContext& guest = port_.context();
+    const Shape& shape = call.shape;
+    call.input.resize(shape.input_bytes + call.variable_bytes + std::size_t{call.rep_count} * shape.element_bytes);
+    call.output.resize(shape.rep ? std::size_t{call.rep_count} * shape.output_bytes : shape.output_bytes);
     if (call.fast) {
-        std::array<std::uint64_t, 2 + 2 * hypercall_xmm_registers> words{input_gpa, output_gpa};
-        for (unsigned n = 0; wide && n < hypercall_xmm_registers; ++n) {
-            const auto xmm = guest.xmm(n);
-            words[2 + 2 * n] = xmm[0];
-            words[3 + 2 * n] = xmm[1];
+        const FastBlock block = read_fast_block(guest, call.wide);
+        const std::size_t output_at = output_slot(call.input.size()) * fast_slot_bytes;
+        if (call.input.size() > sizeof block) return HvStatus::invalid_hypercall_input;
+        std::memcpy(call.input.data(), block.data(), call.input.size());
+        if (call.output.empty()) return HvStatus::success;
+        if (output_at + call.output.size() > sizeof block || !has(privilege::fast_hypercall_output)) {
+            return HvStatus::invalid_hypercall_input;
         }
-        const std::size_t room = wide ? sizeof words : 16;
-        if (input_bytes > room || (output_bytes != 0 && 16 * input_registers + output_bytes > room)) {
-            return finish(HvStatus::invalid_hypercall_input, 0);
-        }
-        std::memcpy(call.input.data(), words.data(), input_bytes);
-    } else {
-        const auto fits = [](std::uint64_t gpa, std::size_t bytes) {
-            return (gpa & (hypercall_alignment - 1)) == 0 && (gpa & (hv_page_size - 1)) + bytes <= hv_page_size;
-        };
-        if (input_bytes != 0 && (!fits(input_gpa, input_bytes) || !memory.read(input_gpa, call.input))) {
-            return finish(HvStatus::invalid_alignment, 0);
-        }
-        // The output page must take writes before anything happens.
-        if (output_bytes != 0) {
-            std::vector<std::byte> there(output_bytes);
-            if (!fits(output_gpa, output_bytes) || !memory.read(output_gpa, there) ||
-                !memory.write(output_gpa, there)) {
-                return finish(HvStatus::invalid_alignment, 0);
-            }
-            call.output = there;  // elements that were done in an earlier entry
-        }
+        std::memcpy(call.output.data(), std::as_bytes(std::span{block}).data() + output_at, call.output.size());
+        return HvStatus::success;
     }
+    GuestMemory& memory = partition_.partition().gpa_space();
+    const std::uint64_t input_gpa = input_registers.get(guest, call.wide);
+    if (!call.input.empty() && (!fits_page(input_gpa, call.input.size()) || !memory.read(input_gpa, call.input))) {
+        return HvStatus::invalid_alignment;
+    }
+    if (call.output.empty()) return HvStatus::success;
+    // The output page must take writes before anything happens. What it holds are elements that an earlier entry did.
+    const std::uint64_t output_gpa = output_registers.get(guest, call.wide);
+    if (!fits_page(output_gpa, call.output.size()) || !memory.read(output_gpa, call.output) ||
+        !memory.write(output_gpa, call.output)) {
+        return HvStatus::invalid_alignment;
+    }
+    return HvStatus::success;
+}
 
-    const HvStatus status = dispatch(call);
-    const std::uint32_t new_reps = call.done - call.rep_start;
-    port_.charge_hypercall_reps(new_reps);
-    if (output_bytes != 0 && (status == HvStatus::success || call.done > call.rep_start)) {
-        if (call.fast) {
-            for (std::size_t i = 0; i * 16 < output_bytes; ++i) {
-                std::array<std::uint64_t, 2> words{};
-                std::memcpy(words.data(), call.output.data() + i * 16,
-                            std::min<std::size_t>(16, output_bytes - i * 16));
-                const std::size_t target = input_registers + i;
-                if (target == 0) {
-                    guest.set_gpr(Gpr::rdx, words[0]);
-                    guest.set_gpr(Gpr::r8, words[1]);
-                } else {
-                    guest.set_xmm(static_cast<unsigned>(target - 1), words);
-                }
-            }
-        } else if (!memory.write(output_gpa, call.output)) {
-            return finish(HvStatus::invalid_alignment, 0);
-        }
+bool SyntheticProcessor::store_output(const Call& call) {
+    if (call.output.empty()) return true;
+    cpu::GuestContext& guest = port_.context();
+    if (!call.fast) {
+        return partition_.partition().gpa_space().write(output_registers.get(guest, call.wide), call.output);
     }
-    // 3.8: a list that takes too long is left at an element; the instruction comes again and goes on there.
-    if (status == HvStatus::success && shape->rep && call.done < call.rep_count) {
-        const std::uint64_t next = sim::with_bits(call.control, hypercall_control::rep_start_high,
-                                                  hypercall_control::rep_start_low, call.done);
-        if (wide) {
-            guest.set_gpr(Gpr::rcx, next);
-        } else {
-            guest.set_gpr(Gpr::rdx, next >> 32);
-            guest.set_gpr(Gpr::rax, next & 0xffff'ffff);
-        }
-        return false;
+    const std::size_t first = output_slot(call.input.size());
+    for (std::size_t at = 0; at < call.output.size(); at += fast_slot_bytes) {
+        std::array<std::uint64_t, 2> words{};
+        std::memcpy(words.data(), call.output.data() + at, std::min(fast_slot_bytes, call.output.size() - at));
+        write_fast_slot(guest, call.wide, first + at / fast_slot_bytes, words);
     }
-    return finish(status, shape->rep ? call.done : 0);
+    return true;
 }
 
 HvStatus SyntheticProcessor::dispatch(Call& call) {
@@ -248,6 +281,7 @@ HvStatus SyntheticProcessor::dispatch(Call& call) {
         default:
             break;
     }
+    if (call.code == HvCall::get_vp_registers || call.code == HvCall::set_vp_registers) name_own_vp(call);
     // The same bytes, at most so many elements of them, to the calls that all partitions share.
     const std::uint32_t count = call.shape.rep ? std::min(call.rep_count, call.rep_start + most_reps_at_once) : 0;
     std::uint64_t control = call.control & ~(std::uint64_t{1} << hypercall_control::fast_bit);
@@ -264,26 +298,28 @@ HvStatus SyntheticProcessor::dispatch(Call& call) {
     return static_cast<HvStatus>(result & 0xffff);
 }
 
+// "Self" among the virtual processors is known only here.
+void SyntheticProcessor::name_own_vp(Call& call) const {
+    auto header = read_as<HvInputVpRegisters>(call.input, 0);
+    if (header.vp_index == hv_vp_index_self) header.vp_index = index_;
+    std::memcpy(call.input.data(), &header, sizeof header);
+}
+
 VpMask SyntheticProcessor::all_vps() const {
     VpMask mask = 0;
     partition_.partition().for_each_vp([&mask](std::uint32_t index, const VpControl&) { mask |= VpMask{1} << index; });
     return mask;
 }
 
-// HV_VP_SET: one bank follows for each bit of the mask. Processors that don't exist are ignored. `banks` is how many
-// there are of the variable header's.
-std::optional<VpMask> SyntheticProcessor::vp_set(const Call& call, std::size_t header_offset, std::size_t banks_offset,
-                                                 std::size_t& banks) const {
+// HV_VP_SET: one bank follows for each bit of the mask, in the variable header. Processors that don't exist are
+// ignored, and so are banks beyond the first, which no partition is large enough for.
+std::optional<VpMask> SyntheticProcessor::vp_set(const Call& call, std::size_t header_offset) const {
     const auto header = read_as<HvVpSetHeader>(call.input, header_offset);
-    banks = 0;
     if (header.format == vp_set_all) return all_vps();
     if (header.format != vp_set_sparse_4k) return std::nullopt;
-    const auto wanted = static_cast<std::size_t>(std::popcount(header.valid_bank_mask));
-    if (wanted > call.variable_bytes / 8) return std::nullopt;
-    VpMask mask = 0;
-    if ((header.valid_bank_mask & 1) != 0) mask = read_as<std::uint64_t>(call.input, banks_offset);
-    banks = wanted;
-    return mask & all_vps();
+    if (static_cast<std::size_t>(std::popcount(header.valid_bank_mask)) > call.variable_bytes / 8) return std::nullopt;
+    if ((header.valid_bank_mask & 1) == 0) return VpMask{0};
+    return read_as<std::uint64_t>(call.input, header_offset + sizeof header) & all_vps();
 }
 
 HvStatus SyntheticProcessor::flush_space(Call& call, bool ex, bool list) {
@@ -292,8 +328,7 @@ HvStatus SyntheticProcessor::flush_space(Call& call, bool ex, bool list) {
     if (ex) {
         const auto input = read_as<HvInputFlushVirtualAddressSpaceEx>(call.input, 0);
         flags = input.flags;
-        std::size_t banks = 0;
-        const auto set = vp_set(call, offsetof(HvInputFlushVirtualAddressSpaceEx, vp_set), sizeof input, banks);
+        const auto set = vp_set(call, offsetof(HvInputFlushVirtualAddressSpaceEx, vp_set));
         if (!set) return HvStatus::invalid_parameter;
         targets = (flags & flush_flag::all_processors) != 0 ? all_vps() : *set;
     } else {
@@ -301,7 +336,9 @@ HvStatus SyntheticProcessor::flush_space(Call& call, bool ex, bool list) {
         flags = input.flags;
         targets = (flags & flush_flag::all_processors) != 0 ? all_vps() : input.processor_mask & all_vps();
     }
-    if ((flags & ~flush_flag::defined) != 0) return HvStatus::invalid_parameter;
+    std::uint64_t known = flush_flag::defined;
+    if (!has(privilege::enable_extended_gva_ranges_flush)) known &= ~flush_flag::use_extended_range_format;
+    if ((flags & ~known) != 0) return HvStatus::invalid_parameter;
     if (list) call.done = std::min(call.rep_count, call.rep_start + most_reps_at_once);
     // The engine's translations are dropped as a whole: more than was asked for, never less.
     port_.flush_translations(targets);
@@ -316,8 +353,7 @@ HvStatus SyntheticProcessor::send_ipi(Call& call, bool ex) {
         const auto input = read_as<HvInputSendSyntheticClusterIpiEx>(call.input, 0);
         vector = input.vector;
         vtl = input.target_vtl;
-        std::size_t banks = 0;
-        const auto set = vp_set(call, offsetof(HvInputSendSyntheticClusterIpiEx, vp_set), sizeof input, banks);
+        const auto set = vp_set(call, offsetof(HvInputSendSyntheticClusterIpiEx, vp_set));
         if (!set) return HvStatus::invalid_parameter;
         targets = *set;
     } else {

@@ -43,7 +43,8 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
       ports_(scope.child("ports"), root_partition, partitions_, root),
       calls_(scope.child("calls"), partitions_, ports_),
       scheduler_(config.logical_processors, config.scheduler),
-      release_(scope.agenda(), scope.path() + ".release", [this] { kick_idle(); }) {
+      release_(scope.agenda(), scope.path() + ".release", [this] { kick_idle(); }),
+      registration_(scope_.register_state(*this)) {
     for (std::uint32_t i = 0; i < config.logical_processors; ++i) {
         lps_.push_back(std::make_unique<LogicalCpu>(scope.child("lp" + std::to_string(i)), *this, i));
     }
@@ -85,8 +86,10 @@ void Hypervisor::run_slice(std::uint32_t lp) {
         if (cpu.last) now += config_.exit_costs.context_switch;
         cpu.last = chosen;
     }
+    // In lock-step, too, it comes a block further.
+    const sim::Time quantum = std::max(config_.quantum, sim::Time::ps(1));
     const sim::Time limit =
-        std::min({agenda.next_deadline(), start + config_.quantum, start + scheduler_.time_slice_left(*chosen, start)});
+        std::min({agenda.next_deadline(), start + quantum, start + scheduler_.time_slice_left(*chosen, start)});
     const std::uint64_t before = engine_.instructions();
     processor.run(cpu.processor, now, limit);
     processor.add_instructions(engine_.instructions() - before);
@@ -174,6 +177,31 @@ void Hypervisor::flush_translations(VirtualProcessor& from, VpMask targets) {
     });
 }
 
+// --- Checkpoints -------------------------------------------------------------------------------------------------
+
+template <class Archive>
+void Hypervisor::archive_state(Archive& archive) {
+    archive(partitions_, ports_, scheduler_);
+    for (auto& [id, synthetic] : synthetic_) archive(*synthetic);
+    for (auto& [ref, processor] : vps_) archive(*processor);
+    for (auto& lp : lps_) archive(*lp);
+    archive(release_, engine_);
+    if (last_level_cache_) archive(*last_level_cache_);
+}
+
+void Hypervisor::save(sim::Writer& writer) {
+    engine_.forget_code();
+    archive_state(writer);
+}
+
+// Memory holds the other machine's content already: what goes must not touch it.
+void Hypervisor::restore(sim::Reader& reader) {
+    for (auto& [id, synthetic] : synthetic_) synthetic->abandon_pages();
+    for (auto& [ref, processor] : vps_) processor->abandon_pages();
+    archive_state(reader);
+    engine_.forget_code();
+}
+
 // --- PartitionHost -----------------------------------------------------------------------------------------------
 
 VpControl& Hypervisor::create_vp(Partition& partition, std::uint32_t index) {
@@ -206,6 +234,7 @@ VpControl& Hypervisor::create_vp(Partition& partition, std::uint32_t index) {
 
 void Hypervisor::delete_vp(Partition& partition, std::uint32_t index) {
     const VpRef ref{partition.id(), index};
+    VG_CHECK(!vp(ref).running(), "a virtual processor is deleted from within its own exit");
     scheduler_.remove(ref);
     engine_.unload(vp(ref).guest());
     for (auto& lp : lps_) {

@@ -49,9 +49,21 @@ public:
     std::uint64_t instructions(PartitionId partition) const;
     const cpu::Engine& engine() const { return engine_; }
 
+    // A checkpoint holds everything here but the content of memory, which its owner saves. The run that goes on and the
+    // one that is restored begin with the same empty translation caches of the engine.
+    void save(sim::Writer& writer);
+    void restore(sim::Reader& reader);
+
 private:
     struct LogicalCpu {
         LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index);
+
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(slice, time, last);
+            if (processor.timing() != nullptr) archive(*processor.timing());
+        }
+
         cpu::LogicalProcessor processor;
         sim::Timer slice;
         sim::Time time;  // how far it has come
@@ -82,6 +94,8 @@ private:
 
     template <class Function>
     void for_each_vp(PartitionId partition, Function function);
+    template <class Archive>
+    void archive_state(Archive& archive);
 
     sim::Scope scope_;
     mmu::SystemMemory memory_;
@@ -98,6 +112,7 @@ private:
     std::map<VpRef, std::unique_ptr<VirtualProcessor>> vps_;
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
     sim::Timer release_;  // a capped virtual processor may run again
+    sim::StateRegistration registration_;
 };
 
 }  // namespace hypervisor

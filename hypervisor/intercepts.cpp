@@ -23,6 +23,7 @@ void VirtualProcessor::handle_exit() {
     scope_.trace("exit", static_cast<std::uint64_t>(code), guest_.rip(), control_.exit_info1, control_.exit_info2);
     charge(settings_.costs.of(code));
     if (control_.interrupted_delivery) state_.injection = control_.interrupted_delivery;
+    synthetic_.settle_eoi();
     switch (code) {
         case ExitCode::interrupt_window:
             ++counters_.interrupt_window;
@@ -43,9 +44,7 @@ void VirtualProcessor::handle_exit() {
         case ExitCode::cr8_write:
             return on_cr8();
         case ExitCode::iret:
-            state_.nmi_masked = false;
-            guest_.set_intercept_iret(false);
-            return;
+            return on_iret();
         case ExitCode::pause:
         case ExitCode::wbinvd:
         case ExitCode::invd:
@@ -173,10 +172,8 @@ bool VirtualProcessor::write_msr(std::uint32_t number, std::uint64_t value) {
         case m::tsc:
             guest_.set_tsc_offset(value - sim::time_to_cycles(scope_.now(), settings_.tsc_hz));
             return true;
-        case m::apic_base: {
-            const bool done = apic_.write_base(value);
-            return done;
-        }
+        case m::apic_base:
+            return apic_.write_base(value);
         case m::tsc_deadline:
             apic_.write_deadline(value, sim::time_to_cycles(scope_.now(), settings_.tsc_hz) + guest_.tsc_offset());
             return true;
@@ -188,11 +185,7 @@ bool VirtualProcessor::write_msr(std::uint32_t number, std::uint64_t value) {
             if (!cpu::write_efer(r, value, lp_->features())) return false;
             break;
         case m::pat:
-            // Each of the eight fields is one of the types 0, 1, 4, 5, 6, 7 (SDM volume 3A, 12.12.2).
-            for (unsigned i = 0; i < 64; i += 8) {
-                const std::uint64_t type = value >> i & 0xff;
-                if (type > 7 || type == 2 || type == 3) return false;
-            }
+            if (!cpu::is_valid_pat(value)) return false;
             r.pat = value;
             break;
         case m::sysenter_cs:
@@ -270,6 +263,14 @@ void VirtualProcessor::on_cr8() {
     }
 }
 
+// The end of an NMI's handler. The IRET itself runs in a shadow: an NMI that waits comes after it, or the next handler's
+// frame would be laid over this one's.
+void VirtualProcessor::on_iret() {
+    state_.nmi_masked = false;
+    guest_.set_intercept_iret(false);
+    guest_.set_interrupt_shadow(true);
+}
+
 void VirtualProcessor::on_exception(std::uint8_t vector) {
     HvX64ExceptionInterceptMessage message{};
     message.header = intercept_header(intercept_context(), HvInterceptAccess::execute);
@@ -288,8 +289,8 @@ void VirtualProcessor::on_exception(std::uint8_t vector) {
 
 void VirtualProcessor::on_hypercall() {
     ++counters_.hypercall;
-    // Below CPL 0 and in real mode there is no such instruction (TLFS 3.5).
-    if (guest_.cpl() != 0 || !guest_.protected_mode()) {
+    // Below CPL 0, in real mode and before the interface is established there is no such instruction (TLFS 3.5, 3.13).
+    if (guest_.cpl() != 0 || !guest_.protected_mode() || !synthetic_.hypercalls_enabled()) {
         ++counters_.refused;
         return inject(cpu::exception_event(cpu::vector::invalid_opcode));
     }

@@ -18,9 +18,7 @@ constexpr slat::PageRights read_execute{true, false, true};
 }  // namespace
 
 ReferenceTime::ReferenceTime(sim::Time start, std::uint64_t tsc_hz)
-    : start_(start),
-      tsc_hz_(tsc_hz),
-      scale_(static_cast<std::uint64_t>((sim::u128{reference_hz} << 64) / tsc_hz)) {}
+    : start_(start), tsc_hz_(tsc_hz), scale_(static_cast<std::uint64_t>((sim::u128{reference_hz} << 64) / tsc_hz)) {}
 
 std::int64_t ReferenceTime::offset() const {
     return -(start_.ps() / reference_tick_ps);
@@ -113,13 +111,6 @@ bool SyntheticPartition::write_reference_tsc(std::uint64_t value) {
         VG_CHECK(memory_.write(*tsc_page_.spa(), std::as_bytes(std::span{&page, 1})));
     }
     return true;
-}
-
-void SyntheticPartition::reset() {
-    hypercall_page_.reset();
-    tsc_page_.reset();
-    state_ = State{};
-    partition_.fill_property(HvPartitionProperty::guest_os_id, 0);
 }
 
 void SyntheticPartition::abandon_pages() {

@@ -117,8 +117,6 @@ public:
     std::uint64_t& tsc_emulation_control() { return state_.tsc_emulation_control; }
     bool& invariant_tsc() { return state_.invariant_tsc; }
 
-    // A machine reset: everything as after creation, but for reference time, which goes on.
-    void reset();
     void abandon_pages();
 
     template <class Archive>

@@ -49,8 +49,6 @@ public:
     SyntheticProcessor(const sim::Scope& scope, SyntheticPartition& partition, SyntheticPort& port,
                        RootHypercalls& calls, std::uint32_t index);
 
-    void reset();
-
     // Nothing or false: #GP.
     std::optional<std::uint64_t> read_msr(std::uint32_t number);
     [[nodiscard]] bool write_msr(std::uint32_t number, std::uint64_t value);
@@ -73,6 +71,9 @@ public:
     void settle_eoi();
 
     static constexpr std::size_t message_queue_length = 32;  // of one SINT
+
+    bool hypercalls_enabled() const { return partition_.hypercalls_enabled(); }
+    void abandon_pages();
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -100,13 +101,14 @@ private:
     struct TimerState {
         std::uint64_t config = 0;
         std::uint64_t count = 0;
-        std::uint64_t expiration = 0;  // reference time it is armed for
-        bool message_pending = false;  // its SINT's slot was full
+        std::uint64_t expiration = 0;          // reference time it is armed for
+        bool message_pending = false;          // its SINT's slot was full
+        std::uint64_t message_expiration = 0;  // what that message tells
 
         friend bool operator==(const TimerState&, const TimerState&) = default;
         template <class Archive>
         void fields(Archive& archive) {
-            archive(config, count, expiration, message_pending);
+            archive(config, count, expiration, message_pending, message_expiration);
         }
     };
     struct State {
@@ -140,12 +142,15 @@ private:
 
     // Hypercalls (child_hypercalls.cpp).
     struct Call;
+    HvStatus parse(Call& call) const;
+    HvStatus fetch_parameters(Call& call);
+    bool store_output(const Call& call);
     HvStatus dispatch(Call& call);
+    void name_own_vp(Call& call) const;
     HvStatus flush_space(Call& call, bool ex, bool list);
     HvStatus send_ipi(Call& call, bool ex);
     HvStatus retarget_interrupt(Call& call);
-    std::optional<VpMask> vp_set(const Call& call, std::size_t header_offset, std::size_t banks_offset,
-                                 std::size_t& banks) const;
+    std::optional<VpMask> vp_set(const Call& call, std::size_t header_offset) const;
     VpMask all_vps() const;
 
     sim::Scope scope_;
@@ -166,6 +171,7 @@ inline constexpr std::uint64_t child_privileges =
     privilege::access_synthetic_timer_msrs | privilege::access_apic_msrs | privilege::access_hypercall_msrs |
     privilege::access_vp_index | privilege::access_reset_msr | privilege::access_partition_reference_tsc |
     privilege::access_guest_idle_msr | privilege::access_frequency_msrs | privilege::post_messages |
-    privilege::signal_events | privilege::access_vp_registers | privilege::enable_extended_hypercalls;
+    privilege::signal_events | privilege::access_vp_registers | privilege::fast_hypercall_output |
+    privilege::enable_extended_hypercalls;
 
 }  // namespace hypervisor

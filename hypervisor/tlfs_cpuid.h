@@ -103,6 +103,14 @@ inline constexpr std::uint32_t ex_processor_masks = 1u << 11;
 inline constexpr std::uint32_t nested = 1u << 12;
 inline constexpr std::uint32_t enlightened_vmcs = 1u << 14;
 }  // namespace hv_hint
+// Leaf 0x40000006 EAX: hardware that the hypervisor found and uses.
+namespace hv_hardware_feature {
+inline constexpr std::uint32_t apic_overlay_assist = 1u << 0;
+inline constexpr std::uint32_t msr_bitmaps = 1u << 1;
+inline constexpr std::uint32_t performance_counters = 1u << 2;
+inline constexpr std::uint32_t second_level_translation = 1u << 3;
+}  // namespace hv_hardware_feature
+
 inline constexpr std::uint32_t long_spin_wait_never = 0xffff'ffff;
 
 }  // namespace hypervisor

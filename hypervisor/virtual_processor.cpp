@@ -24,17 +24,9 @@ VirtualProcessor::VirtualProcessor(const sim::Scope& scope, SyntheticPartition& 
       synthetic_(scope.child("synthetic"), synthetic, *this, calls, index),
       memory_(memory),
       arrival_(scope.agenda(), scope.path() + ".arrival", [this] { arrivals_due(); }),
-      registration_(scope_.register_state(*this)),
       counters_(scope) {
-    reset_processor();
-    state_.startup_suspend = index != 0;
-}
-
-void VirtualProcessor::reset_processor() {
     guest_.set_registers(cpu::reset_registers(settings_.cpuid->signature()));
-    guest_.set_interrupt_shadow(false);
-    apic_.reset();
-    msrs_.reset();
+    state_.startup_suspend = index != 0;
 }
 
 bool VirtualProcessor::can_run() const {
@@ -60,7 +52,9 @@ void VirtualProcessor::run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time 
     do {
         prepare_entry();
         if (!can_run()) break;
-        lp.run(guest_, control_, now, limit);
+        // An NMI that waits for the end of a shadow, which is one instruction long.
+        const bool nmi_waits = state_.nmi_pending && !state_.nmi_masked;
+        lp.run(guest_, control_, now, nmi_waits ? std::min(limit, now + sim::Time::ps(1)) : limit);
         agenda.set_local_time(now);
         handle_exit();
         limit = std::min(limit, agenda.next_deadline());
@@ -80,6 +74,11 @@ void VirtualProcessor::prepare_entry() {
     control_.interrupt_window = false;
     if (std::exchange(state_.init_pending, false)) apply_init();
     if (!can_run()) return;
+    if (std::exchange(state_.registers_written, false) && !registers_are_valid()) {
+        charge(settings_.costs.root_round_trip);
+        return tell_root(make_message(HvMessageType::invalid_vp_register_value, partition_.id(),
+                                      HvInvalidVpRegisterMessage{index_, 0}));
+    }
     state_.halted = state_.idle = false;
     if (state_.injection) {
         control_.injection = std::exchange(state_.injection, std::nullopt);
@@ -102,10 +101,20 @@ void VirtualProcessor::prepare_entry() {
     }
     const bool level = apic_.level_triggered(*vector);
     apic_.acknowledge(*vector);
-    synthetic_.excuse_eoi(*vector, level);
+    if (apic_.in_service(*vector)) synthetic_.excuse_eoi(*vector, level);
     scope_.trace("interrupt", *vector);
     control_.injection = cpu::external_interrupt_event(*vector);
     charge(settings_.costs.interrupt_delivery);
+}
+
+// What no processor could have come to by itself (APM volume 2, 15.5.1) never gets to run.
+bool VirtualProcessor::registers_are_valid() {
+    cpu::Registers r = guest_.registers();
+    if (!cpu::make_consistent(r, lp_->features())) return false;
+    const bool pae = (r.cr0 & cpu::cr0::pg) != 0 && (r.cr4 & cpu::cr4::pae) != 0 && !r.long_mode();
+    if (pae && !lp_->load_pdptes(r, control_)) return false;
+    guest_.set_registers(r);
+    return true;
 }
 
 void VirtualProcessor::apply_init() {
@@ -194,6 +203,60 @@ bool is_apic_register(HvRegister name) {
     return n >= 0x802 && n <= 0x83f;
 }
 
+// Registers of which several must agree.
+bool decides_the_mode(HvRegister name, std::uint64_t value) {
+    switch (name) {
+        case HvRegister::x64_rflags:
+            return (value & cpu::rflags::vm) != 0;
+        case HvRegister::x64_cr0:
+        case HvRegister::x64_cr3:
+        case HvRegister::x64_cr4:
+        case HvRegister::x64_cs:
+        case HvRegister::x64_dr6:
+        case HvRegister::x64_dr7:
+        case HvRegister::x64_efer:
+        case HvRegister::x64_pat:
+            return true;
+        default:
+            return false;
+    }
+}
+
+std::uint64_t to_pending_interruption(const std::optional<cpu::Event>& event) {
+    namespace p = pending_interruption;
+    if (!event) return 0;
+    const std::uint64_t type = event->type == cpu::EventType::external_interrupt ? p::type_interrupt
+                               : event->type == cpu::EventType::nmi              ? p::type_nmi
+                                                                                 : p::type_exception;
+    return p::pending | type << p::type_shift | (event->has_error_code ? p::deliver_error_code : 0) |
+           std::uint64_t{event->vector} << p::vector_shift | std::uint64_t{event->error_code} << p::error_code_shift;
+}
+
+HvStatus from_pending_interruption(std::uint64_t value, std::optional<cpu::Event>& event) {
+    namespace p = pending_interruption;
+    if ((value & p::pending) == 0) {
+        event.reset();
+        return HvStatus::success;
+    }
+    const std::uint64_t vector = value >> p::vector_shift & 0xffff;
+    const auto error_code = static_cast<std::uint32_t>(value >> p::error_code_shift);
+    switch (value >> p::type_shift & 7) {
+        case p::type_interrupt:
+            if (vector > 0xff) return HvStatus::invalid_register_value;
+            event = cpu::external_interrupt_event(static_cast<std::uint8_t>(vector));
+            return HvStatus::success;
+        case p::type_nmi:
+            event = cpu::nmi_event();
+            return HvStatus::success;
+        case p::type_exception:
+            if (vector > 31 || vector == cpu::vector::nmi) return HvStatus::invalid_register_value;
+            event = cpu::exception_event(static_cast<std::uint8_t>(vector), error_code);
+            return HvStatus::success;
+        default:
+            return HvStatus::invalid_register_value;
+    }
+}
+
 }  // namespace
 
 HvStatus VirtualProcessor::get_register(HvRegister name, HvRegisterValue& value) {
@@ -223,6 +286,9 @@ HvStatus VirtualProcessor::get_register(HvRegister name, HvRegisterValue& value)
         case HvRegister::interrupt_state:
             value.low = (guest_.interrupt_shadow() ? interrupt_state::interrupt_shadow : 0) |
                         (state_.nmi_masked ? interrupt_state::nmi_masked : 0);
+            return HvStatus::success;
+        case HvRegister::pending_interruption:
+            value.low = to_pending_interruption(state_.injection);
             return HvStatus::success;
         case HvRegister::x64_cr8:
             value.low = apic_.tpr() >> 4;
@@ -255,6 +321,7 @@ HvStatus VirtualProcessor::set_register(HvRegister name, const HvRegisterValue& 
     cpu::Registers r = guest_.registers();
     if (set_architectural(r, name, value)) {
         guest_.set_registers(r);
+        if (decides_the_mode(name, value.low)) state_.registers_written = true;
         wake_if_runnable();
         return HvStatus::success;
     }
@@ -283,23 +350,8 @@ HvStatus VirtualProcessor::set_register(HvRegister name, const HvRegisterValue& 
             state_.nmi_masked = (value.low & interrupt_state::nmi_masked) != 0;
             guest_.set_intercept_iret(state_.nmi_masked);
             return HvStatus::success;
-        case HvRegister::pending_interruption: {
-            if ((value.low & pending_interruption::pending) == 0) {
-                state_.injection.reset();
-                return HvStatus::success;
-            }
-            const auto vector = static_cast<std::uint8_t>(value.low >> pending_interruption::vector_shift);
-            const std::uint64_t type = value.low >> pending_interruption::type_shift & 7;
-            if (type == pending_interruption::type_exception) {
-                state_.injection = cpu::exception_event(
-                    vector, static_cast<std::uint32_t>(value.low >> pending_interruption::error_code_shift));
-            } else if (type == pending_interruption::type_nmi) {
-                state_.injection = cpu::nmi_event();
-            } else {
-                state_.injection = cpu::external_interrupt_event(vector);
-            }
-            return HvStatus::success;
-        }
+        case HvRegister::pending_interruption:
+            return from_pending_interruption(value.low, state_.injection);
         case HvRegister::x64_cr8:
             if (value.low > 15) return HvStatus::invalid_register_value;
             apic_.set_tpr(static_cast<std::uint8_t>(value.low << 4));

@@ -70,6 +70,8 @@ public:
     SyntheticProcessor& synthetic() { return synthetic_; }
     cpu::GuestContext& guest() { return guest_; }
     void translations_changed() { guest_.translations_changed(); }
+    void abandon_pages() { synthetic_.abandon_pages(); }
+    bool running() const { return lp_ != nullptr; }
     sim::Time run_time() const { return state_.run_time; }
     void add_run_time(sim::Time t) { state_.run_time += t; }
     std::uint64_t instructions() const { return state_.instructions; }
@@ -92,6 +94,7 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(guest_, apic_, msrs_, synthetic_, state_, arrival_);
+        if constexpr (Archive::reading) guest_.set_intercept_iret(state_.nmi_masked);
     }
 
 private:
@@ -114,6 +117,7 @@ private:
         bool nmi_pending = false;
         bool nmi_masked = false;  // until IRET
         bool init_pending = false;
+        bool registers_written = true;  // from outside: to be checked before they run
         std::optional<cpu::Event> injection;
         std::deque<Arrival> arrivals;
         sim::Time run_time;
@@ -123,7 +127,7 @@ private:
         template <class Archive>
         void fields(Archive& archive) {
             archive(startup_suspend, halted, idle, explicit_suspend, intercept_suspend, nmi_pending, nmi_masked,
-                    init_pending, injection, arrivals, run_time, instructions);
+                    init_pending, registers_written, injection, arrivals, run_time, instructions);
         }
     };
 
@@ -131,7 +135,7 @@ private:
     void prepare_entry();
     void wake_if_runnable();
     void apply_init();
-    void reset_processor();
+    bool registers_are_valid();
     void arrivals_due();
 
     // Exits (intercepts.cpp).
@@ -141,6 +145,7 @@ private:
     void on_io();
     void on_halt();
     void on_cr8();
+    void on_iret();
     void on_exception(std::uint8_t vector);
     void on_hypercall();
     void on_nested_fault();
@@ -196,7 +201,6 @@ private:
     cpu::MmioEmulator emulator_;
     State state_;
     sim::Timer arrival_;
-    sim::StateRegistration registration_;
 
     // While it runs, or its exit is handled.
     cpu::LogicalProcessor* lp_ = nullptr;
