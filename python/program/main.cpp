@@ -1,7 +1,11 @@
 // The executable `verdigris`: the face in front of the real host.
 #include "models/host.h"
 #include "python/command_line.h"
+#include "python/program/bench_agenda.h"
 
 int main(int argc, char** argv) {
-    return python::command_line(argc, argv, {&models::Host::create, {}});
+    static constexpr python::Bench benches[] = {
+        {"agenda", "the agenda against SystemC's event queues", &python::bench_agenda},
+    };
+    return python::command_line(argc, argv, {&models::Host::create, benches});
 }

@@ -14,6 +14,7 @@ from .units import parse_share, parse_size, parse_time
 from .world import world
 
 _PARTITION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_NUMBERED = re.compile(r"host\.hypervisor\.partitions\.\d+\.")
 _FIDELITIES = ("fast", "timed")
 
 
@@ -98,7 +99,9 @@ class Host:
             "affinity": mask,
         }
         image = guest.image()
-        native = world().machine.add_partition(
+        machine = world().machine
+        before = machine.statistics().keys()
+        native = machine.add_partition(
             name=name,
             elf=image.is_elf,
             kernel=image.kernel,
@@ -106,7 +109,9 @@ class Host:
             command_line=image.command_line,
             **sizes,
         )
-        partition = Partition(name, native)
+        # The hypervisor knows the partition by its number only; the first counts with that number come with it.
+        number = next((m[0] for new in machine.statistics() if new not in before and (m := _NUMBERED.match(new))), None)
+        partition = Partition(name, native, [f"host.root.{name}.", *([number] if number else [])])
         self.partitions.append(partition)
         return partition
 
@@ -114,11 +119,11 @@ class Host:
 class Partition:
     """A partition with its guest."""
 
-    def __init__(self, name: str, native: Any) -> None:
+    def __init__(self, name: str, native: Any, statistics: list[str]) -> None:
         self.name = name
         self._native = native
         self.console = Console(name, native)
-        self.stats = Statistics(name)
+        self.stats = Statistics(name, statistics)
 
     @property
     def state(self) -> str:
@@ -191,20 +196,28 @@ class Console:
 
 
 class Statistics(Mapping[str, int]):
-    """Counts of one partition by their name below it, as they are now."""
+    """Counts of one partition, as they are now: those of its devices ("console.bytes") and of its processors ("vp0.exits").
 
-    def __init__(self, partition: str) -> None:
-        self._prefix = f"host.{partition}."
+    stats.csv of a run lists all, below `host.root.NAME` and `host.hypervisor.partitions.NUMBER`.
+    """
+
+    def __init__(self, name: str, prefixes: list[str]) -> None:
+        self._name = name
+        self._prefixes = prefixes
 
     def _all(self) -> dict[str, int]:
         everything = world().machine.statistics()
-        start = len(self._prefix)
-        return {name[start:]: entry[0] for name, entry in everything.items() if name.startswith(self._prefix)}
+        return {
+            name.removeprefix(prefix): entry[0]
+            for prefix in self._prefixes
+            for name, entry in everything.items()
+            if name.startswith(prefix)
+        }
 
     def __getitem__(self, name: str) -> int:
         values = self._all()
         if name not in values:
-            raise UserError(f"there is no statistic {self._prefix}{name}; stats.csv of a run lists all")
+            raise UserError(f"partition {self._name} has no statistic {name}; stats.csv of a run lists all")
         return values[name]
 
     def __contains__(self, name: object) -> bool:

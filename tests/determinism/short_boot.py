@@ -36,9 +36,10 @@ async def type_something(sim: vg.Simulation) -> None:
 
 
 async def main(sim: vg.Simulation) -> None:
-    """Runs both guests to their ends."""
+    """Runs Linux to its end."""
     typing = sim.start(type_something(sim))
-    await sim.all(typing, hostile.stopped(within="60s"))
+    await typing
     await linux.console.expect("verdigris: script exit 0", within="60s")
     await linux.stopped(within="10s")
-    sim.check("both ended", (linux.state, hostile.state) == ("powered_off", "debug_exit"), f"{linux.state} {hostile.state}")
+    sim.check("the one is undisturbed", linux.state == "powered_off", linux.state)
+    sim.check("the other has been busy", hostile.stats["vp0.exits"] > 1000, hostile.stats["vp0.exits"])

@@ -29,7 +29,7 @@ WRONG_MAINS = [
     ("await of what is no event", "import asyncio\nawait asyncio.sleep(0)", f"s.py:{LINE + 1}: None cannot be awaited in a scenario"),
     ("nothing to wait for", "await sim.first()", f"s.py:{LINE}: sim.first: nothing to wait for"),
     ("start without a coroutine", "sim.start(3)", f"s.py:{LINE}: 3 is not a coroutine; call an `async def` function and hand over the result"),
-    ("an unknown statistic", 'vm.stats["nope"]', f"s.py:{LINE}: there is no statistic host.web.nope; stats.csv of a run lists all"),
+    ("an unknown statistic", 'vm.stats["nope"]', f"s.py:{LINE}: partition web has no statistic nope; stats.csv of a run lists all"),
     ("expect nothing", 'await vm.console.expect("")', f"s.py:{LINE}: expect: '' is neither a text nor a compiled regular expression of text"),
     ("a parameter too late", 'vg.parameter("n", 1, "")', f"s.py:{LINE}: the parameter n must be declared at module level, before main runs"),
     ("exit", "raise SystemExit(0)", f"s.py:{LINE}: the scenario called exit; return from main instead"),
@@ -251,12 +251,22 @@ class Results(ScenarioCase):
                 },
                 "partitions": {"web": {"state": "powered_off", "exit_code": 0, "crash_message": "", "instructions": 10}},
                 "checks": [],
-                "stats": {"host.web.prints": {"value": 1, "unit": "count", "description": "lines printed"}},
+                "stats": {
+                    "host.hypervisor.partitions.2.vp0.exits": {"value": 100, "unit": "count", "description": "intercepts"},
+                    "host.root.web.prints": {"value": 1, "unit": "count", "description": "lines printed"},
+                },
             },
         )
         with open(self.folder / "deep/er/out/stats.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
-        self.assertEqual(rows, [["name", "value", "unit", "description"], ["host.web.prints", "1", "count", "lines printed"]])
+        self.assertEqual(
+            rows,
+            [
+                ["name", "value", "unit", "description"],
+                ["host.hypervisor.partitions.2.vp0.exits", "100", "count", "intercepts"],
+                ["host.root.web.prints", "1", "count", "lines printed"],
+            ],
+        )
         self.assertEqual((self.folder / "deep/er/out/console-web.txt").read_bytes(), b"ready\n")
         self.assertFalse((self.folder / "deep/er/out/trace.txt").exists())
 
@@ -265,9 +275,9 @@ class Results(ScenarioCase):
         plain = self.run_main(body)
         done = self.run_main(body, "--out", "out", "--trace", "state,check")
         self.assertEqual((done.stdout, done.stderr), (plain.stdout, ""))
-        self.assertEqual((self.folder / "out/trace.txt").read_text(), "5000000 host.web state 0x1\n5000000 scenario check hex:6f6b01\n")
+        self.assertEqual((self.folder / "out/trace.txt").read_text(), "5000000 host.root.web state 0x1\n5000000 scenario check hex:6f6b01\n")
         self.run_main(body, "--out", "out", "--trace", "all")
-        self.assertEqual((self.folder / "out/trace.txt").read_text().split("\n")[0], "100000 host.web console 0x6".replace("6", "5"))
+        self.assertEqual((self.folder / "out/trace.txt").read_text().split("\n")[0], "100000 host.root.web console 0x6".replace("6", "5"))
         done = self.run_main(body, "--out", "out", "--trace", "state,nope")
         self.assertEqual((done.returncode, done.stderr), (0, "verdigris: --trace: the run had no record of kind nope\n"))
 
@@ -284,6 +294,10 @@ class Results(ScenarioCase):
         self.assert_one_line(
             self.run_main(body, "--host-time"), "--host-time writes host_time.csv into the folder of results: add --out DIR"
         )
+
+    def test_statistics_of_a_partition(self) -> None:
+        body = "b = host.partition('b', memory='1MiB', guest=vg.Elf('guest.txt'))\nawait b.stopped()\nprint(dict(vm.stats), dict(b.stats), b.stats['vp0.exits'])"
+        self.assertEqual(self.run_main(body).stdout.split("\n")[0], "{'prints': 1, 'vp0.exits': 100} {'prints': 1, 'vp0.exits': 100} 100")
 
     def test_stale_results_go(self) -> None:
         self.run_main("pass", "--out", "out", "--trace", "all")

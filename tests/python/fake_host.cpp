@@ -122,7 +122,11 @@ public:
                                              config.memory_bytes, free_bytes_));
         }
         free_bytes_ -= config.memory_bytes;
-        return *guests_.emplace_back(std::make_unique<FakeGuest>(scope_.child(config.name), config, woken_));
+        // Counts lie in two places, as with the real host.
+        const std::string number = std::to_string(guests_.size() + 2);
+        scope_.child("hypervisor.partitions." + number + ".vp0").counter("exits", "count", "intercepts").add(100);
+        return *guests_.emplace_back(
+            std::make_unique<FakeGuest>(scope_.child("root").child(config.name), config, woken_));
     }
 
     Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) override {
