@@ -185,7 +185,7 @@ private:
     uc_struct* uc_ = nullptr;
     uc_context* scratch_ = nullptr;
     EngineState* state_ = &pristine_;  // where the engine runs, once the probe has found it
-    const std::uint64_t* fault_address_ = nullptr;
+    const volatile std::uint64_t* fault_address_ = nullptr;
     EngineState pristine_{};
     EngineOptions options_;
     mmu::SystemMemory memory_;

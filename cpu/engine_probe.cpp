@@ -29,8 +29,8 @@ constexpr const char* wrong_engine =
     "this build of Unicorn keeps its processor state elsewhere than 2.1.1 does; install Unicorn 2.1 (./verdigris "
     "doctor)";
 
-void expect(bool as_expected) {
-    if (!as_expected) throw sim::UserError(wrong_engine);
+void expect(bool as_expected, const char* what) {
+    if (!as_expected) throw sim::UserError(std::string{wrong_engine} + " (looked at: " + what + ")");
 }
 
 constexpr std::uint64_t intercept_bit(unsigned exit_code) {
@@ -58,30 +58,22 @@ void Engine::probe() {
 
     // RDTSC; UD2. The wrapped clock call (engine_wraps.cpp) is handed the state.
     execute_probe(0, std::array<std::uint8_t, 4>{0x0f, 0x31, 0x0f, 0x0b});
-    expect(state_ != &pristine_ && stop_.reason == StopReason::exception && stop_.code == 6);
+    expect(state_ != &pristine_ && stop_.reason == StopReason::exception && stop_.code == 6, "where the state is");
 
-    // MOV RAX, [disp32]: refused, and the engine notes the linear address somewhere in its main structure.
-    const auto* words = reinterpret_cast<const std::uint64_t*>(uc_);
+    // MOV RAX, [disp32]: refused, and the engine notes the linear address somewhere in its main structure: in the one
+    // word that shows both of two such addresses.
+    const auto* words = reinterpret_cast<const volatile std::uint64_t*>(uc_);
     const std::size_t count = malloc_usable_size(uc_) / sizeof(std::uint64_t);
-    std::vector<std::size_t> candidates;
+    std::vector<unsigned> seen(count);
     for (const std::uint32_t address : {0x1234'5610u, 0x2345'6720u}) {
         std::array<std::uint8_t, 8> load{0x48, 0x8b, 0x04, 0x25};
         std::memcpy(load.data() + 4, &address, 4);
         execute_probe(address & 0xff, load);
-        expect(stop_.reason == StopReason::translation);
-        std::vector<std::size_t> found;
-        for (std::size_t i = 0; i < count; ++i) {
-            if (words[i] == address) found.push_back(i);
-        }
-        if (candidates.empty()) {
-            candidates = found;
-        } else {
-            std::erase_if(candidates,
-                          [&](std::size_t i) { return std::find(found.begin(), found.end(), i) == found.end(); });
-        }
+        expect(stop_.reason == StopReason::translation, "a refused access");
+        for (std::size_t i = 0; i < count; ++i) seen[i] += words[i] == address ? 1 : 0;
     }
-    expect(candidates.size() == 1);
-    fault_address_ = words + candidates.front();
+    expect(std::count(seen.begin(), seen.end(), 2u) == 1, "the fault's address");
+    fault_address_ = words + (std::find(seen.begin(), seen.end(), 2u) - seen.begin());
 
     VG_CHECK(memory_.write(0, below));
     drop_code(0);
@@ -118,25 +110,25 @@ void Engine::verify_layout() {
                                        UC_X86_REG_R12, UC_X86_REG_R13, UC_X86_REG_R14, UC_X86_REG_R15};
     for (std::size_t i = 0; i < gprs.size(); ++i) {
         write(gprs[i], 0x1122'3344'5566'0000 + i);
-        expect(s.gpr[i] == 0x1122'3344'5566'0000 + i);
+        expect(s.gpr[i] == 0x1122'3344'5566'0000 + i, "general registers");
     }
     write(UC_X86_REG_RIP, 0x7766'5544);
-    expect(s.rip == 0x7766'5544);
+    expect(s.rip == 0x7766'5544, "RIP");
     write(UC_X86_REG_EFLAGS, 0x4d7);
-    expect(s.df == -1);
+    expect(s.df == -1, "DF");
     write(UC_X86_REG_EFLAGS, 0x202);
-    expect(s.df == 1 && (s.rflags & 0x200) != 0);
+    expect(s.df == 1 && (s.rflags & 0x200) != 0, "RFLAGS");
     const auto table = [this](int reg, std::uint64_t base, std::uint32_t limit) {
         uc_x86_mmr value{.selector = 0, .base = base, .limit = limit, .flags = 0};
         require(uc_reg_write(uc_, reg, &value), "write a sentinel");
     };
     table(UC_X86_REG_GDTR, 0x1111'2222'3333, 0x77);
-    expect(s.gdt.base == 0x1111'2222'3333 && s.gdt.limit == 0x77);
+    expect(s.gdt.base == 0x1111'2222'3333 && s.gdt.limit == 0x77, "GDTR");
     table(UC_X86_REG_IDTR, 0x4444'5555'6666, 0x88);
-    expect(s.idt.base == 0x4444'5555'6666 && s.idt.limit == 0x88);
+    expect(s.idt.base == 0x4444'5555'6666 && s.idt.limit == 0x88, "IDTR");
     write(UC_X86_REG_FS_BASE, 0x1234'0000'0001);
     write(UC_X86_REG_GS_BASE, 0x1234'0000'0002);
-    expect(s.segments[4].base == 0x1234'0000'0001 && s.segments[5].base == 0x1234'0000'0002);
+    expect(s.segments[4].base == 0x1234'0000'0001 && s.segments[5].base == 0x1234'0000'0002, "FS and GS");
     const auto msr = [this](std::uint32_t number, std::uint64_t value) {
         uc_x86_msr sentinel{.rid = number, .value = value};
         require(uc_reg_write(uc_, UC_X86_REG_MSR, &sentinel), "write a sentinel");
@@ -148,17 +140,19 @@ void Engine::verify_layout() {
     msr(0xc0000102, 0x1357'0005);
     msr(0x176, 0x1357'0006);
     expect(s.star == 0x1357'0001 && s.lstar == 0x1357'0002 && s.cstar == 0x1357'0003 && s.fmask == 0x1357'0004 &&
-           s.kernel_gs_base == 0x1357'0005 && s.sysenter_eip == 0x1357'0006);
+               s.kernel_gs_base == 0x1357'0005 && s.sysenter_eip == 0x1357'0006,
+           "system-call MSRs");
     write(UC_X86_REG_CR2, 0x2468'0001);
-    expect(s.cr[2] == 0x2468'0001);
+    expect(s.cr[2] == 0x2468'0001, "CR2");
     write(UC_X86_REG_DR0, 0x2468'0002);
-    expect(s.dr[0] == 0x2468'0002);
+    expect(s.dr[0] == 0x2468'0002, "DR0");
     for (int n : {0, 1, 15}) {
         const std::array<std::uint64_t, 2> value{0xaabb'0000'0000'0001ull + static_cast<unsigned>(n),
                                                  0xccdd'0000'0000'0002ull};
         require(uc_reg_write(uc_, UC_X86_REG_XMM0 + n, value.data()), "write a sentinel");
         expect(std::memcmp(s.floating_point.data() + engine_xmm_offset + static_cast<unsigned>(n) * engine_xmm_stride,
-                           value.data(), 16) == 0);
+                           value.data(), 16) == 0,
+               "SSE registers");
     }
     // The public context is an image of the state up to and including the last field we know.
     uc_context* image = nullptr;
@@ -171,7 +165,7 @@ void Engine::verify_layout() {
             same || std::memcmp(reinterpret_cast<const std::byte*>(image) + offset, state_, sizeof(EngineState)) == 0;
     }
     uc_context_free(image);
-    expect(same);
+    expect(same, "the context's image");
 }
 
 void Engine::set_up_guest_mode() {
