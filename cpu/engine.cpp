@@ -397,7 +397,7 @@ void Engine::note_code(std::uint64_t linear_page, std::uint64_t page) {
     if (code == (linear_page | 1)) return;
     code = (code == 0 ? linear_page : several) | 1;
     const std::uint64_t writable = writable_page(page);
-    if (writable != 0 && writable != code) {
+    if (writable != 0 && (writable != code || writable == (several | 1))) {
         flush_needed_ = untidy_ = true;
         hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
     }
@@ -408,7 +408,7 @@ void Engine::note_writable(std::uint64_t linear_page, std::uint64_t page) {
     const std::uint64_t writable = before == 0 || before == (linear_page | 1) ? linear_page : several;
     writable_linear_[page] = writable | tlb_epoch_;
     const std::uint64_t code = code_linear_[page];
-    if (code != 0 && code != (writable | 1)) {
+    if (code != 0 && (code != (writable | 1) || writable == several)) {
         code_to_drop_.push_back(page);
         untidy_ = true;
         hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();

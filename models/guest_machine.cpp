@@ -8,6 +8,10 @@ namespace models {
 
 namespace h = hypervisor;
 
+namespace {
+constexpr std::uint32_t northbridge_configuration_msr = 0xc001'001f;  // of AMD processors
+}
+
 GuestMachine::GuestMachine(const sim::Scope& scope, const PartitionConfig& config, h::RootClient& client,
                            h::PartitionId partition, GuestListener& listener)
     : scope_(scope),
@@ -47,7 +51,10 @@ h::HvStatus GuestMachine::install_intercepts() {
     });
     install(mask::write, h::HvInterceptType::x64_msr_index, h::msr::crash_ctl);
     install(mask::write, h::HvInterceptType::x64_msr_index, h::msr::reset);
-    return status;
+    if (status != h::HvStatus::success) return status;
+    // Kernels set a bit of the northbridge's, and nobody has a use for it.
+    return client_.register_msr_result(partition_, northbridge_configuration_msr, mask::read | mask::write,
+                                       h::MsrAction::ignore_write_read_zero);
 }
 
 void GuestMachine::type(std::string_view text) {

@@ -46,6 +46,7 @@ hypervisor::HypervisorConfig hypervisor_config(const HostConfig& config, const P
     result.tsc_hz = profile.tsc_hz;
     result.apic_hz = profile.apic_hz;
     result.timed = config.fidelity == Fidelity::timed;
+    result.memory_timing = profile.memory_timing;
     return result;
 }
 
@@ -69,6 +70,10 @@ public:
         scope_.trace("host", config.cores, config.memory_bytes, static_cast<std::uint64_t>(config.fidelity),
                      config.quantum.ps());
         scope_.trace_bytes("profile", std::as_bytes(std::span{config.profile}));
+    }
+
+    ~HostModel() override {
+        if (has_run_) Platform::instance().set_memory({});
     }
 
     Guest& add_partition(const PartitionConfig& config) override { return stack_.add_partition(config, config_); }
@@ -102,6 +107,7 @@ private:
     std::function<void(sim::Time, std::uint64_t)> progress_;
     std::atomic<bool> interrupted_ = false;
     bool ask_ = false;  // the wake time has come
+    bool has_run_ = false;
 };
 
 Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) {
@@ -133,7 +139,9 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
     };
     Platform& platform = Platform::instance();
     platform.set_memory(memory_.view());
+    has_run_ = true;
     const RunEnd end = platform.run(machine_, until, stop);
+    stack_.update_statistics();
     switch (end) {
         case RunEnd::time:
             return Stopped::time;

@@ -25,7 +25,6 @@ std::uint64_t VirtualizationStack::Child::instructions() const {
 
 void VirtualizationStack::Child::take_down() {
     instructions_ = instructions();
-    instructions_counter_.set(instructions_);
     exists_ = false;
     stack_.builder_->take_down(built_);
     built_.memory.clear();
@@ -87,6 +86,10 @@ bool VirtualizationStack::take_attention() {
 
 void VirtualizationStack::found_idle() {
     for (const auto& child : children_) child->machine().found_idle();
+}
+
+void VirtualizationStack::update_statistics() {
+    for (const auto& child : children_) child->update_statistics();
 }
 
 void VirtualizationStack::message(h::PortId, const h::HvMessage&) {

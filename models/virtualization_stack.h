@@ -37,6 +37,8 @@ public:
     [[nodiscard]] bool take_attention();
     // The machine has come to rest: nothing will happen any more.
     void found_idle();
+    // Brings the counters up to date that are not counted one by one.
+    void update_statistics();
 
     // RootReceiver
     void message(hypervisor::PortId port, const hypervisor::HvMessage& message) override;
@@ -68,6 +70,7 @@ private:
         const PartitionBuilder::Built& built() const { return built_; }
         bool exists() const { return exists_; }
         void take_down();
+        void update_statistics() { instructions_counter_.set(instructions()); }
 
         template <class Archive>
         void fields(Archive& archive) {

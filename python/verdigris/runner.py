@@ -114,8 +114,11 @@ def _drive(
 def _loop(world: worlds.World, main: Task, until_ps: int | None) -> None:
     machine, scheduler = world.machine, world.scheduler
 
+    def over(now_ps: int) -> bool:
+        return until_ps is not None and now_ps >= until_ps
+
     def wake() -> bool:
-        return scheduler.any_ready(world.now_ps())
+        return over(world.now_ps()) or scheduler.any_ready(world.now_ps())
 
     while True:
         scheduler.step_all(world.now_ps(), main)
@@ -124,9 +127,11 @@ def _loop(world: worlds.World, main: Task, until_ps: int | None) -> None:
         if _verdigris.interrupted():
             raise KeyboardInterrupt
         now_ps = world.now_ps()
-        if until_ps is not None and now_ps >= until_ps:
+        if over(now_ps):
             raise _UntilReached
-        stopped = machine.run(until_ps, wake, scheduler.next_deadline(now_ps))
+        # --until is a deadline among the others, so that the host stands exactly there.
+        deadlines = [time for time in (until_ps, scheduler.next_deadline(now_ps)) if time is not None]
+        stopped = machine.run(None, wake, min(deadlines, default=None))
         if stopped == "interrupted":
             raise KeyboardInterrupt
         if stopped == "idle" and not scheduler.any_ready(world.now_ps()):
