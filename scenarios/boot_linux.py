@@ -5,8 +5,10 @@ from linux_checks import check_linux, linux_guest, run_to_end
 
 vps = vg.parameter("vps", 4, "virtual processors of the guest, and logical processors of the host")
 memory = vg.parameter("memory", "512MiB", "memory of the guest")
+fidelity = vg.parameter("fidelity", "fast", "fast, or timed: also every access through the TLB and cache models")
+quantum = vg.parameter("quantum", "100us", "how far a processor may run ahead of the others")
 
-host = vg.Host(cores=vps, memory="4GiB")
+host = vg.Host(cores=vps, memory="4GiB", fidelity=fidelity, quantum=quantum)
 vm = host.partition("linux", vps=vps, memory=memory, guest=linux_guest())
 
 
