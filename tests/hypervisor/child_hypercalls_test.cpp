@@ -1,0 +1,433 @@
+// Hypercalls as a guest makes them (TLFS chapter 3): the conventions, and the calls of a Linux child one by one.
+#include <doctest/doctest.h>
+
+#include "synthetic_machine.h"
+
+using namespace hypervisor;
+using namespace hypervisor::test;
+
+namespace {
+
+using cpu::Gpr;
+using Ipis = std::vector<std::pair<VpMask, std::uint8_t>>;
+
+constexpr std::uint64_t in = 0x30'000;   // input page
+constexpr std::uint64_t out = 0x31'000;  // output page
+
+constexpr GuestResult ok{HvStatus::success, 0};
+constexpr GuestResult refused(HvStatus status) {
+    return {status, 0};
+}
+
+void put(SyntheticMachine& m, std::uint64_t gpa, std::initializer_list<std::uint64_t> words) {
+    for (const std::uint64_t word : words) {
+        m.store(gpa, word);
+        gpa += 8;
+    }
+}
+
+}  // namespace
+
+// --- Control word and parameter lists (3.5, 3.7) ------------------------------------------------------------------
+
+TEST_CASE("the control word") {
+    const std::uint64_t flush = code_of(HvCall::flush_virtual_address_space);
+    const std::uint64_t list = code_of(HvCall::flush_virtual_address_list);
+    const struct {
+        const char* reason;
+        std::uint64_t control;
+        GuestResult expected;
+    } rows[] = {
+        {"plain", flush, ok},
+        {"no such call", 0x7fff, refused(HvStatus::invalid_hypercall_code)},
+        {"call 0", 0, refused(HvStatus::invalid_hypercall_code)},
+        {"an unknown code is told before anything else", 0x7fff | 1ull << 27,
+         refused(HvStatus::invalid_hypercall_code)},
+        {"reserved bit 27", flush | 1ull << 27, refused(HvStatus::invalid_hypercall_input)},
+        {"reserved bit 30", flush | 1ull << 30, refused(HvStatus::invalid_hypercall_input)},
+        {"nested, without nesting", flush | 1ull << 31, refused(HvStatus::invalid_hypercall_input)},
+        {"reserved bit 44", flush | 1ull << 44, refused(HvStatus::invalid_hypercall_input)},
+        {"reserved bit 47", flush | 1ull << 47, refused(HvStatus::invalid_hypercall_input)},
+        {"reserved bit 60", flush | 1ull << 60, refused(HvStatus::invalid_hypercall_input)},
+        {"reserved bit 63", flush | 1ull << 63, refused(HvStatus::invalid_hypercall_input)},
+        {"a simple call with elements", flush | reps(1), refused(HvStatus::invalid_hypercall_input)},
+        {"a simple call with a start", flush | reps(0, 1), refused(HvStatus::invalid_hypercall_input)},
+        {"a variable header where none belongs", flush | variable_header(1),
+         refused(HvStatus::invalid_hypercall_input)},
+        {"a list", list | reps(2), {HvStatus::success, 2}},
+        {"a list from its second element", list | reps(2, 1), {HvStatus::success, 2}},
+        {"a list without elements, as Linux makes it", list, ok},
+        {"start past the count", list | reps(2, 3), refused(HvStatus::invalid_hypercall_input)},
+        {"start at the count", list | reps(2, 2), refused(HvStatus::invalid_hypercall_input)},
+        {"start without count", list | reps(0, 1), refused(HvStatus::invalid_hypercall_input)},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.reason);
+        SyntheticMachine m;
+        put(m, in, {0, flush_flag::all_processors | flush_flag::all_virtual_address_spaces, 0, 0, 0});
+        const GuestResult result = call(m, {row.control, in});
+        CHECK(result.status == row.expected.status);
+        if (row.expected.status == HvStatus::success) CHECK(result.done == row.expected.done);
+        CHECK(m.port.flushes.size() == (row.expected.status == HvStatus::success ? 1 : 0));
+    }
+}
+
+TEST_CASE("where parameter lists may lie") {
+    const struct {
+        const char* reason;
+        std::uint64_t input;
+        std::uint64_t output;
+        HvStatus expected;
+    } rows[] = {
+        {"aligned", in, out, HvStatus::success},
+        {"input not aligned", in + 4, out, HvStatus::invalid_alignment},
+        {"output not aligned", in, out + 1, HvStatus::invalid_alignment},
+        {"input up to the page's end", in + 4096 - 24, out, HvStatus::success},
+        {"input over the page's end", in + 4096 - 16, out, HvStatus::invalid_alignment},
+        {"output up to the page's end", in, out + 4096 - 32, HvStatus::success},
+        {"output over the page's end", in, out + 4096 - 24, HvStatus::invalid_alignment},
+        {"input where no memory is", 0x200'0000, out, HvStatus::invalid_alignment},
+        {"output where no memory is", in, 0x200'0000, HvStatus::invalid_alignment},
+        {"input beyond all addresses", ~7ull, out, HvStatus::invalid_alignment},
+        {"output beyond all addresses", in, 1ull << 63, HvStatus::invalid_alignment},
+        {"output to a page that the guest can't write", in, 0x8000, HvStatus::invalid_alignment},
+        {"input from such a page: read as it is", 0x8000, out, HvStatus::invalid_partition_id},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.reason);
+        SyntheticMachine m;
+        m.write(msr::guest_os_id, 1);
+        m.write(msr::hypercall, 0x8001);
+        const HvInputVpRegisters header{hv_partition_id_self, hv_vp_index_self, 0, {}};
+        if ((row.input & 4095) + 24 <= 4096 && row.input < 0x100'000 && row.input != 0x8000) {
+            m.store(row.input, header);
+            m.store<std::uint32_t>(row.input + 16, static_cast<std::uint32_t>(HvRegister::x64_rax));
+            m.store<std::uint32_t>(row.input + 20, static_cast<std::uint32_t>(HvRegister::x64_rip));
+        }
+        m.host.vp(m.id, 0).registers[HvRegister::x64_rip] = {0x1234, 0};
+        const GuestResult result = call(m, {code_of(HvCall::get_vp_registers) | reps(2), row.input, row.output});
+        CHECK(result.status == row.expected);
+        if (row.expected == HvStatus::success) {
+            CHECK(result.done == 2);
+            CHECK(m.load<std::uint64_t>(row.output + 16) == 0x1234);
+        }
+    }
+}
+
+TEST_CASE("fast calls in 64-bit code: RDX, R8, then XMM0 to XMM5") {
+    SyntheticMachine m;
+    cpu::GuestContext& guest = m.port.guest;
+    // Eight bytes.
+    CHECK(call(m, {code_of(HvCall::notify_long_spin_wait) | fast_call, 4096}) == ok);
+    CHECK(m.port.yields == 1);
+    // Sixteen.
+    CHECK(call(m, {code_of(HvCall::send_synthetic_cluster_ipi) | fast_call, 0xfd, 0b101}) == ok);
+    CHECK(m.port.ipis == Ipis{{0b101, 0xfd}});
+    // A fixed part in RDX, R8 and XMM0, a bank in XMM0's other half.
+    guest.set_xmm(0, {1, 0b110});
+    CHECK(call(m, {code_of(HvCall::send_synthetic_cluster_ipi_ex) | fast_call | variable_header(1), 0xfc, 0}) == ok);
+    CHECK(m.port.ipis.back() == std::pair<VpMask, std::uint8_t>{0b110, 0xfc});
+    // A list: 24 bytes and eleven elements fill all 112 bytes, one more does not fit.
+    CHECK(call(m, {code_of(HvCall::flush_virtual_address_list) | fast_call | reps(11), 0, 3}) ==
+          GuestResult{HvStatus::success, 11});
+    CHECK(call(m, {code_of(HvCall::flush_virtual_address_list) | fast_call | reps(12), 0, 3}).status ==
+          HvStatus::invalid_hypercall_input);
+    CHECK(m.port.flushes.size() == 1);
+}
+
+TEST_CASE("fast output begins in the first sixteen bytes without input") {
+    SyntheticMachine m;
+    cpu::GuestContext& guest = m.port.guest;
+    for (unsigned n = 0; n < 6; ++n) guest.set_xmm(n, {0xaaaa + n, 0xbbbb + n});
+    // No input at all: the output is in RDX.
+    CHECK(call(m, {code_of(HvCall::ext_query_capabilities) | fast_call, 0x77, 0x88}) == ok);
+    CHECK(guest.gpr(Gpr::rdx) == 0);
+    CHECK(guest.xmm(0) == std::array<std::uint64_t, 2>{0xaaaa, 0xbbbb});
+    // Twenty-four bytes of input: the two values are in XMM1 and XMM2.
+    m.host.vp(m.id, 0).registers[HvRegister::x64_rax] = {0x1111, 0x2222};
+    m.host.vp(m.id, 0).registers[HvRegister::x64_rip] = {0x3333, 0x4444};
+    guest.set_xmm(0, {0x0002'0010'0002'0000, 0});  // RAX, RIP
+    CHECK(call(m, {code_of(HvCall::get_vp_registers) | fast_call | reps(2), hv_partition_id_self, hv_vp_index_self}) ==
+          GuestResult{HvStatus::success, 2});
+    CHECK(guest.xmm(1) == std::array<std::uint64_t, 2>{0x1111, 0x2222});
+    CHECK(guest.xmm(2) == std::array<std::uint64_t, 2>{0x3333, 0x4444});
+    CHECK(guest.xmm(3) == std::array<std::uint64_t, 2>{0xaaad, 0xbbbe});
+    // Five values have no room: 36 bytes of input take three slots, four are left.
+    CHECK(call(m, {code_of(HvCall::get_vp_registers) | fast_call | reps(5), hv_partition_id_self, hv_vp_index_self})
+              .status == HvStatus::invalid_hypercall_input);
+    // Output in registers needs its privilege.
+    SyntheticMachine without(all_synthetic_privileges & ~privilege::fast_hypercall_output);
+    CHECK(call(without, {code_of(HvCall::ext_query_capabilities) | fast_call}).status ==
+          HvStatus::invalid_hypercall_input);
+}
+
+TEST_CASE("32-bit code: EDX:EAX, EBX:ECX, EDI:ESI") {
+    SyntheticMachine m;
+    m.set_code(false);
+    cpu::GuestContext& guest = m.port.guest;
+    constexpr std::uint64_t junk = 0xdead'beef'0000'0000;  // upper halves don't count
+    guest.set_gpr(Gpr::rdx, junk);
+    guest.set_gpr(Gpr::rax, junk | code_of(HvCall::send_synthetic_cluster_ipi) | fast_call);
+    guest.set_gpr(Gpr::rbx, junk);
+    guest.set_gpr(Gpr::rcx, junk | 0xee);
+    guest.set_gpr(Gpr::rdi, junk);
+    guest.set_gpr(Gpr::rsi, junk | 0b11);
+    CHECK(m.processor.hypercall());
+    CHECK(m.port.ipis == Ipis{{0b11, 0xee}});
+    CHECK(guest.gpr(Gpr::rax) == 0);
+    CHECK(guest.gpr(Gpr::rdx) == 0);
+    // A list from memory, which says how far it came in EDX.
+    put(m, in, {0, 3, 0, 0x1000, 0x2000});
+    guest.set_gpr(Gpr::rdx, 2);
+    guest.set_gpr(Gpr::rax, code_of(HvCall::flush_virtual_address_list));
+    guest.set_gpr(Gpr::rbx, 0);
+    guest.set_gpr(Gpr::rcx, in);
+    CHECK(m.processor.hypercall());
+    CHECK(guest.gpr(Gpr::rax) == 0);
+    CHECK(guest.gpr(Gpr::rdx) == 2);
+}
+
+TEST_CASE("nothing but the result register changes") {
+    SyntheticMachine m;
+    cpu::GuestContext& guest = m.port.guest;
+    for (unsigned n = 0; n < 16; ++n) guest.set_gpr(static_cast<Gpr>(n), 0x1000 + n);
+    guest.set_rip(0x8000);
+    put(m, in, {0, 3, 0});
+    CHECK(call(m, {code_of(HvCall::flush_virtual_address_space), in}) == ok);
+    for (const Gpr r : {Gpr::rbx, Gpr::rsp, Gpr::rbp, Gpr::rsi, Gpr::rdi, Gpr::r9, Gpr::r10, Gpr::r11, Gpr::r12,
+                        Gpr::r13, Gpr::r14, Gpr::r15}) {
+        CHECK(guest.gpr(r) == 0x1000 + static_cast<unsigned>(r));
+    }
+    CHECK(guest.gpr(Gpr::rcx) == code_of(HvCall::flush_virtual_address_space));
+    CHECK(guest.gpr(Gpr::rdx) == in);
+    CHECK(guest.rip() == 0x8000);
+}
+
+TEST_CASE("a long list is left and entered again at the instruction") {
+    SyntheticMachine m;
+    put(m, in, {0, 3, 0});
+    unsigned entries = 0;
+    const std::uint64_t control = code_of(HvCall::flush_virtual_address_list) | reps(200);
+    CHECK(call(m, {control, in}, &entries) == GuestResult{HvStatus::success, 200});
+    CHECK(entries == 4);
+    CHECK(m.port.charged == 200);
+    // Between entries the control word says where the next begins; the result is not written.
+    m.port.guest.set_gpr(Gpr::rcx, control);
+    m.port.guest.set_gpr(Gpr::rdx, in);
+    m.port.guest.set_gpr(Gpr::rax, 0x5555);
+    CHECK_FALSE(m.processor.hypercall());
+    CHECK(m.port.guest.gpr(Gpr::rcx) == (control | 64ull << 48));
+    CHECK(m.port.guest.gpr(Gpr::rax) == 0x5555);
+}
+
+TEST_CASE("a list that fails says how many elements were done") {
+    SyntheticMachine m;
+    m.store(in, HvInputVpRegisters{hv_partition_id_self, hv_vp_index_self, 0, {}});
+    put(m, in + 16, {0x0002'0001'0002'0000, 0x0002'0002'0000'dead});  // RAX, RCX, unknown, RDX
+    m.host.vp(m.id, 0).registers[static_cast<HvRegister>(0x20001)] = {0xcc, 0};
+    const GuestResult result = call(m, {code_of(HvCall::get_vp_registers) | reps(4), in, out});
+    CHECK(result.status == HvStatus::unknown_register_name);
+    CHECK(result.done == 2);
+    CHECK(m.load<std::uint64_t>(out + 16) == 0xcc);
+}
+
+// --- The calls ----------------------------------------------------------------------------------------------------
+
+TEST_CASE("flushes and whom they reach") {
+    constexpr std::uint64_t all = flush_flag::all_processors;
+    constexpr std::uint64_t spaces = flush_flag::all_virtual_address_spaces;
+    constexpr HvCall plain = HvCall::flush_virtual_address_space;
+    constexpr HvCall ex = HvCall::flush_virtual_address_space_ex;
+    const struct {
+        const char* reason;
+        HvCall code;
+        std::uint64_t header_words;
+        std::array<std::uint64_t, 6> input;
+        HvStatus status;
+        VpMask targets;
+    } rows[] = {
+        {"a mask", plain, 0, {0x1000, 0, 0b110}, HvStatus::success, 0b110},
+        {"processors that don't exist are left out", plain, 0, {0x1000, 0, ~0ull}, HvStatus::success, 0b111},
+        {"all", plain, 0, {0, all | spaces, 0}, HvStatus::success, 0b111},
+        {"nobody", plain, 0, {0, spaces, 0}, HvStatus::success, 0},
+        {"an undefined flag", plain, 0, {0, all | 1ull << 4, 0}, HvStatus::invalid_parameter, 0},
+        {"a set", ex, 1, {0x1000, 0, vp_set_sparse_4k, 1, 0b101}, HvStatus::success, 0b101},
+        {"a set of all", ex, 0, {0, 0, vp_set_all, 0}, HvStatus::success, 0b111},
+        {"an empty set", ex, 0, {0, 0, vp_set_sparse_4k, 0}, HvStatus::success, 0},
+        {"the second bank alone", ex, 1, {0, 0, vp_set_sparse_4k, 2, ~0ull}, HvStatus::success, 0},
+        {"two banks", ex, 2, {0, 0, vp_set_sparse_4k, 3, 0b1, ~0ull}, HvStatus::success, 0b1},
+        {"a bank that wasn't given", ex, 1, {0, 0, vp_set_sparse_4k, 3, 0b1}, HvStatus::invalid_parameter, 0},
+        {"all banks, none given", ex, 0, {0, 0, vp_set_sparse_4k, ~0ull}, HvStatus::invalid_parameter, 0},
+        {"an unknown format", ex, 0, {0, 0, 2, 0}, HvStatus::invalid_parameter, 0},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.reason);
+        SyntheticMachine m;
+        m.store(in, row.input);
+        CHECK(call(m, {code_of(row.code) | variable_header(row.header_words), in}).status == row.status);
+        if (row.status == HvStatus::success) {
+            CHECK(m.port.flushes == std::vector<VpMask>{row.targets});
+        } else {
+            CHECK(m.port.flushes.empty());
+        }
+    }
+    // Ranges of large pages need their privilege.
+    for (const bool granted : {true, false}) {
+        SyntheticMachine m(granted ? all_synthetic_privileges : child_privileges);
+        put(m, in, {0, all | spaces | flush_flag::use_extended_range_format, 0, 0x20'0800});
+        CHECK((call(m, {code_of(HvCall::flush_virtual_address_list) | reps(1), in}).status == HvStatus::success) ==
+              granted);
+    }
+}
+
+TEST_CASE("IPIs") {
+    const struct {
+        const char* reason;
+        std::uint64_t first;
+        std::uint64_t mask;
+        HvStatus status;
+        Ipis ipis;
+    } rows[] = {
+        {"two processors", 0xfd, 0b011, HvStatus::success, {{0b011, 0xfd}}},
+        {"those that exist", 0x10, ~0ull, HvStatus::success, {{0b111, 0x10}}},
+        {"highest vector", 0xff, 1, HvStatus::success, {{1, 0xff}}},
+        {"vector too low", 0x0f, 1, HvStatus::invalid_parameter, {}},
+        {"vector too high", 0x100, 1, HvStatus::invalid_parameter, {}},
+        {"another trust level", 0xfd | 1ull << 32, 1, HvStatus::invalid_parameter, {}},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.reason);
+        SyntheticMachine m;
+        CHECK(call(m, {code_of(HvCall::send_synthetic_cluster_ipi) | fast_call, row.first, row.mask}).status ==
+              row.status);
+        CHECK(m.port.ipis == row.ipis);
+        m.port.forget();
+        put(m, in, {row.first, row.mask});
+        CHECK(call(m, {code_of(HvCall::send_synthetic_cluster_ipi), in}).status == row.status);
+        CHECK(m.port.ipis == row.ipis);
+        m.port.forget();
+        put(m, in, {row.first, vp_set_sparse_4k, 1, row.mask});
+        CHECK(call(m, {code_of(HvCall::send_synthetic_cluster_ipi_ex) | variable_header(1), in}).status == row.status);
+        CHECK(m.port.ipis == row.ipis);
+    }
+    SyntheticMachine m;
+    put(m, in, {0xfb, vp_set_all, 0});
+    CHECK(call(m, {code_of(HvCall::send_synthetic_cluster_ipi_ex), in}) == ok);
+    CHECK(m.port.ipis == Ipis{{0b111, 0xfb}});
+}
+
+TEST_CASE("messages and events to the root") {
+    SyntheticMachine m;
+    const PortAddress port{root_partition, 40};
+    const PortAddress connection{m.id, 4};
+    REQUIRE(m.client.create_message_port(port, m.id, 0, 2) == HvStatus::success);
+    REQUIRE(m.client.connect_port(connection, port, HvPortType::message) == HvStatus::success);
+    HvInputPostMessage input{};
+    input.connection_id = 4;
+    input.message_type = 1;
+    input.payload_size = 3;
+    std::memcpy(input.payload, "abc", 3);
+    m.store(in, input);
+    const std::uint64_t post = code_of(HvCall::post_message);
+    CHECK(call(m, {post, in}) == ok);
+    m.run();
+    CHECK(m.receiver.received == std::vector<Received>{{40, 1, false, "abc"}});
+    input.connection_id = 5;
+    m.store(in, input);
+    CHECK(call(m, {post, in}).status == HvStatus::invalid_connection_id);
+    input.connection_id = 4;
+    input.payload_size = 241;
+    m.store(in, input);
+    CHECK(call(m, {post, in}).status == HvStatus::invalid_parameter);
+    input.payload_size = 240;
+    input.message_type = 0x8000'0001;  // the hypervisor's own
+    m.store(in, input);
+    CHECK(call(m, {post, in}).status == HvStatus::invalid_parameter);
+
+    const PortAddress event_port{root_partition, 41};
+    REQUIRE(m.client.create_event_port(event_port, m.id, 0, 2, 8, 2) == HvStatus::success);
+    REQUIRE(m.client.connect_port({m.id, 6}, event_port, HvPortType::event) == HvStatus::success);
+    const std::uint64_t signal = code_of(HvCall::signal_event) | fast_call;
+    CHECK(call(m, {signal, 6 | 1ull << 32}) == ok);
+    CHECK(call(m, {signal, 6 | 2ull << 32}).status == HvStatus::invalid_parameter);
+    CHECK(call(m, {signal, 7}).status == HvStatus::invalid_connection_id);
+    m.run();
+    CHECK(m.receiver.received.back() == Received{41, 9, true, {}});
+}
+
+TEST_CASE("privileges") {
+    const struct {
+        HvCall code;
+        std::uint64_t privilege;
+        std::uint64_t control;
+    } rows[] = {
+        {HvCall::post_message, privilege::post_messages, 0},
+        {HvCall::signal_event, privilege::signal_events, 0},
+        {HvCall::get_vp_registers, privilege::access_vp_registers, reps(1)},
+        {HvCall::set_vp_registers, privilege::access_vp_registers, reps(1)},
+        {HvCall::ext_query_capabilities, privilege::enable_extended_hypercalls, 0},
+        {HvCall::get_partition_id, privilege::access_partition_id, 0},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(code_of(row.code));
+        SyntheticMachine without(all_synthetic_privileges & ~row.privilege);
+        CHECK(call(without, {code_of(row.code) | row.control, in, out}).status == HvStatus::access_denied);
+        SyntheticMachine with(all_synthetic_privileges | row.privilege);
+        CHECK(call(with, {code_of(row.code) | row.control, in, out}).status != HvStatus::access_denied);
+    }
+    // No child manages partitions.
+    SyntheticMachine m;
+    for (const auto& row : RootHypercalls::table()) {
+        if ((row.privilege & ~all_synthetic_privileges) == 0) continue;
+        CAPTURE(row.name);
+        const std::uint64_t count = row.kind == RootHypercalls::Kind::rep ? reps(1) : 0;
+        CHECK(call(m, {code_of(row.code) | count, in, out}).status == HvStatus::access_denied);
+    }
+}
+
+TEST_CASE("extended capabilities: none") {
+    SyntheticMachine m;
+    put(m, out, {~0ull, ~0ull});
+    CHECK(call(m, {code_of(HvCall::ext_query_capabilities), 0, out}) == ok);
+    CHECK(m.load<std::uint64_t>(out) == 0);
+    CHECK(m.load<std::uint64_t>(out + 8) == ~0ull);
+}
+
+TEST_CASE("retargeting an interrupt of a device that does not exist") {
+    SyntheticMachine m;
+    const std::uint64_t code = code_of(HvCall::retarget_device_interrupt);
+    HvInputRetargetDeviceInterrupt input{};
+    input.partition_id = hv_partition_id_self;
+    input.device_id = 5;
+    input.entry.source = interrupt_source_msi;
+    input.vector = 0x30;
+    input.mask_or_format = 1;
+    m.store(in, input);
+    CHECK(call(m, {code, in}).status == HvStatus::invalid_device_id);
+    input.entry.source = 0;
+    m.store(in, input);
+    CHECK(call(m, {code, in}).status == HvStatus::invalid_parameter);
+    input.entry.source = interrupt_source_msi;
+    input.partition_id = 1;
+    m.store(in, input);
+    CHECK(call(m, {code, in}).status == HvStatus::access_denied);
+}
+
+TEST_CASE("a child reaches its own registers, and nobody else's partition") {
+    SyntheticMachine m;
+    m.host.vp(m.id, 2).registers[HvRegister::x64_rip] = {0x2222, 0};
+    m.store(in, HvInputVpRegisters{hv_partition_id_self, 2, 0, {}});
+    m.store<std::uint32_t>(in + 16, static_cast<std::uint32_t>(HvRegister::x64_rip));
+    CHECK(call(m, {code_of(HvCall::get_vp_registers) | reps(1), in, out}) == GuestResult{HvStatus::success, 1});
+    CHECK(m.load<std::uint64_t>(out) == 0x2222);
+    m.store(in, HvInputVpRegisters{hv_partition_id_self, 3, 0, {}});
+    CHECK(call(m, {code_of(HvCall::get_vp_registers) | reps(1), in, out}).status == HvStatus::invalid_vp_index);
+    const PartitionId other = m.child();
+    m.store(in, HvInputVpRegisters{other, 0, 0, {}});
+    CHECK(call(m, {code_of(HvCall::get_vp_registers) | reps(1), in, out}).status != HvStatus::success);
+    // And writes its own.
+    m.store(in, HvInputVpRegisters{hv_partition_id_self, hv_vp_index_self, 0, {}});
+    m.store(in + 16, HvRegisterAssoc{static_cast<std::uint32_t>(HvRegister::x64_rax), 0, 0, {0x99, 0}});
+    CHECK(call(m, {code_of(HvCall::set_vp_registers) | reps(1), in}) == GuestResult{HvStatus::success, 1});
+    CHECK(m.host.vp(m.id, 0).registers[HvRegister::x64_rax].low == 0x99);
+}
