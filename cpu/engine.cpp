@@ -21,9 +21,6 @@ namespace {
 // Linear addresses for the engine's own look-ups (memory_written); non-canonical, so no guest's.
 constexpr std::uint64_t invalidation_window = 0x4000'0000'0000'0000;
 
-// In place of the linear page of a system page that has more than one; no page of a guest.
-constexpr std::uint64_t several = 0x7fff'ffff'ffff'f000;
-
 constexpr std::uint32_t svm_exit_base = 0x100;  // how Unicorn numbers an intercept: 0x100 + SVM exit code
 
 }  // namespace
@@ -118,6 +115,7 @@ struct Engine::Hooks {
             }
             return false;
         }
+        page.writable = page.writable && e.may_write(page.spa >> 12, access);
         entry->paddr = page.spa;
         int permissions = 0;
         if (page.readable) permissions |= UC_PROT_READ;
@@ -125,7 +123,6 @@ struct Engine::Hooks {
         if (page.executable) permissions |= UC_PROT_EXEC;
         entry->perms = static_cast<uc_prot>(permissions);
         if (page.executable) e.note_code_page(linear_page, page.spa);
-        if (page.writable) e.note_writable(linear_page, page.spa >> 12);
         if (e.options_.timed) e.linear_of_page_[page.spa >> 12] = linear_page;
         return true;
     }
@@ -158,8 +155,7 @@ Engine::Engine(mmu::SystemMemory memory, const CostTable& costs, EngineOptions o
       code_pages_(code_page_slots),
       tails_(tail_slots),
       linear_of_page_(options.timed ? memory.size() >> 12 : 0),
-      code_linear_(memory.size() >> 12),
-      writable_linear_(memory.size() >> 12) {
+      writable_epoch_(memory.size() >> 12) {
     open(memory);
     probe();
 }
@@ -263,10 +259,7 @@ void Engine::unload(GuestContext& context) {
 
 void Engine::flush_translations() {
     require(uc_ctl_flush_tlb(uc_), "flush the TLB");
-    if (++tlb_epoch_ > 0xfff) {
-        std::fill(writable_linear_.begin(), writable_linear_.end(), 0);
-        tlb_epoch_ = 1;
-    }
+    ++tlb_epoch_;
 }
 
 void Engine::forget_code() {
@@ -332,7 +325,7 @@ void Engine::measure(Block& block, std::uint64_t pc, std::uint32_t size) {
     CodePage& page = code_page(page_tag);
     if (page.tag == page_tag) {
         page.has_blocks = true;
-        note_code(pc & ~0xfffull, page.spa >> 12);
+        note_code(page.spa >> 12);
     } else {
         block.tag = ~0ull;  // measured for this once
     }
@@ -382,43 +375,35 @@ void Engine::watched_page_written(std::uint64_t spa, std::uint64_t length) {
             drop_code(page);
         } else {  // not while the engine is in the middle of something
             code_to_drop_.push_back(page);
-            untidy_ = true;
-            hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
+            make_untidy();
         }
     }
 }
 
-// The engine takes a page's code for changed when it is written by the code's own linear address, and by another one only
-// at the first write after that one entered its TLB. So a system page is, apart from its code's own address, either code
-// or writable: whoever comes second makes the engine forget the first, at the next block.
-void Engine::note_code(std::uint64_t linear_page, std::uint64_t page) {
-    memory_.watch()->watch(page << 12, true);
-    std::uint64_t& code = code_linear_[page];
-    if (code == (linear_page | 1)) return;
-    code = (code == 0 ? linear_page : several) | 1;
-    const std::uint64_t writable = writable_page(page);
-    if (writable != 0 && (writable != code || writable == (several | 1))) {
-        flush_needed_ = untidy_ = true;
-        hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
-    }
-}
-
-void Engine::note_writable(std::uint64_t linear_page, std::uint64_t page) {
-    const std::uint64_t before = writable_page(page);
-    const std::uint64_t writable = before == 0 || before == (linear_page | 1) ? linear_page : several;
-    writable_linear_[page] = writable | tlb_epoch_;
-    const std::uint64_t code = code_linear_[page];
-    if (code != 0 && (code != (writable | 1) || writable == several)) {
+// The engine notices the first write to a page with code, and forgets only the code that was hit; after that it lets the
+// page be written unseen. So a page is kept either in the state of code, where no TLB entry allows writes, or of data. A
+// write to code makes it data: all its code is dropped at the next block (what was hit is gone at once). Code that is
+// translated on a page of data makes the TLB forget that it could be written.
+bool Engine::may_write(std::uint64_t page, mmu::Access access) {
+    if (memory_.watch()->watched(page << 12)) {
+        if (access != mmu::Access::write) return false;
         code_to_drop_.push_back(page);
-        untidy_ = true;
-        hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
+        make_untidy();
     }
+    writable_epoch_[page] = tlb_epoch_;
+    return true;
 }
 
-// What was noted before the last flush is no longer in the TLB.
-std::uint64_t Engine::writable_page(std::uint64_t page) const {
-    const std::uint64_t noted = writable_linear_[page];
-    return (noted & 0xfff) == tlb_epoch_ ? (noted & ~0xfffull) | 1 : 0;
+void Engine::note_code(std::uint64_t page) {
+    memory_.watch()->watch(page << 12, true);
+    if (writable_epoch_[page] != tlb_epoch_) return;
+    flush_needed_ = true;
+    make_untidy();
+}
+
+void Engine::make_untidy() {
+    untidy_ = true;
+    hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
 }
 
 void Engine::tidy_up() {
@@ -436,7 +421,6 @@ void Engine::drop_code(std::uint64_t page) {
     require(uc_ctl_remove_cache(uc_, window, window + 4096), "drop translated code");
     invalidating_ = false;
     memory_.watch()->watch(page << 12, false);
-    code_linear_[page] = 0;
     flush_translations();
 }
 

@@ -169,9 +169,9 @@ private:
     CodeSize code_size() const;
     void system_call();
 
-    void note_code(std::uint64_t linear_page, std::uint64_t page);
-    void note_writable(std::uint64_t linear_page, std::uint64_t page);
-    std::uint64_t writable_page(std::uint64_t page) const;
+    void note_code(std::uint64_t page);
+    bool may_write(std::uint64_t page, mmu::Access access);
+    void make_untidy();
     void tidy_up();
     void drop_code(std::uint64_t page);
 
@@ -200,11 +200,10 @@ private:
     std::uint64_t measurements_ = 0;
     // `timed`: the linear page by which each system page was filled last. The engine tells of accesses by system address.
     std::vector<std::uint64_t> linear_of_page_;
-    // By system page: the linear page (| 1) by which it holds code, and by which the engine's TLB may let it be written.
-    // The engine notices writes to code only by the linear address that the code has; for others see note_writable().
-    std::vector<std::uint64_t> code_linear_;
-    std::vector<std::uint64_t> writable_linear_;
-    std::uint64_t tlb_epoch_ = 1;              // 1 to 4095, counted by flushes
+    // By system page: the epoch in which the engine's TLB was last allowed to write it. A page that has code (the write
+    // watch knows) and one that may be written are two things: see may_write().
+    std::vector<std::uint32_t> writable_epoch_;
+    std::uint32_t tlb_epoch_ = 1;              // counts flushes
     std::vector<std::uint64_t> code_to_drop_;  // pages, once the engine has stopped
     bool flush_needed_ = false;
     bool untidy_ = false;  // one of the two waits: stop at the next block
