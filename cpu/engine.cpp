@@ -29,14 +29,16 @@ constexpr std::uint32_t svm_exit_base = 0x100;  // how Unicorn numbers an interc
 struct Engine::Hooks {
     static void block(uc_engine*, std::uint64_t pc, std::uint32_t size, void* user) {
         Engine& e = *static_cast<Engine*>(user);
-        if (e.now_ps_ >= e.hook_limit_ps_) [[unlikely]] {
-            if (stop_here(e)) return;
-        }
         // A block that lies within the last one and ends elsewhere: the last one was cut short at `pc`, because it
         // wrote into its own code. (One that is jumped into ends where it ends.)
-        if (const std::uint64_t offset = pc - e.block_pc_; offset < e.block_size_ && offset + size != e.block_size_)
-            [[unlikely]] {
+        const std::uint64_t offset = pc - e.block_pc_;
+        const bool within_last = offset < e.block_size_;
+        if (within_last && offset + size != e.block_size_) [[unlikely]] {
             e.take_back(pc);
+            e.close_block();
+        }
+        if (e.now_ps_ >= e.hook_limit_ps_) [[unlikely]] {
+            if (stop_here(e, within_last)) return;
         }
         const std::uint64_t tag = pc ^ e.salt_;
         Block* block = &e.block_table_[e.block_slot(tag)];
@@ -53,10 +55,12 @@ struct Engine::Hooks {
     }
 
     // At a block's start, with the limit reached or an interrupt waiting for IF.
-    static bool stop_here(Engine& e) {
+    static bool stop_here(Engine& e, bool within_last) {
         if (e.stopped_) return true;
         if (e.untidy_) {
-            // run() tidies up and goes on.
+            // run() tidies up and goes on. But an instruction that has just been restarted because it writes into its
+            // own block must get its turn first: tidying would undo what let it write.
+            if (within_last && !std::exchange(e.restarted_, true)) return false;
         } else if (e.now_ps_ >= e.limit_ps_) {
             e.stop_ = Stop{.reason = StopReason::limit};
         } else if (e.watch_interrupts_ && (e.state_->rflags & 0x200) != 0 &&
@@ -402,6 +406,7 @@ void Engine::note_code(std::uint64_t page) {
 }
 
 void Engine::make_untidy() {
+    if (!untidy_) restarted_ = false;
     untidy_ = true;
     hook_limit_ps_ = std::numeric_limits<std::int64_t>::min();
 }

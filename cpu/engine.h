@@ -206,6 +206,7 @@ private:
     std::uint32_t tlb_epoch_ = 1;              // counts flushes
     std::vector<std::uint64_t> code_to_drop_;  // pages, once the engine has stopped
     bool flush_needed_ = false;
+    bool restarted_ = false;
     bool untidy_ = false;  // one of the two waits: stop at the next block
 
     // The run in progress.
