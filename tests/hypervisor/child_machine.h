@@ -94,7 +94,7 @@ struct ChildVp final : VpControl {
     SyntheticProcessor synthetic;
 };
 
-struct ChildMachine final : PartitionHost {
+struct ChildMachine : PartitionHost {
     static constexpr std::uint64_t pages = 1024;
     static constexpr std::uint64_t first_guest_spa_page = 512;
     static constexpr std::uint64_t guest_pages = 256;  // guest physical 0 to 1 MiB
