@@ -1,6 +1,13 @@
-// Hostile register writes and hypercalls of a child.
+// Hostile register writes and hypercalls of a child. The test machine's own requirements become checks here.
 #define DOCTEST_CONFIG_DISABLE
-#define DOCTEST_CONFIG_EVALUATE_ASSERTS_EVEN_WHEN_DISABLED
+#include <doctest/doctest.h>
+
+#include "sim/check.h"
+#undef REQUIRE
+#undef CHECK
+#define REQUIRE(...) VG_CHECK((__VA_ARGS__))
+#define CHECK(...) VG_CHECK((__VA_ARGS__))
+
 #include "tests/fuzz/hypercall_inputs.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
