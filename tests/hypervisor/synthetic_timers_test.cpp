@@ -82,8 +82,8 @@ TEST_CASE("counter and TSC page agree at every instant, and timers hit the count
                 const std::uint64_t tsc = sim::time_to_cycles(t, hz);
                 const std::uint64_t count = time.at(t);
                 REQUIRE(count == from_page(time.page(), tsc));
-                // Never more than what has passed since the start, rounded down to 100 ns, and less only by the rounding
-                // of scale and cycles.
+                // Never more than what has passed since the start, rounded down to 100 ns, and less only by the
+                // rounding of scale and cycles.
                 const std::int64_t passed = t.ps() / 100'000 - start.ps() / 100'000;
                 REQUIRE(static_cast<std::int64_t>(count) <= passed);
                 REQUIRE(passed - static_cast<std::int64_t>(count) <=
