@@ -56,7 +56,12 @@ std::unique_ptr<cpu::MemoryTiming> Hypervisor::make_timing() {
 }
 
 Hypervisor::~Hypervisor() {
-    for (auto& [ref, processor] : vps_) engine_.unload(processor->guest());
+    // One by one: what each takes out of its partition's memory tells the processors that are left.
+    while (!vps_.empty()) {
+        engine_.unload(vps_.begin()->second->guest());
+        vps_.erase(vps_.begin());
+    }
+    synthetic_.clear();
 }
 
 std::uint64_t Hypervisor::instructions(PartitionId partition) const {
