@@ -1,4 +1,4 @@
-// What the leak check of a sanitizer build must not report: Unicorn frees its engine but for one small array per engine.
+// What the leak check of a sanitizer build must not report: Unicorn frees its engine but for a small array per engine.
 extern "C" {
 __attribute__((visibility("default"))) const char* __lsan_default_suppressions();
 __attribute__((visibility("default"))) const char* __lsan_default_options();
