@@ -170,10 +170,12 @@ Engine::~Engine() {
     uc_context_free(scratch_);
     uc_close(uc_);
     munmap(hidden_, hidden_size);
+    if (current_tsc_reader == this) current_tsc_reader = nullptr;
 }
 
 void Engine::open(mmu::SystemMemory memory) {
     VG_CHECK(memory.size() < hidden_spa && memory.size() % 4096 == 0 && memory.watch() != nullptr);
+    current_tsc_reader = this;  // not another engine's clock, nor that of one that is gone
     memory.watch()->set_listener(this);
     require(uc_open(UC_ARCH_X86, UC_MODE_64, &uc_), "uc_open");
     require(uc_ctl_set_cpu_model(uc_, UC_CPU_X86_EPYC), "set the CPU model");
