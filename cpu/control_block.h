@@ -62,7 +62,7 @@ struct IoExit {
 struct ControlBlock {
     // For the processor.
     slat::SecondLevel second_level;
-    std::uint16_t partition = 0;             // tags of its translations
+    std::uint16_t partition = 0;  // tags of its translations
     std::uint16_t vp = 0;
     std::uint32_t intercept_exceptions = 0;  // by vector
     bool interrupt_window = false;           // exit as soon as an interrupt can be taken

@@ -21,6 +21,12 @@ namespace {
 // Linear addresses for the engine's own look-ups (memory_written); non-canonical, so no guest's.
 constexpr std::uint64_t invalidation_window = 0x4000'0000'0000'0000;
 
+// The engine's buffer for translated code, and what a block takes of it at most: measured on the Debian kernel's boot, with
+// room to spare. When it may be full we empty it ourselves: the engine's own way out of an overflow crashes.
+constexpr std::uint32_t code_buffer_bytes = 512u << 20;
+constexpr std::uint64_t block_overhead = 512;
+constexpr std::uint64_t host_bytes_per_byte = 64;
+
 constexpr std::uint32_t svm_exit_base = 0x100;  // how Unicorn numbers an intercept: 0x100 + SVM exit code
 
 }  // namespace
@@ -137,6 +143,8 @@ struct Engine::Hooks {
         Engine& e = *static_cast<Engine*>(user);
         // What stood here before is gone; measure what was translated now.
         e.block_table_[e.block_slot(block->pc ^ e.salt_)].tag = ~0ull;
+        e.translated_bytes_ += block_overhead + block->size * host_bytes_per_byte;
+        if (e.translated_bytes_ > code_buffer_bytes / 4 * 3) e.make_untidy();
     }
 
     static void access(uc_engine*, uc_mem_type type, std::uint64_t spa, int size, std::int64_t, void* user) {
@@ -179,6 +187,7 @@ void Engine::open(mmu::SystemMemory memory) {
     memory.watch()->set_listener(this);
     require(uc_open(UC_ARCH_X86, UC_MODE_64, &uc_), "uc_open");
     require(uc_ctl_set_cpu_model(uc_, UC_CPU_X86_EPYC), "set the CPU model");
+    require(uc_ctl_set_tcg_buffer_size(uc_, code_buffer_bytes), "set the size of the code buffer");
     require(uc_mem_map_ptr(uc_, 0, memory.size(), UC_PROT_ALL, memory.at(0, memory.size())), "map the system memory");
     void* hidden = mmap(nullptr, hidden_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     VG_CHECK(hidden != MAP_FAILED);
@@ -417,6 +426,10 @@ void Engine::tidy_up() {
     if (!untidy_) return;
     untidy_ = false;
     for (const std::uint64_t page : std::exchange(code_to_drop_, {})) drop_code(page);
+    if (translated_bytes_ > code_buffer_bytes / 4 * 3) {
+        require(uc_ctl_flush_tb(uc_), "empty the code buffer");
+        translated_bytes_ = 0;
+    }
     if (std::exchange(flush_needed_, false)) flush_translations();
 }
 

@@ -205,6 +205,7 @@ private:
     std::vector<std::uint32_t> writable_epoch_;
     std::uint32_t tlb_epoch_ = 1;              // counts flushes
     std::vector<std::uint64_t> code_to_drop_;  // pages, once the engine has stopped
+    std::uint64_t translated_bytes_ = 0;       // an upper estimate of the engine's code buffer in use
     bool flush_needed_ = false;
     bool restarted_ = false;
     bool untidy_ = false;  // one of the two waits: stop at the next block

@@ -175,11 +175,12 @@ void Engine::set_up_guest_mode() {
     std::memcpy(hidden_ + 0x48, &msr_map, sizeof msr_map);
     std::memset(hidden_ + hidden_io_map, 0xff, 0x3000 + 1);
     std::memset(hidden_ + hidden_msr_map, 0xff, 0x2000);
-    // STAR, LSTAR, CSTAR, FMASK, FS_BASE, GS_BASE, KERNEL_GS_BASE: plain storage, which the engine does by itself.
+    // The engine reads these by itself; what holds an address is written by us, who check it (bit 1 of two is the write).
     for (const std::uint32_t msr :
          {0xc0000081u, 0xc0000082u, 0xc0000083u, 0xc0000084u, 0xc0000100u, 0xc0000101u, 0xc0000102u}) {
         const std::uint32_t bit = (8192 + msr - 0xc0000000u) * 2;
-        hidden_[hidden_msr_map + bit / 8] &= ~std::byte(3 << (bit % 8));
+        const bool plain = msr == 0xc0000081u || msr == 0xc0000084u;
+        hidden_[hidden_msr_map + bit / 8] &= ~std::byte((plain ? 3 : 1) << (bit % 8));
     }
     EngineState& s = pristine_;
     s.hflags |= hflag::svme | hflag::guest;
@@ -196,11 +197,10 @@ void Engine::set_up_guest_mode() {
         s.intercept |= intercept_bit(code);
     }
     s.intercept_cr_read = 1u << 8;
-    s.intercept_cr_write = 1u << 0 | 1u << 4 | 1u << 8;
+    s.intercept_cr_write = 1u << 0 | 1u << 3 | 1u << 4 | 1u << 8;
     s.intercept_dr_write = 0xff;
     if (options_.timed) {
         s.intercept |= intercept_bit(0x79);  // INVLPG
-        s.intercept_cr_write |= 1u << 3;
     }
 }
 

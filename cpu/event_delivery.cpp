@@ -389,7 +389,14 @@ bool Attempt::write_items(const Frame& frame, std::span<const u64> addresses, Pr
             std::memcpy(image.data() + (end - 1 - k) * size, &frame.items[k], size);
         }
         const auto bytes = std::span{image}.first((end - i) * size);
-        if (!check(memory_.write(addresses[end - 1], bytes, privilege), vector::stack_fault, error_code)) return false;
+        LinearAccess written = memory_.write(addresses[end - 1], bytes, privilege);
+        // The processor pushes one item after the other, downwards: the fault is at the first item on the page.
+        if (written.result == LinearResult::page_fault) {
+            std::size_t first = i;
+            while (first + 1 < end && (addresses[first] ^ written.cr2) >> 12 != 0) ++first;
+            written.cr2 = addresses[first];
+        }
+        if (!check(written, vector::stack_fault, error_code)) return false;
         i = end;
     }
     return true;

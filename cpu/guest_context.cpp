@@ -110,12 +110,6 @@ void GuestContext::update_hidden_flags() {
     if ((s.cr[4] & cpu::cr4::osfxsr) != 0) flags |= hflag::osfxsr;
     if ((s.cr[4] & cpu::cr4::smap) != 0) flags |= hflag::smap;
     s.hflags = flags;
-    // In PAE paging MOV to CR3 loads the PDPTE registers, which the engine does not know.
-    const bool pae = (s.cr[0] & cpu::cr0::pg) != 0 && (s.cr[4] & cpu::cr4::pae) != 0 && !lma;
-    if ((s.intercept & (1ull << (0x79 - 0x60))) == 0) {
-        s.intercept_cr_write =
-            static_cast<u16>(pae ? s.intercept_cr_write | 1u << 3 : s.intercept_cr_write & ~(1u << 3));
-    }
 }
 
 mmu::PagingState GuestContext::paging() const {

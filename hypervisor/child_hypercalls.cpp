@@ -217,7 +217,7 @@ HvStatus SyntheticProcessor::fetch_parameters(Call& call) {
         const FastBlock block = read_fast_block(guest, call.wide);
         const std::size_t output_at = output_slot(call.input.size()) * fast_slot_bytes;
         if (call.input.size() > sizeof block) return HvStatus::invalid_hypercall_input;
-        std::memcpy(call.input.data(), block.data(), call.input.size());
+        std::copy_n(std::as_bytes(std::span{block}).begin(), call.input.size(), call.input.begin());
         if (call.output.empty()) return HvStatus::success;
         if (output_at + call.output.size() > sizeof block || !has(privilege::fast_hypercall_output)) {
             return HvStatus::invalid_hypercall_input;

@@ -162,6 +162,33 @@ std::optional<std::uint64_t> VirtualProcessor::read_msr(std::uint32_t number) {
     }
 }
 
+namespace {
+
+// The registers that hold an address and take only canonical ones.
+std::uint64_t* address_register(cpu::Registers& r, std::uint32_t number) {
+    namespace m = cpu::msr_number;
+    switch (number) {
+        case m::sysenter_esp:
+            return &r.sysenter_esp;
+        case m::sysenter_eip:
+            return &r.sysenter_eip;
+        case m::lstar:
+            return &r.lstar;
+        case m::cstar:
+            return &r.cstar;
+        case m::fs_base:
+            return &r[cpu::SegmentName::fs].base;
+        case m::gs_base:
+            return &r[cpu::SegmentName::gs].base;
+        case m::kernel_gs_base:
+            return &r.kernel_gs_base;
+        default:
+            return nullptr;
+    }
+}
+
+}  // namespace
+
 bool VirtualProcessor::write_msr(std::uint32_t number, std::uint64_t value) {
     namespace m = cpu::msr_number;
     if (number >= m::x2apic_first && number <= m::x2apic_last) return apic_.write_msr(number, value);
@@ -191,16 +218,12 @@ bool VirtualProcessor::write_msr(std::uint32_t number, std::uint64_t value) {
         case m::sysenter_cs:
             r.sysenter_cs = value;
             break;
-        case m::sysenter_esp:
+        default: {
+            std::uint64_t* address = address_register(r, number);
+            if (address == nullptr) return msrs_.write(number, value);
             if (!canonical) return false;
-            r.sysenter_esp = value;
-            break;
-        case m::sysenter_eip:
-            if (!canonical) return false;
-            r.sysenter_eip = value;
-            break;
-        default:
-            return msrs_.write(number, value);
+            *address = value;
+        }
     }
     guest_.set_registers(r);
     return true;
