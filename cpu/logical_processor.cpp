@@ -197,8 +197,12 @@ LogicalProcessor::Step LogicalProcessor::on_translation_fault(const Stop& stop) 
     switch (fault_.kind) {
         case slat::TwoDimensionalKind::page_fault:
             return raise(page_fault_event(fault_.guest.error_code, stop.linear));
-        case slat::TwoDimensionalKind::non_canonical:
-            return raise(exception_event(vector::general_protection));
+        case slat::TwoDimensionalKind::non_canonical: {
+            // #SS for the stack: taken from where the access is, which also finds the implicit ones.
+            const bool near_top = stop.linear - (guest_->gpr(Gpr::rsp) - 64) < 128;
+            const bool stack = near_top && stop.access != mmu::Access::execute;
+            return raise(exception_event(stack ? vector::stack_fault : vector::general_protection));
+        }
         default:
             break;
     }

@@ -171,7 +171,6 @@ inline constexpr std::uint64_t child_privileges =
     privilege::access_synthetic_timer_msrs | privilege::access_apic_msrs | privilege::access_hypercall_msrs |
     privilege::access_vp_index | privilege::access_reset_msr | privilege::access_partition_reference_tsc |
     privilege::access_guest_idle_msr | privilege::access_frequency_msrs | privilege::post_messages |
-    privilege::signal_events | privilege::access_vp_registers | privilege::fast_hypercall_output |
-    privilege::enable_extended_hypercalls;
+    privilege::signal_events | privilege::fast_hypercall_output | privilege::enable_extended_hypercalls;
 
 }  // namespace hypervisor
