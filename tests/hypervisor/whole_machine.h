@@ -250,10 +250,10 @@ struct WholeMachine {
         return (reg(HvRegister::internal_activity_state, vp, id) & activity_state::halt_suspend) != 0;
     }
 
-    // Until nothing is left to do, or for so long.
+    // Until nothing is left to do, or for so long, what happens then not included.
     void run(Time longest = Time::ms(10)) {
         const Time end = simulation.agenda().now() + longest;
-        while (simulation.agenda().next_event() <= end && simulation.agenda().run_next()) {
+        while (simulation.agenda().next_event() < end && simulation.agenda().run_next()) {
         }
     }
 
