@@ -21,8 +21,8 @@ namespace {
 // Linear addresses for the engine's own look-ups (memory_written); non-canonical, so no guest's.
 constexpr std::uint64_t invalidation_window = 0x4000'0000'0000'0000;
 
-// The engine's buffer for translated code, and what a block takes of it at most: measured on the Debian kernel's boot, with
-// room to spare. When it may be full we empty it ourselves: the engine's own way out of an overflow crashes.
+// The engine's buffer for translated code, and what a block takes of it at most: measured on the Debian kernel's
+// boot, with room to spare. When it may be full we empty it ourselves: the engine's own way out of an overflow crashes.
 constexpr std::uint32_t code_buffer_bytes = 512u << 20;
 constexpr std::uint64_t block_overhead = 512;
 constexpr std::uint64_t host_bytes_per_byte = 64;
@@ -395,8 +395,9 @@ void Engine::watched_page_written(std::uint64_t spa, std::uint64_t length) {
     }
 }
 
-// The engine notices the first write to a page with code, and forgets only the code that was hit; after that it lets the
-// page be written unseen. So a page is kept either in the state of code, where no TLB entry allows writes, or of data. A
+// The engine notices the first write to a page with code, and forgets only the code that was hit; after that it lets
+// the page be written unseen. So a page is kept either in the state of code, where no TLB entry allows writes, or of
+// data. A
 // write to code makes it data: all its code is dropped at the next block (what was hit is gone at once). Code that is
 // translated on a page of data makes the TLB forget that it could be written.
 bool Engine::may_write(std::uint64_t page, mmu::Access access) {

@@ -198,7 +198,8 @@ private:
     std::vector<CodePage> code_pages_;
     std::vector<Tail> tails_;
     std::uint64_t measurements_ = 0;
-    // `timed`: the linear page by which each system page was filled last. The engine tells of accesses by system address.
+    // `timed`: the linear page by which each system page was filled last. The engine tells of accesses by system
+    // address.
     std::vector<std::uint64_t> linear_of_page_;
     // By system page: the epoch in which the engine's TLB was last allowed to write it. A page that has code (the write
     // watch knows) and one that may be written are two things: see may_write().

@@ -175,7 +175,8 @@ void Engine::set_up_guest_mode() {
     std::memcpy(hidden_ + 0x48, &msr_map, sizeof msr_map);
     std::memset(hidden_ + hidden_io_map, 0xff, 0x3000 + 1);
     std::memset(hidden_ + hidden_msr_map, 0xff, 0x2000);
-    // The engine reads these by itself; what holds an address is written by us, who check it (bit 1 of two is the write).
+    // The engine reads these by itself; what holds an address is written by us, who check it (bit 1 of two is the
+    // write).
     for (const std::uint32_t msr :
          {0xc0000081u, 0xc0000082u, 0xc0000083u, 0xc0000084u, 0xc0000100u, 0xc0000101u, 0xc0000102u}) {
         const std::uint32_t bit = (8192 + msr - 0xc0000000u) * 2;

@@ -165,7 +165,8 @@ LogicalProcessor::Step LogicalProcessor::on_control_register_write(unsigned n, s
     return Step::resume;
 }
 
-// Intercepted only in the `timed` fidelity, whose TLBs must hear of it. The engine forgets everything instead of a page.
+// Intercepted only in the `timed` fidelity, whose TLBs must hear of it. The engine forgets everything instead of a
+// page.
 LogicalProcessor::Step LogicalProcessor::on_invlpg(sim::Time& now) {
     if (timing_) timing_->flush_processor();
     guest_->translations_changed();

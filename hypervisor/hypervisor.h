@@ -2,8 +2,8 @@
 // virtual processors, and the partitions. What the root's stack gets of it is the RootInterface, nothing else.
 //
 // A logical processor runs as an event of the agenda: from its own time on, at most one quantum and never past the next
-// device event, so that a timer, an interrupt or a message reaches every processor at its exact time or, for what another
-// processor does within the same quantum, at the next turn.
+// device event, so that a timer, an interrupt or a message reaches every processor at its exact time or, for what
+// another processor does within the same quantum, at the next turn.
 #pragma once
 
 #include <cstdint>

@@ -286,8 +286,8 @@ void VirtualProcessor::on_cr8() {
     }
 }
 
-// The end of an NMI's handler. The IRET itself runs in a shadow: an NMI that waits comes after it, or the next handler's
-// frame would be laid over this one's.
+// The end of an NMI's handler. The IRET itself runs in a shadow: an NMI that waits comes after it, or the next
+// handler's frame would be laid over this one's.
 void VirtualProcessor::on_iret() {
     state_.nmi_masked = false;
     guest_.set_intercept_iret(false);

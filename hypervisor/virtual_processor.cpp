@@ -63,8 +63,8 @@ void VirtualProcessor::run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time 
     now_ = nullptr;
 }
 
-// What is pending goes in by the order of SDM volume 3A, 6.9: INIT, NMI, interrupts. An event whose delivery an exit has
-// cut short goes first of all.
+// What is pending goes in by the order of SDM volume 3A, 6.9: INIT, NMI, interrupts. An event whose delivery an exit
+// has cut short goes first of all.
 void VirtualProcessor::prepare_entry() {
     synthetic_.settle_eoi();
     control_.second_level = partition_.gpa_space().second_level();

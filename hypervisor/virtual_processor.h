@@ -1,6 +1,6 @@
 // A virtual processor: its registers, local APIC, plain MSRs and activity, and the handling of its exits. A logical
-// processor lends itself by calling run(); what reaches it from outside comes through hypercalls (VpControl) and through
-// its APIC.
+// processor lends itself by calling run(); what reaches it from outside comes through hypercalls (VpControl) and
+// through its APIC.
 #pragma once
 
 #include <cstdint>

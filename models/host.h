@@ -54,12 +54,12 @@ struct PartitionConfig {
 
 enum class GuestState : std::uint8_t {
     running,
-    powered_off,    // by ACPI
-    reset,          // asked for one
-    crashed,        // the guest reported a crash through the Hyper-V crash registers
+    powered_off,  // by ACPI
+    reset,        // asked for one
+    crashed,      // the guest reported a crash through the Hyper-V crash registers
     triple_fault,
-    debug_exit,     // wrote to the debug-exit port
-    halted_forever, // all processors wait and nothing can wake them
+    debug_exit,      // wrote to the debug-exit port
+    halted_forever,  // all processors wait and nothing can wake them
 };
 
 class Host;
@@ -70,11 +70,11 @@ public:
     virtual ~Guest() = default;
     virtual const std::string& name() const = 0;
     virtual GuestState state() const = 0;
-    virtual std::uint32_t exit_code() const = 0;            // debug_exit: the value written
-    virtual const std::string& crash_message() const = 0;   // crashed: what the guest said
-    virtual const std::string& console() const = 0;         // all output so far
-    virtual void type(std::string_view text) = 0;           // console input
-    virtual std::uint64_t instructions() const = 0;         // retired, all virtual processors
+    virtual std::uint32_t exit_code() const = 0;           // debug_exit: the value written
+    virtual const std::string& crash_message() const = 0;  // crashed: what the guest said
+    virtual const std::string& console() const = 0;        // all output so far
+    virtual void type(std::string_view text) = 0;          // console input
+    virtual std::uint64_t instructions() const = 0;        // retired, all virtual processors
 };
 
 class Host {
