@@ -60,6 +60,7 @@ public:
           pages_(first_free_page, config.memory_bytes),
           machine_(agenda_),
           wake_timer_(agenda_, "host.wake", [this] { ask_ = true; }),
+          end_timer_(agenda_, "host.end", [] {}),
           memory_state_(scope_.child("memory").register_state(memory_)),
           pages_state_(scope_.child("pages").register_state(pages_)),
           wake_state_(scope_.child("wake").register_state(wake_timer_)),
@@ -90,6 +91,7 @@ public:
 
 private:
     static constexpr unsigned events_per_progress = 64;
+    bool only_the_end_is_left(sim::Time until);
 
     HostConfig config_;
     sim::Agenda& agenda_;
@@ -98,6 +100,7 @@ private:
     PageAllocator pages_;
     AgendaMachine machine_;
     sim::Timer wake_timer_;
+    sim::Timer end_timer_;
     sim::StateRegistration memory_state_;
     sim::StateRegistration pages_state_;
     sim::StateRegistration wake_state_;
@@ -115,12 +118,11 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
         throw sim::UserError(
             fmt::format("cannot run until {} ps: it is {} ps already", until.ps(), agenda_.now().ps()));
     }
-    // As an event, so that all processors have come exactly so far and no farther when the scenario acts.
-    if (wake_time.is_never()) {
-        wake_timer_.disarm();
-    } else {
-        wake_timer_.arm(wake_time);
-    }
+    // As events, so that all processors have come exactly so far and no farther when the scenario acts.
+    wake_timer_.disarm();
+    if (!wake_time.is_never()) wake_timer_.arm(wake_time);
+    end_timer_.disarm();
+    if (!until.is_never()) end_timer_.arm(until);
     ask_ = false;
     Stopped why = Stopped::time;
     unsigned events = 0;
@@ -130,6 +132,10 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
             return true;
         }
         if (++events % events_per_progress == 0 && progress_) progress_(agenda_.now(), instructions());
+        if (end_timer_.armed() && agenda_.next_event() == end_timer_.deadline() && only_the_end_is_left(until)) {
+            why = Stopped::idle;
+            return true;
+        }
         const bool news = stack_.take_attention();
         if (!news && !std::exchange(ask_, false)) return false;
         ask_ = false;
@@ -141,17 +147,18 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
     platform.set_memory(memory_.view());
     has_run_ = true;
     const RunEnd end = platform.run(machine_, until, stop);
+    end_timer_.disarm();
     stack_.update_statistics();
-    switch (end) {
-        case RunEnd::time:
-            return Stopped::time;
-        case RunEnd::stopped:
-            return why;
-        case RunEnd::idle:
-            break;
-    }
-    stack_.found_idle();
-    return Stopped::idle;
+    if (end == RunEnd::idle) why = Stopped::idle;
+    if (why == Stopped::idle) stack_.found_idle();
+    return why;
+}
+
+bool HostModel::only_the_end_is_left(sim::Time until) {
+    end_timer_.disarm();
+    const bool only = agenda_.next_event().is_never();
+    if (!only) end_timer_.arm(until);
+    return only;
 }
 
 }  // namespace
