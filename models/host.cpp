@@ -60,10 +60,9 @@ public:
           pages_(first_free_page, config.memory_bytes),
           machine_(agenda_),
           wake_timer_(agenda_, "host.wake", [this] { ask_ = true; }),
-          end_timer_(agenda_, "host.end", [] {}),
+          end_timer_(agenda_, "host.end", [this] { ended_ = true; }),
           memory_state_(scope_.child("memory").register_state(memory_)),
           pages_state_(scope_.child("pages").register_state(pages_)),
-          wake_state_(scope_.child("wake").register_state(wake_timer_)),
           stack_(scope_.child("root"), memory_, pages_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
         stack_.connect(hypervisor_.root_interface(),
@@ -103,13 +102,13 @@ private:
     sim::Timer end_timer_;
     sim::StateRegistration memory_state_;
     sim::StateRegistration pages_state_;
-    sim::StateRegistration wake_state_;
     VirtualizationStack stack_;
     hypervisor::Hypervisor hypervisor_;
 
     std::function<void(sim::Time, std::uint64_t)> progress_;
     std::atomic<bool> interrupted_ = false;
-    bool ask_ = false;  // the wake time has come
+    bool ask_ = false;    // the wake time has come
+    bool ended_ = false;  // the end has
     bool has_run_ = false;
 };
 
@@ -123,7 +122,7 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
     if (!wake_time.is_never()) wake_timer_.arm(wake_time);
     end_timer_.disarm();
     if (!until.is_never()) end_timer_.arm(until);
-    ask_ = false;
+    ask_ = ended_ = false;
     Stopped why = Stopped::time;
     unsigned events = 0;
     const auto stop = [&] {
@@ -132,21 +131,23 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
             return true;
         }
         if (++events % events_per_progress == 0 && progress_) progress_(agenda_.now(), instructions());
-        if (end_timer_.armed() && agenda_.next_event() == end_timer_.deadline() && only_the_end_is_left(until)) {
-            why = Stopped::idle;
-            return true;
-        }
         const bool news = stack_.take_attention();
-        if (!news && !std::exchange(ask_, false)) return false;
-        ask_ = false;
-        if (!wake || !wake()) return false;
-        why = Stopped::condition;
+        if ((std::exchange(ask_, false) || news) && wake && wake()) {
+            why = Stopped::condition;
+        } else if (ended_) {
+            why = Stopped::time;
+        } else if (end_timer_.armed() && agenda_.next_event() == until && only_the_end_is_left(until)) {
+            why = Stopped::idle;
+        } else {
+            return false;
+        }
         return true;
     };
     Platform& platform = Platform::instance();
     platform.set_memory(memory_.view());
     has_run_ = true;
     const RunEnd end = platform.run(machine_, until, stop);
+    wake_timer_.disarm();
     end_timer_.disarm();
     stack_.update_statistics();
     if (end == RunEnd::idle) why = Stopped::idle;

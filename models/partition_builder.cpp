@@ -85,26 +85,29 @@ void check_partition(const PartitionConfig& config, const HostConfig& host) {
     }
 }
 
+void PartitionBuilder::check_memory(const PartitionConfig& config) const {
+    const std::uint64_t wanted = config.memory_bytes / page_bytes + deposit_for(config);
+    if (wanted <= pages_.free_pages()) return;
+    throw sim::UserError(fmt::format(
+        "partition '{}' wants {} ({} with what the hypervisor needs for it), the host has {} free: give the host more "
+        "memory or the partition less",
+        config.name, mib(config.memory_bytes), mib(wanted * page_bytes + (1 << 20) - 1),
+        mib(pages_.free_pages() * page_bytes)));
+}
+
 PartitionBuilder::Built PartitionBuilder::build(const PartitionConfig& config, const HostConfig& host) {
     check_partition(config, host);
-    const MemoryLayout layout = MemoryLayout::of_size(config.memory_bytes);
-    const std::uint64_t wanted = config.memory_bytes / page_bytes + deposit_for(config);
-    if (wanted > pages_.free_pages()) {
-        throw sim::UserError(fmt::format(
-            "partition '{}' wants {} ({} with what the hypervisor needs for it), the host has {} free: give the host "
-            "more memory or the partition less",
-            config.name, mib(config.memory_bytes), mib(wanted * page_bytes + (1 << 20) - 1),
-            mib(pages_.free_pages() * page_bytes)));
-    }
     Built built;
     try {
+        const MemoryLayout layout = MemoryLayout::of_size(config.memory_bytes);
+        check_memory(config);
         create(built, config, host);
         map_memory(built, config, layout);
         load(built, config, layout);
     } catch (const sim::UserError& error) {
         take_down(built);
         const std::string text = error.what();
-        if (text.find("'" + config.name + "'") != std::string::npos) throw;
+        if (text.find("partition '" + config.name + "'") != std::string::npos) throw;
         throw sim::UserError(fmt::format("partition '{}': {}", config.name, text));
     }
     return built;

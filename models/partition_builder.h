@@ -36,6 +36,7 @@ public:
     void take_down(const Built& built);
 
 private:
+    void check_memory(const PartitionConfig& config) const;
     void create(Built& built, const PartitionConfig& config, const HostConfig& host);
     void map_memory(Built& built, const PartitionConfig& config, const MemoryLayout& layout);
     void load(const Built& built, const PartitionConfig& config, const MemoryLayout& layout);
