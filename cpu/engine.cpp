@@ -397,9 +397,8 @@ void Engine::watched_page_written(std::uint64_t spa, std::uint64_t length) {
 
 // The engine notices the first write to a page with code, and forgets only the code that was hit; after that it lets
 // the page be written unseen. So a page is kept either in the state of code, where no TLB entry allows writes, or of
-// data. A
-// write to code makes it data: all its code is dropped at the next block (what was hit is gone at once). Code that is
-// translated on a page of data makes the TLB forget that it could be written.
+// data. A write to code makes it data: all its code is dropped at the next block (what was hit is gone at once). Code
+// that is translated on a page of data makes the TLB forget that it could be written.
 bool Engine::may_write(std::uint64_t page, mmu::Access access) {
     if (memory_.watch()->watched(page << 12)) {
         if (access != mmu::Access::write) return false;

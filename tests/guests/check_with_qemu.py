@@ -38,7 +38,7 @@ def judge(guest: dict, output: str, status: int | None) -> list[str]:
     if guest["end"] == "exit":
         if status is None or status & 1 == 0:
             wrong.append(f"no debug exit (status {status})")
-        elif not failed and status >> 1 != guest["exit_value"]:
+        elif not failed and status >> 1 != (guest["exit_value"] or 0):
             wrong.append(f"exit value {status >> 1}")
     elif guest["end"] == "reset" and status != 0:
         wrong.append(f"no reset (status {status})")

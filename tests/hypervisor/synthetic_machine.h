@@ -49,9 +49,9 @@ struct FakePort final : SyntheticPort {
 };
 
 // Everything that a test can ask for, and what no child gets.
-inline constexpr std::uint64_t all_synthetic_privileges = child_privileges | privilege::access_tsc_invariant_controls |
-                                                          privilege::access_reenlightenment_controls |
-                                                          privilege::enable_extended_gva_ranges_flush;
+inline constexpr std::uint64_t all_synthetic_privileges =
+    child_privileges | privilege::access_vp_registers | privilege::access_tsc_invariant_controls |
+    privilege::access_reenlightenment_controls | privilege::enable_extended_gva_ranges_flush;
 
 struct SyntheticMachine : Machine {
     static constexpr std::uint64_t guest_pages = 256;
