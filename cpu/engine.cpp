@@ -316,7 +316,13 @@ CodeCost Engine::tail_cost(std::uint64_t from) {
     std::array<std::uint8_t, 4096> code;
     const auto left = std::span{code}.first(std::min<std::size_t>(block_pc_ + block_size_ - from, code.size()));
     if (!read_code(from, left)) return {};
-    tail = Tail{block_id_, from, block_costs_.of(left, code_size())};
+    CodeCost cost = block_costs_.of(left, code_size());
+    // Where the decoder knows an instruction less than the engine does, a block may be measured shorter than its end.
+    if (const Block& whole = block_table_[block_slot(block_pc_ ^ salt_)]; whole.id == block_id_) {
+        cost.instructions = std::min(cost.instructions, whole.instructions);
+        cost.ps = std::min(cost.ps, whole.ps);
+    }
+    tail = Tail{block_id_, from, cost};
     return tail.cost;
 }
 
