@@ -53,6 +53,7 @@ struct Engine::Hooks {
         e.block_pc_ = pc;
         e.block_size_ = size;
         e.block_id_ = block->id;
+        e.block_cost_ = {block->instructions, block->ps};
         e.now_ps_ += block->ps;
         e.instructions_ += block->instructions;
         ++e.blocks_;
@@ -303,9 +304,10 @@ void Engine::undo_unretired() {
 }
 
 void Engine::take_back(std::uint64_t from) {
+    // Code may have changed since it was announced; no more is taken back than was charged.
     const CodeCost unretired = tail_cost(from);
-    instructions_ -= unretired.instructions;
-    now_ps_ -= unretired.ps;
+    instructions_ -= std::min(unretired.instructions, block_cost_.instructions);
+    now_ps_ -= std::min(unretired.ps, block_cost_.ps);
 }
 
 // What the announced block costs from `from` on; nothing if that is not in it.
@@ -488,7 +490,7 @@ std::uint64_t Engine::read_tsc(void* state) {
         return 0;
     }
     // The block was charged as a whole; RDTSC sees the time of its own instruction.
-    const std::int64_t here = now_ps_ - tail_cost(linear_rip()).ps;
+    const std::int64_t here = now_ps_ - std::min(tail_cost(linear_rip()).ps, block_cost_.ps);
     return sim::time_to_cycles(sim::Time::ps(here), tsc_hz_);
 }
 

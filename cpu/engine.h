@@ -225,6 +225,7 @@ private:
     std::uint64_t block_pc_ = 0;
     std::uint32_t block_size_ = 0;
     std::uint64_t block_id_ = 0;
+    CodeCost block_cost_;
     bool stopped_ = false;
     Stop stop_;
     bool invalidating_ = false;
