@@ -27,6 +27,8 @@ public:
     // instruction: the engine raises #UD there.
     CodeCost of(std::span<const std::uint8_t> code, CodeSize size);
 
+    std::int64_t ps(InstructionClass c) const { return costs_[c]; }
+
     struct Instruction {
         std::uint8_t length = 0;
         std::int64_t ps = 0;

@@ -7,6 +7,7 @@
 // host's system physical memory, so translated code is shared and a write to code is noticed whoever makes it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -100,6 +101,10 @@ public:
         return block_costs_.first(code, size);
     }
     void count_instruction() { ++instructions_; }
+    // What the delivery of an exception costs a guest: never nothing, so that time goes on for one that does only that.
+    sim::Time event_cost() const {
+        return sim::Time::ps(std::max<std::int64_t>(block_costs_.ps(InstructionClass::serializing), 1));
+    }
 
     // Translations changed: forgets all (of the running context; others are flushed when they come back).
     void flush_translations();

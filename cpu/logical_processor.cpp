@@ -46,6 +46,7 @@ void LogicalProcessor::run(GuestContext& guest, ControlBlock& control, sim::Time
     if (const auto event = std::exchange(control.injection, std::nullopt)) {
         if (deliver_event(*event) == Step::exit) return;
     }
+    delivered_ = false;
     for (;;) {
         if (timing_) {
             timing_->set_context(guest.paging(), control.second_level, control.partition, control.vp);
@@ -53,6 +54,10 @@ void LogicalProcessor::run(GuestContext& guest, ControlBlock& control, sim::Time
         }
         const Stop stop = engine_.run(guest, *this, now, limit, control.interrupt_window, timing_.get());
         if (on_stop(stop, now) == Step::exit) return;
+        if (!std::exchange(delivered_, false)) continue;
+        // A handler that faults at once never comes to a block's end, where the engine looks at the limit.
+        now += engine_.event_cost();
+        if (now >= limit) return static_cast<void>(exit(ExitCode::interrupt));
     }
 }
 
@@ -257,6 +262,7 @@ LogicalProcessor::Step LogicalProcessor::raise(const LinearAccess& failed) {
 LogicalProcessor::Step LogicalProcessor::deliver_event(const Event& event) {
     Registers r = guest_->registers();
     const DeliveryResult result = deliver(r, *this, event, control_->intercept_exceptions);
+    delivered_ = true;
     switch (result.outcome) {
         case Delivery::delivered:
             guest_->set_registers(r);

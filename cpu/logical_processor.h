@@ -82,6 +82,7 @@ private:
     GuestContext* guest_ = nullptr;
     ControlBlock* control_ = nullptr;
     slat::TwoDimensionalWalk fault_;  // the last translation that failed
+    bool delivered_ = false;          // an event of the guest's own, since the engine stopped
 };
 
 }  // namespace cpu
