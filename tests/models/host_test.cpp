@@ -436,6 +436,11 @@ TEST_CASE("a checkpoint continues as the straight run does") {
     CHECK(restored.instructions() == original.instructions());
     CHECK(copy->now() == host->now());
     CHECK(again.trace().hash() == straight.trace().hash());
+    REQUIRE(again.statistics().all().size() == straight.statistics().all().size());
+    for (const auto& [name, statistic] : straight.statistics().all()) {
+        CAPTURE(name);
+        CHECK(again.statistics().all().at(name).counter.value() == statistic.counter.value());
+    }
 }
 
 TEST_CASE("hosts that are refused") {
