@@ -182,7 +182,7 @@ TEST_CASE("intercept messages: fields as they lie in memory") {
         0,
         0,
         0,  // message header:
-            // type, size, sender
+        // type, size, sender
         3,
         0,
         0,
