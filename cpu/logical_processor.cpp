@@ -91,6 +91,8 @@ LogicalProcessor::Step LogicalProcessor::on_stop(const Stop& stop, sim::Time& no
 LogicalProcessor::Step LogicalProcessor::on_intercept(const Stop& stop, sim::Time& now) {
     if (stop.code == exit_syscall || stop.code == exit_sysenter) return on_system_call(stop.code == exit_syscall);
     fetch_instruction();
+    // The engine accepts encodings that no processor does, a LOCK prefix for instance.
+    if (control_->instruction_length == 0) return raise(exception_event(vector::invalid_opcode));
     if (stop.code >= svm_dr_write && stop.code < svm_dr_write + 16) {
         return on_debug_register_write(stop.code - svm_dr_write, now);
     }
