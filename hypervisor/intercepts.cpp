@@ -49,11 +49,8 @@ void VirtualProcessor::handle_exit() {
         case ExitCode::wbinvd:
         case ExitCode::invd:
             return complete();
-        case ExitCode::shutdown: {
-            scope_.trace("triple_fault");
-            return tell_root(make_message(HvMessageType::unrecoverable_exception, partition_.id(),
-                                          intercept_header(intercept_context(), HvInterceptAccess::execute)));
-        }
+        case ExitCode::shutdown:
+            return on_shutdown();
         case ExitCode::rdpmc:
             ++counters_.refused;
             return inject(cpu::exception_event(cpu::vector::general_protection));
@@ -286,6 +283,28 @@ void VirtualProcessor::on_cr8() {
     }
 }
 
+void VirtualProcessor::on_shutdown() {
+    scope_.trace("triple_fault");
+    state_.injection.reset();
+    tell_root(make_message(HvMessageType::unrecoverable_exception, partition_.id(),
+                           intercept_header(intercept_context(), HvInterceptAccess::execute)));
+}
+
+// The answer to an access that cannot be. While an event was being delivered the two combine (SDM volume 3A, 6.15).
+void VirtualProcessor::refuse_access() {
+    ++counters_.refused;
+    const cpu::Event gp = cpu::exception_event(cpu::vector::general_protection);
+    const auto first = control_.interrupted_delivery;
+    switch (first ? cpu::combine(*first, gp) : cpu::Combined::second) {
+        case cpu::Combined::second:
+            return inject(gp);
+        case cpu::Combined::double_fault:
+            return inject(cpu::exception_event(cpu::vector::double_fault));
+        case cpu::Combined::triple_fault:
+            return on_shutdown();
+    }
+}
+
 // The end of an NMI's handler. The IRET itself runs in a shadow: an NMI that waits comes after it, or the next
 // handler's frame would be laid over this one's.
 void VirtualProcessor::on_iret() {
@@ -327,14 +346,12 @@ void VirtualProcessor::on_nested_fault() {
     const std::uint64_t gpa = control_.exit_info2;
     if (apic_.mode() == cpu::ApicMode::xapic && (gpa & ~std::uint64_t{0xfff}) == apic_.page()) {
         charge(settings_.costs.apic_register);
-        return emulate_apic_access();
+        // A stack or a table in the APIC's page is beyond the emulator.
+        return control_.interrupted_delivery ? refuse_access() : emulate_apic_access();
     }
     const bool mapped = partition_.gpa_space().translate(gpa).has_value();
     // A write to a page that is an overlay of ours is the guest's fault (TLFS 3.13 for the hypercall page).
-    if (mapped && partition_.gpa_space().has_overlay(gpa >> 12)) {
-        ++counters_.refused;
-        return inject(cpu::exception_event(cpu::vector::general_protection));
-    }
+    if (mapped && partition_.gpa_space().has_overlay(gpa >> 12)) return refuse_access();
     HvX64MemoryInterceptMessage message{};
     const bool is_write = nested_fault_was_write();
     message.header =

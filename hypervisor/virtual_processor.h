@@ -146,6 +146,8 @@ private:
     void on_halt();
     void on_cr8();
     void on_iret();
+    void on_shutdown();
+    void refuse_access();
     void on_exception(std::uint8_t vector);
     void on_hypercall();
     void on_nested_fault();

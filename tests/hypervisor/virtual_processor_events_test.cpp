@@ -238,6 +238,36 @@ TEST_CASE("EOI assist: the handler that finds the bit needs no exit") {
     }
 }
 
+TEST_CASE("a guest that only faults still uses up its time") {
+    WholeMachine m;
+    m.guest();
+    m.store<std::uint8_t>(place::idt + 16 * 6 + 4, 1);  // always from the top of the same stack
+    m.handler(6, Code{}.raw({0x0f, 0x0b}));             // UD2, in the handler of UD2
+    m.start(0, Code{}.raw({0x0f, 0x0b}));
+    m.run(Time::us(50));
+    CHECK(m.simulation.agenda().now() == Time::us(100));  // the quantum, at 1 ns for each delivery
+    CHECK(m.hypervisor->instructions(2) == 0);
+}
+
+TEST_CASE("a stack in a page of the hypervisor's: #GP on the way is a double fault, then the end") {
+    WholeMachine m;
+    m.guest();
+    m.start(0, Code{}.wrmsr(msr::guest_os_id, 1).wrmsr(msr::hypercall, place::stacks | 1).raw({0x0f, 0x0b}).hlt());
+    m.run();
+    REQUIRE(m.root.intercepts.size() == 1);
+    CHECK(m.root.intercepts[0].header.message_type == 0x8000'0021);
+    CHECK(m.reg(HvRegister::pending_interruption) == 0);
+    // With a good stack for the double fault its handler comes.
+    WholeMachine saved;
+    saved.guest();
+    saved.store<std::uint8_t>(place::idt + 16 * 8 + 4, 1);
+    saved.handler(8, Code{}.inc_at(here).hlt());
+    saved.start(0, Code{}.wrmsr(msr::guest_os_id, 1).wrmsr(msr::hypercall, place::stacks | 1).raw({0x0f, 0x0b}).hlt());
+    saved.run();
+    CHECK(saved.data() == 1);
+    CHECK(saved.root.intercepts.empty());
+}
+
 TEST_CASE("the guest idle register waits, whatever IF says") {
     WholeMachine m;
     m.guest();

@@ -159,6 +159,12 @@ struct WholeMachine {
         spa[id] = (source_pages + place::pages * guests++) << hv_page_shift;
         REQUIRE(client->map_range(id, 0, spa[id] >> hv_page_shift, place::pages, map_gpa_flag::permissions_mask) ==
                 HvStatus::success);
+        write_tables(id);
+        for (std::uint32_t vp = 0; vp < vps; ++vp) REQUIRE(client->create_vp(id, vp) == HvStatus::success);
+        return id;
+    }
+    // Page tables, descriptors, gates to the handlers.
+    void write_tables(PartitionId id) {
         store<std::uint64_t>(place::pml4, place::pdpt | 7, id);
         for (std::uint64_t i = 0; i < 4; ++i) store<std::uint64_t>(place::pdpt + 8 * i, i << 30 | 0x87, id);
         store<std::uint64_t>(place::gdt + 8, 0x00af'9b00'0000'ffff, id);
@@ -170,8 +176,6 @@ struct WholeMachine {
             store<std::uint64_t>(place::idt + 16 * v,
                                  (handler & 0xffff) | 8 << 16 | ist << 32 | 0x8eull << 40 | (handler >> 16) << 48, id);
         }
-        for (std::uint32_t vp = 0; vp < vps; ++vp) REQUIRE(client->create_vp(id, vp) == HvStatus::success);
-        return id;
     }
     void load(std::uint64_t gpa, const Code& code, PartitionId id = 2) {
         REQUIRE(mmu::SystemMemory(bytes.data(), bytes.size(), &watch)
