@@ -101,6 +101,7 @@ public:
         return block_costs_.first(code, size);
     }
     void count_instruction() { ++instructions_; }
+    void discount_instruction() { --instructions_; }
     // What the delivery of an exception costs a guest: never nothing, so that time goes on for one that does only that.
     sim::Time event_cost() const {
         return sim::Time::ps(std::max<std::int64_t>(block_costs_.ps(InstructionClass::serializing), 1));

@@ -89,7 +89,7 @@ LogicalProcessor::Step LogicalProcessor::on_stop(const Stop& stop, sim::Time& no
 }
 
 LogicalProcessor::Step LogicalProcessor::on_intercept(const Stop& stop, sim::Time& now) {
-    if (stop.code == exit_syscall || stop.code == exit_sysenter) return on_system_call(stop.code == exit_syscall);
+    if (stop.code == exit_syscall || stop.code == exit_sysenter) return on_system_call(stop.code == exit_syscall, now);
     fetch_instruction();
     // The engine accepts encodings that no processor does, a LOCK prefix for instance.
     if (control_->instruction_length == 0) return raise(exception_event(vector::invalid_opcode));
@@ -236,12 +236,17 @@ LogicalProcessor::Step LogicalProcessor::on_software_interrupt(u8 vector) {
     return deliver_event(event);
 }
 
-LogicalProcessor::Step LogicalProcessor::on_system_call(bool is_syscall) {
+// The engine has counted the instruction and added its length.
+LogicalProcessor::Step LogicalProcessor::on_system_call(bool is_syscall, sim::Time& now) {
+    constexpr std::array<u8, 2> syscall_code{0x0f, 0x05};
     Registers r = guest_->registers();
-    r.rip -= 2;  // the engine has added the length
+    r.rip -= syscall_code.size();
     const auto fault = is_syscall ? system_call(r) : system_enter(r);
     guest_->set_registers(r);
-    return fault ? raise(*fault) : Step::resume;
+    if (!fault) return Step::resume;
+    engine_.discount_instruction();
+    now -= sim::Time::ps(engine_.measure_instruction(syscall_code, code_size()).ps);
+    return raise(*fault);
 }
 
 LogicalProcessor::Step LogicalProcessor::raise(const Event& event) {

@@ -56,7 +56,7 @@ private:
     Step on_debug_register_write(unsigned n, sim::Time& now);
     Step on_translation_fault(const Stop& stop);
     Step on_software_interrupt(std::uint8_t vector);
-    Step on_system_call(bool is_syscall);
+    Step on_system_call(bool is_syscall, sim::Time& now);
     Step raise(const Event& event);
     Step raise(const LinearAccess& failed);
     Step deliver_event(const Event& event);
