@@ -352,6 +352,12 @@ void Engine::measure(Block& block, std::uint64_t pc, std::uint32_t size) {
     } else {
         block.tag = ~0ull;  // measured for this once
     }
+    // A block may end in the next page.
+    const std::uint64_t last_page = (pc + (size == 0 ? 0 : size - 1)) & ~0xfffull;
+    PageTranslation next;
+    if (last_page != (pc & ~0xfffull) && translator_->translate_page(last_page, mmu::Access::execute, next)) {
+        note_code(next.spa >> 12);
+    }
 }
 
 // Which system page the code at a linear page is in. Blocks are remembered only for pages that stand in this table, and
