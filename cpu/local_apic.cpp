@@ -438,7 +438,9 @@ void LocalApic::write_deadline(std::uint64_t deadline, std::uint64_t tsc_now) {
     } else if (deadline <= tsc_now) {
         timer_.arm(scope_.now());
     } else {
-        timer_.arm(scope_.now() + sim::first_time_of_cycle(deadline - tsc_now, tsc_hz_));
+        // At the tick of the clock itself, which need not be a whole number of them from now.
+        const std::uint64_t ticks = sim::time_to_cycles(scope_.now(), tsc_hz_) + (deadline - tsc_now);
+        timer_.arm(ticks < deadline - tsc_now ? sim::Time::never() : sim::first_time_of_cycle(ticks, tsc_hz_));
     }
 }
 

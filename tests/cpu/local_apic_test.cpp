@@ -236,6 +236,16 @@ TEST_CASE("timer: TSC deadline") {
         b.apic.write_deadline(0, 600);
         CHECK(b.next_interrupt() == -1);
     }
+    SUBCASE("at the clock's own tick, also from the middle of one") {
+        b.simulation.agenda().set_local_time(sim::Time::ps(200'100));
+        b.apic.write_deadline(1'000'003, 1'000'000);
+        CHECK(b.next_interrupt() == 201'200);
+    }
+    SUBCASE("beyond the end of time") {
+        b.apic.write_deadline(~0ull, 5);
+        CHECK(b.next_interrupt() == -1);
+        CHECK(b.apic.deadline() == ~0ull);
+    }
     SUBCASE("the past means now") {
         b.apic.write_deadline(400, 500);
         CHECK(b.next_interrupt() == 200'000);
