@@ -1,0 +1,98 @@
+// Processor time for code that executes no instructions: the root's services and the drivers of behavioural guests.
+// A task's work comes in pieces. A piece is taken from its queue, costs time, and only then has its effects, so that
+// everything it does is at the time at which a processor would have done it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/scope.h"
+#include "sim/time.h"
+
+namespace sim {
+
+class Task {
+public:
+    virtual ~Task() = default;
+    // Takes the next piece of work and answers what it costs; nothing when there is none: the task sleeps until woken.
+    virtual std::optional<Time> begin() = 0;
+    // That time has passed: the effects of the piece. May wake any task, this one included.
+    virtual void finish() = 0;
+};
+
+// Where tasks run: each gets one piece in turn.
+class Processor {
+public:
+    using TaskId = std::uint32_t;
+
+    virtual ~Processor() = default;
+    // Ids are given in the order of attachment, and not again, so that a machine that is built alike has the same ones.
+    virtual TaskId attach(Task& task) = 0;
+    virtual void detach(TaskId id) = 0;
+    // It has work, or may have. Waking a task that is awake already changes nothing.
+    virtual void wake(TaskId id) = 0;
+};
+
+// A task's place on a processor, held by the task's owner.
+class TaskSlot {
+public:
+    TaskSlot(Processor& processor, Task& task) : processor_(&processor), id_(processor.attach(task)) {}
+    ~TaskSlot() { processor_->detach(id_); }
+    TaskSlot(const TaskSlot&) = delete;
+    TaskSlot& operator=(const TaskSlot&) = delete;
+
+    void wake() { processor_->wake(id_); }
+
+private:
+    Processor* processor_;
+    Processor::TaskId id_;
+};
+
+// One processor that does nothing else: pieces run one after the other, tasks in turn.
+class SerialProcessor final : public Processor {
+public:
+    // `dispatch`: from being woken while idle to the first piece.
+    SerialProcessor(const Scope& scope, Time dispatch);
+
+    TaskId attach(Task& task) override;
+    void detach(TaskId id) override;
+    void wake(TaskId id) override;
+
+    Time busy() const { return state_.busy; }
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(state_, timer_);
+    }
+
+private:
+    struct State {
+        std::deque<TaskId> awake;  // the first is at work while `working`
+        bool working = false;      // between its begin() and finish()
+        bool again = false;        // the one at work was woken meanwhile
+        Time busy;
+
+        bool operator==(const State&) const = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(awake, working, again, busy);
+        }
+    };
+
+    void expired();
+    void start_next();
+
+    Scope scope_;
+    Time dispatch_;
+    std::vector<Task*> tasks_;
+    State state_;
+    Timer timer_;
+    Counter& busy_time_;
+    Counter& pieces_;
+    StateRegistration registration_;
+};
+
+}  // namespace sim
