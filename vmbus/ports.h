@@ -1,0 +1,43 @@
+// What a bus needs of the partition at its other end. The hypervisor stands behind these; nothing here knows it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace vmbus {
+
+// The guest's memory by guest physical address.
+class GuestMemory {
+public:
+    virtual ~GuestMemory() = default;
+    // All or nothing: false if any byte is not RAM of the guest's, and then nothing was moved.
+    [[nodiscard]] virtual bool read(std::uint64_t gpa, std::span<std::byte> out) = 0;
+    [[nodiscard]] virtual bool write(std::uint64_t gpa, std::span<const std::byte> data) = 0;
+};
+
+// The way to the guest: its synthetic interrupt controllers.
+class GuestPort {
+public:
+    virtual ~GuestPort() = default;
+    // A message of at most 240 bytes to a virtual processor's SINT for messages. False: its queue is full, try later.
+    [[nodiscard]] virtual bool post_message(std::uint32_t vp, std::span<const std::byte> payload) = 0;
+    // An event flag (a channel's number) of a virtual processor.
+    virtual void signal_event(std::uint32_t vp, std::uint16_t flag) = 0;
+    // From now on the guest may signal this connection, which arrives as Bus::guest_signal(connection); and no more.
+    virtual void open_connection(std::uint32_t connection) = 0;
+    virtual void close_connection(std::uint32_t connection) = 0;
+    virtual std::uint32_t processor_count() const = 0;
+};
+
+// The way from a guest's driver to the host: hypercalls. For behavioural guests.
+class HostPort {
+public:
+    virtual ~HostPort() = default;
+    // HvPostMessage; the hypervisor's status, 0 for success.
+    [[nodiscard]] virtual std::uint16_t post_message(std::uint32_t connection, std::span<const std::byte> payload) = 0;
+    // HvSignalEvent.
+    [[nodiscard]] virtual std::uint16_t signal_event(std::uint32_t connection, std::uint16_t flag) = 0;
+};
+
+}  // namespace vmbus
