@@ -1,6 +1,6 @@
 #!/bin/bash
-# fetch_guest_images.sh CACHE: makes CACHE/guest/linux/{vmlinuz,initramfs.cpio,manifest.json} from what this machine's
-# Debian offers. Packages stay in CACHE/guest/packages, so that a changed recipe needs no network.
+# fetch_guest_images.sh CACHE: makes CACHE/guest/linux/{vmlinuz,initramfs.cpio,root.img,manifest.json} from what this
+# machine's Debian offers. Packages stay in CACHE/guest/packages, so that a changed recipe needs no network.
 set -euo pipefail
 cache=$1
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -42,12 +42,20 @@ fi
 
 dpkg-deb -x "$kernel_file" "$work/kernel"
 dpkg-deb -x "$busybox_file" "$work/busybox"
+busybox=$work/busybox/bin/busybox
+[ -f "$busybox" ] || busybox=$work/busybox/usr/bin/busybox
+guest_files=(
+    --file "sbin/vg-session=$here/guest/session.sh"
+    --file "etc/inittab=$here/guest/inittab"
+    --file "usr/share/udhcpc/default.script=$here/guest/dhcp.sh"
+)
 field() { dpkg-deb -f "$1" "$2"; }
 /usr/bin/python3 "$here/initramfs.py" --kernel-root "$work/kernel" --busybox-root "$work/busybox" \
-    --init "$here/guest_init.sh" --out "$work/linux" \
+    --init "$here/guest/init.sh" --out "$work/linux" "${guest_files[@]}" \
     --package "$(field "$kernel_file" Package)=$(field "$kernel_file" Version)" \
     --package "$(field "$busybox_file" Package)=$(field "$busybox_file" Version)"
-cat "$here/fetch_guest_images.sh" "$here/initramfs.py" "$here/guest_init.sh" | sha256sum | cut -d' ' -f1 >"$work/linux/recipe"
+/usr/bin/python3 "$here/root_disk.py" --busybox "$busybox" --out "$work/linux/root.img" "${guest_files[@]}"
+(cd "$here" && cat fetch_guest_images.sh initramfs.py root_disk.py guest/*) | sha256sum | cut -d' ' -f1 >"$work/linux/recipe"
 chmod 755 "$work/linux"
 
 # Two renames: a reader sees the old images or the new ones, or for an instant none, but never half of them.

@@ -26,7 +26,7 @@ WANTED_MODULES = [
     "nls_cp437", "af_packet", "bonding", "pktgen", "virtio_net", "virtio_blk",
 ]  # fmt: skip
 REQUIRED_MODULES = {"hv_vmbus", "hv_utils", "hv_netvsc", "hv_storvsc", "pci_hyperv", "ixgbevf", "sd_mod"}
-DIRECTORIES = ["bin", "dev", "etc", "lib", "mnt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var", "vg"]
+DIRECTORIES = ["bin", "dev", "etc", "lib", "mnt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "usr/share", "usr/share/udhcpc", "var", "vg"]
 SUFFIXES = (".ko", ".ko.xz")
 
 
@@ -132,12 +132,14 @@ class Archive:
         return bytes(out) + bytes(-len(out) % 512)
 
 
-def build_archive(tree: pathlib.Path, release: str, busybox: pathlib.Path, init: pathlib.Path) -> bytes:
-    """The whole initramfs."""
+def build_archive(tree: pathlib.Path, release: str, busybox: pathlib.Path, init: pathlib.Path, files: dict[str, pathlib.Path]) -> bytes:
+    """The whole initramfs; `files`: path in the guest -> file."""
     archive = Archive()
     for path in DIRECTORIES:
         archive.add_directory(path)
     archive.add("init", stat.S_IFREG | 0o755, init.read_bytes())
+    for path, source in files.items():
+        archive.add(path, stat.S_IFREG | (0o755 if source.suffix == ".sh" else 0o644), source.read_bytes())
     archive.add("bin/busybox", stat.S_IFREG | 0o755, busybox.read_bytes())
     applets = subprocess.run([busybox, "--list-full"], check=True, capture_output=True, text=True).stdout.split()
     for applet in applets:
@@ -161,7 +163,14 @@ def build_archive(tree: pathlib.Path, release: str, busybox: pathlib.Path, init:
     return archive.to_bytes()
 
 
-def build(kernel_root: pathlib.Path, busybox_root: pathlib.Path, init: pathlib.Path, out: pathlib.Path, packages: list[str]) -> None:
+def build(
+    kernel_root: pathlib.Path,
+    busybox_root: pathlib.Path,
+    init: pathlib.Path,
+    guest_files: dict[str, pathlib.Path],
+    out: pathlib.Path,
+    packages: list[str],
+) -> None:
     """Writes vmlinuz, initramfs.cpio and manifest.json into `out`."""
     kernels = sorted((kernel_root / "boot").glob("vmlinuz-*"))
     trees = [path for base in ("lib/modules", "usr/lib/modules") for path in sorted((kernel_root / base).glob("*"))]
@@ -171,7 +180,7 @@ def build(kernel_root: pathlib.Path, busybox_root: pathlib.Path, init: pathlib.P
     busybox = next((path for path in candidates if path.is_file()), None)
     if busybox is None:
         raise SetupError("the busybox-static package holds no busybox")
-    files = {"vmlinuz": kernels[0].read_bytes(), "initramfs.cpio": build_archive(trees[0], trees[0].name, busybox, init)}
+    files = {"vmlinuz": kernels[0].read_bytes(), "initramfs.cpio": build_archive(trees[0], trees[0].name, busybox, init, guest_files)}
     out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (out / name).write_bytes(data)
@@ -188,11 +197,13 @@ def main() -> int:
     parser.add_argument("--kernel-root", type=pathlib.Path, required=True, help="unpacked kernel package")
     parser.add_argument("--busybox-root", type=pathlib.Path, required=True, help="unpacked busybox-static package")
     parser.add_argument("--init", type=pathlib.Path, required=True, help="the first process")
+    parser.add_argument("--file", action="append", default=[], help="GUEST_PATH=FILE")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--package", action="append", default=[], help="NAME=VERSION, for the manifest")
     arguments = parser.parse_args()
+    files = {name: pathlib.Path(path) for name, path in (item.split("=", 1) for item in arguments.file)}
     try:
-        build(arguments.kernel_root, arguments.busybox_root, arguments.init, arguments.out, arguments.package)
+        build(arguments.kernel_root, arguments.busybox_root, arguments.init, files, arguments.out, arguments.package)
     except (SetupError, OSError, subprocess.CalledProcessError, lzma.LZMAError) as error:
         print(f"guest images: {error}", file=sys.stderr)
         return 1

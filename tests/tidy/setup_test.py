@@ -10,11 +10,13 @@ import lzma
 import pathlib
 import stat
 import struct
+import subprocess
 import tempfile
 import types
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+GUEST = ROOT / "setup/guest"
 
 
 def load(name: str) -> types.ModuleType:
@@ -28,6 +30,7 @@ def load(name: str) -> types.ModuleType:
 
 debian_source = load("debian_source")
 initramfs = load("initramfs")
+root_disk = load("root_disk")
 test_summary = load("test_summary")
 
 DEB822 = """# mirror of the house
@@ -158,7 +161,8 @@ class GuestImages(unittest.TestCase):
     def build(self) -> pathlib.Path:
         out = self.root / "out"
         packages = ["linux-image-6.1-x=6.1-2", "busybox-static=1:1.35=1"]
-        initramfs.build(self.root / "kernel", self.root / "busybox", ROOT / "setup/guest_init.sh", out, packages)
+        files = {"sbin/vg-session": GUEST / "session.sh", "etc/inittab": GUEST / "inittab"}
+        initramfs.build(self.root / "kernel", self.root / "busybox", GUEST / "init.sh", files, out, packages)
         return out
 
     def test_archive(self) -> None:
@@ -169,7 +173,9 @@ class GuestImages(unittest.TestCase):
         modules = {pathlib.PurePosixPath(name).name for name in entries if name.endswith(".ko")}
         names = "after_it crc-sum failover hv_netvsc hv_storvsc hv_vmbus ixgbevf net-failover pci-hyperv scsi_core unrelated"
         self.assertEqual(modules, {f"{name}.ko" for name in names.split()} - {"after_it.ko", "unrelated.ko"})
-        self.assertEqual(entries["init"], (stat.S_IFREG | 0o755, (ROOT / "setup/guest_init.sh").read_bytes()))
+        self.assertEqual(entries["init"], (stat.S_IFREG | 0o755, (GUEST / "init.sh").read_bytes()))
+        self.assertEqual(entries["sbin/vg-session"], (stat.S_IFREG | 0o755, (GUEST / "session.sh").read_bytes()))
+        self.assertEqual(entries["etc/inittab"], (stat.S_IFREG | 0o644, (GUEST / "inittab").read_bytes()))
         self.assertEqual(entries["bin/sh"], (stat.S_IFLNK | 0o777, b"/bin/busybox"))
         self.assertEqual(entries["usr/bin/env"], (stat.S_IFLNK | 0o777, b"/bin/busybox"))
         self.assertNotIn("linuxrc", entries)
@@ -194,6 +200,20 @@ class GuestImages(unittest.TestCase):
         second = {path.name: path.read_bytes() for path in self.build().iterdir()}
         self.assertEqual(first, second)
         self.assertEqual(sorted(first), ["initramfs.cpio", "manifest.json", "vmlinuz"])
+
+    def test_root_disk(self) -> None:
+        """The same bytes at any time and place, and in order as the file system's own tools see it."""
+        disks = []
+        for name in ("first", "second"):
+            disk = self.root / f"{name}.img"
+            root_disk.build(self.root / "busybox/bin/busybox", disk, {"sbin/vg-session": GUEST / "session.sh"})
+            disks.append(disk.read_bytes())
+            (self.root / "busybox/bin/busybox").touch()
+        self.assertEqual(disks[0], disks[1])
+        check = subprocess.run(["e2fsck", "-fn", disk], capture_output=True, text=True)
+        self.assertEqual(check.returncode, 0, check.stdout)
+        session = subprocess.run(["debugfs", "-R", "cat /sbin/vg-session", disk], capture_output=True).stdout
+        self.assertEqual(session, (GUEST / "session.sh").read_bytes())
 
     def test_manifest(self) -> None:
         manifest = json.loads((self.build() / "manifest.json").read_text())
