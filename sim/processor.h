@@ -51,46 +51,68 @@ private:
     Processor::TaskId id_;
 };
 
-// One processor that does nothing else: pieces run one after the other, tasks in turn.
-class SerialProcessor final : public Processor {
+// The tasks of one processor, in turn. Who owns the processor's time says when a piece begins and ends.
+class TaskQueue : public Processor {
 public:
-    // `dispatch`: from being woken while idle to the first piece.
-    SerialProcessor(const Scope& scope, Time dispatch);
+    TaskId attach(Task& task) final;
+    void detach(TaskId id) final;
+    void wake(TaskId id) final;
 
-    TaskId attach(Task& task) override;
-    void detach(TaskId id) override;
-    void wake(TaskId id) override;
-
-    Time busy() const { return state_.busy; }
+    // A task is awake or at work.
+    bool has_work() const { return !state_.awake.empty(); }
+    // Between begin() and finish().
+    bool working() const { return state_.working; }
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(state_, timer_);
+        archive(state_);
     }
 
+protected:
+    // The cost of the next piece; nothing when all sleep.
+    std::optional<Time> begin();
+    // The piece that began has had its time. (Nothing happens if its task has gone meanwhile.)
+    void finish();
+
 private:
+    // There is work, and there was none.
+    virtual void work_arrived() = 0;
+
     struct State {
         std::deque<TaskId> awake;  // the first is at work while `working`
-        bool working = false;      // between its begin() and finish()
-        bool again = false;        // the one at work was woken meanwhile
-        Time busy;
+        bool working = false;
+        bool again = false;  // the one at work was woken meanwhile
 
         bool operator==(const State&) const = default;
         template <class Archive>
         void fields(Archive& archive) {
-            archive(awake, working, again, busy);
+            archive(awake, working, again);
         }
     };
 
-    void expired();
-    void start_next();
-
-    Scope scope_;
-    Time dispatch_;
     std::vector<Task*> tasks_;
     State state_;
+};
+
+// A processor that does nothing else: pieces run one after the other.
+class SerialProcessor final : public TaskQueue {
+public:
+    // `dispatch`: from the wake-up of an idle processor to its first piece.
+    SerialProcessor(const Scope& scope, Time dispatch);
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        TaskQueue::fields(archive);
+        archive(timer_);
+    }
+
+private:
+    void work_arrived() override;
+    void expired();
+
+    Time dispatch_;
     Timer timer_;
-    Counter& busy_time_;
+    Counter& busy_;
     Counter& pieces_;
     StateRegistration registration_;
 };
