@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "sim/check.h"
 
@@ -47,6 +48,13 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
       registration_(scope_.register_state(*this)) {
     for (std::uint32_t i = 0; i < config.logical_processors; ++i) {
         lps_.push_back(std::make_unique<LogicalCpu>(scope.child("lp" + std::to_string(i)), *this, i));
+        const VpRef ref{root_partition, i};
+        VG_CHECK(scheduler_.add(ref, VpPolicy{.affinity = std::uint64_t{1} << i}));
+        const auto runnable = [this](RootProcessor& processor) {
+            const WakeDecision decision = scheduler_.wake(processor.ref(), scope_.now());
+            if (decision.lp) kick(*decision.lp);
+        };
+        roots_.push_back(std::make_unique<RootProcessor>(scope.child("root_vp" + std::to_string(i)), ref, runnable));
     }
 }
 
@@ -76,21 +84,19 @@ std::uint64_t Hypervisor::instructions(PartitionId partition) const {
 void Hypervisor::run_slice(std::uint32_t lp) {
     LogicalCpu& cpu = *lps_[lp];
     const sim::Agenda& agenda = scope_.agenda();
-    sim::Time now = std::max(agenda.now(), cpu.time);
-    const auto chosen = scheduler_.next(lp, now);
+    cpu.time = std::max(agenda.now(), cpu.time);
+    if (const auto done = std::exchange(cpu.piece, std::nullopt)) roots_[*done]->finish();
+    const auto chosen = scheduler_.next(lp, cpu.time);
     kick_idle();
     if (!chosen) {
-        const sim::Time release = scheduler_.next_release(now);
+        const sim::Time release = scheduler_.next_release(cpu.time);
         if (!release.is_never()) release_.arm(release);
         return;
     }
+    if (chosen->partition == root_partition) return run_root(cpu, *chosen);
     VirtualProcessor& processor = vp(*chosen);
-    const sim::Time start = now;
-    if (cpu.last != chosen) {
-        ++cpu.switches;
-        if (cpu.last) now += config_.exit_costs.context_switch;
-        cpu.last = chosen;
-    }
+    const sim::Time start = cpu.time;
+    sim::Time now = start + switch_to(cpu, *chosen);
     // In lock-step, too, it comes a block further.
     const sim::Time quantum = std::max(config_.quantum, sim::Time::ps(1));
     const sim::Time limit =
@@ -99,11 +105,38 @@ void Hypervisor::run_slice(std::uint32_t lp) {
     processor.run(cpu.processor, now, limit);
     processor.add_instructions(engine_.instructions() - before);
     cpu.time = now;
-    cpu.busy_ps.add(static_cast<std::uint64_t>((now - start).ps()));
     processor.add_run_time(now - start);
-    scheduler_.ran(*chosen, start, now - start);
+    used(cpu, *chosen, start);
     if (!processor.can_run()) scheduler_.block(*chosen);
-    cpu.slice.arm(now);
+}
+
+// A piece of the root's work is not divided: it ends as an event of its own, whatever the quantum is.
+void Hypervisor::run_root(LogicalCpu& cpu, VpRef ref) {
+    const sim::Time start = cpu.time;
+    const std::optional<sim::Time> cost = roots_[ref.vp]->begin();
+    if (cost) {
+        cpu.time += switch_to(cpu, ref) + *cost;
+        cpu.piece = ref.vp;
+    } else {
+        scheduler_.block(ref);
+    }
+    used(cpu, ref, start);
+}
+
+// What it costs that another one runs here now.
+sim::Time Hypervisor::switch_to(LogicalCpu& cpu, VpRef ref) {
+    if (cpu.last == ref) return sim::Time::zero();
+    ++cpu.switches;
+    const bool first = !cpu.last;
+    cpu.last = ref;
+    return first ? sim::Time::zero() : config_.exit_costs.context_switch;
+}
+
+// The turn is over; the next one begins where it ended.
+void Hypervisor::used(LogicalCpu& cpu, VpRef ref, sim::Time start) {
+    cpu.busy_ps.add(static_cast<std::uint64_t>((cpu.time - start).ps()));
+    scheduler_.ran(ref, start, cpu.time - start);
+    cpu.slice.arm(cpu.time);
 }
 
 // Something is there for this processor: its turn comes at the present time, or at its own if it is ahead.
@@ -189,6 +222,7 @@ void Hypervisor::archive_state(Archive& archive) {
     archive(partitions_, ports_, scheduler_);
     for (auto& [id, synthetic] : synthetic_) archive(*synthetic);
     for (auto& [ref, processor] : vps_) archive(*processor);
+    for (auto& root : roots_) archive(*root);
     for (auto& lp : lps_) archive(*lp);
     archive(release_, engine_);
     if (last_level_cache_) archive(*last_level_cache_);

@@ -17,6 +17,7 @@
 #include "hypervisor/partition.h"
 #include "hypervisor/ports.h"
 #include "hypervisor/root_hypercalls.h"
+#include "hypervisor/root_processor.h"
 #include "hypervisor/scheduler.h"
 #include "hypervisor/virtual_processor.h"
 
@@ -44,6 +45,9 @@ public:
 
     RootInterface& root_interface() { return calls_; }
 
+    // The root partition has a virtual processor for each logical one, and bound to it.
+    sim::Processor& root_processor(std::uint32_t index) { return *roots_.at(index); }
+
     // Instructions that guests have retired, and by whom.
     std::uint64_t instructions() const { return engine_.instructions(); }
     std::uint64_t instructions(PartitionId partition) const;
@@ -60,7 +64,7 @@ private:
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(slice, time, last);
+            archive(slice, time, last, piece);
             if (processor.timing() != nullptr) archive(*processor.timing());
         }
 
@@ -68,12 +72,16 @@ private:
         sim::Timer slice;
         sim::Time time;  // how far it has come
         std::optional<VpRef> last;
+        std::optional<std::uint32_t> piece;  // the root's processor of that number is in the middle of one
         sim::Counter& busy_ps;
         sim::Counter& switches;
     };
 
     std::unique_ptr<cpu::MemoryTiming> make_timing();
     void run_slice(std::uint32_t lp);
+    sim::Time switch_to(LogicalCpu& cpu, VpRef ref);
+    void used(LogicalCpu& cpu, VpRef ref, sim::Time start);
+    void run_root(LogicalCpu& cpu, VpRef ref);
     void kick(std::uint32_t lp);
     void kick_idle();
     VirtualProcessor& vp(VpRef ref) { return *vps_.at(ref); }
@@ -110,6 +118,7 @@ private:
     std::map<PartitionId, std::unique_ptr<SyntheticPartition>> synthetic_;
     std::map<PartitionId, std::unique_ptr<cpu::CpuidTable>> cpuid_;
     std::map<VpRef, std::unique_ptr<VirtualProcessor>> vps_;
+    std::vector<std::unique_ptr<RootProcessor>> roots_;
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
     sim::Timer release_;  // a capped virtual processor may run again
     sim::StateRegistration registration_;
