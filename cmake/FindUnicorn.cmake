@@ -18,7 +18,7 @@ if(Unicorn_FOUND AND NOT TARGET Unicorn::Unicorn)
     INTERFACE_INCLUDE_DIRECTORIES ${Unicorn_INCLUDE_DIR})
   set_property(TARGET Unicorn::Unicorn PROPERTY INTERFACE_LINK_LIBRARIES Threads::Threads m)
   # See cpu/engine_wraps.cpp.
-  set(wrapped gettimeofday qemu_guest_getrandom cpu_get_tsc_x86_64)
+  set(wrapped gettimeofday qemu_guest_getrandom cpu_get_tsc_x86_64 tcg_tb_alloc_x86_64)
   foreach(size b w l)
     list(APPEND wrapped helper_in${size}_x86_64 helper_out${size}_x86_64)
   endforeach()

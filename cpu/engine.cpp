@@ -21,11 +21,12 @@ namespace {
 // Linear addresses for the engine's own look-ups (memory_written); non-canonical, so no guest's.
 constexpr std::uint64_t invalidation_window = 0x4000'0000'0000'0000;
 
-// The engine's buffer for translated code, and what a block takes of it at most: measured on the Debian kernel's
-// boot, with room to spare. When it may be full we empty it ourselves: the engine's own way out of an overflow crashes.
-constexpr std::uint32_t code_buffer_bytes = 512u << 20;
+// What a block takes in the engine's code buffer: its description, and then its code, measured on the Debian kernel's
+// boot with room to spare. When the buffer may be full we empty it ourselves: the engine's own way out of an overflow
+// starts over at the buffer's beginning, on top of what is still in use.
+constexpr std::uint64_t block_description = 256;
 constexpr std::uint64_t block_overhead = 512;
-constexpr std::uint64_t host_bytes_per_byte = 64;
+constexpr std::uint64_t bytes_per_instruction = 320;
 
 constexpr std::uint32_t svm_exit_base = 0x100;  // how Unicorn numbers an intercept: 0x100 + SVM exit code
 
@@ -144,8 +145,7 @@ struct Engine::Hooks {
         Engine& e = *static_cast<Engine*>(user);
         // What stood here before is gone; measure what was translated now.
         e.block_table_[e.block_slot(block->pc ^ e.salt_)].tag = ~0ull;
-        e.translated_bytes_ += block_overhead + block->size * host_bytes_per_byte;
-        if (e.translated_bytes_ > code_buffer_bytes / 4 * 3) e.make_untidy();
+        e.next_block_bytes_ = block_overhead + block->icount * bytes_per_instruction;
     }
 
     static void access(uc_engine*, uc_mem_type type, std::uint64_t spa, int size, std::int64_t, void* user) {
@@ -188,7 +188,7 @@ void Engine::open(mmu::SystemMemory memory) {
     memory.watch()->set_listener(this);
     require(uc_open(UC_ARCH_X86, UC_MODE_64, &uc_), "uc_open");
     require(uc_ctl_set_cpu_model(uc_, UC_CPU_X86_EPYC), "set the CPU model");
-    require(uc_ctl_set_tcg_buffer_size(uc_, code_buffer_bytes), "set the size of the code buffer");
+    require(uc_ctl_set_tcg_buffer_size(uc_, options_.code_buffer_bytes), "set the size of the code buffer");
     require(uc_mem_map_ptr(uc_, 0, memory.size(), UC_PROT_ALL, memory.at(0, memory.size())), "map the system memory");
     void* hidden = mmap(nullptr, hidden_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     VG_CHECK(hidden != MAP_FAILED);
@@ -279,7 +279,7 @@ void Engine::flush_translations() {
 }
 
 void Engine::forget_code() {
-    require(uc_ctl_flush_tb(uc_), "forget translated code");
+    empty_code_buffer();
     flush_translations();
     for (Block& block : block_table_) block = Block{};
     for (CodePage& page : code_pages_) page = CodePage{};
@@ -440,11 +440,23 @@ void Engine::tidy_up() {
     if (!untidy_) return;
     untidy_ = false;
     for (const std::uint64_t page : std::exchange(code_to_drop_, {})) drop_code(page);
-    if (translated_bytes_ > code_buffer_bytes / 4 * 3) {
-        require(uc_ctl_flush_tb(uc_), "empty the code buffer");
-        translated_bytes_ = 0;
-    }
+    if (translated_bytes_ > options_.code_buffer_bytes / 4 * 3) empty_code_buffer();
     if (std::exchange(flush_needed_, false)) flush_translations();
+}
+
+// A block whose translation faulted has taken its place all the same.
+void Engine::code_placed(std::uintptr_t place) {
+    while (place > last_place_ && next_block_bytes_ < place - last_place_) next_block_bytes_ *= 2;
+    translated_bytes_ += next_block_bytes_;
+    next_block_bytes_ = block_description;
+    last_place_ = place;
+    if (translated_bytes_ > options_.code_buffer_bytes / 4 * 3) make_untidy();
+}
+
+void Engine::empty_code_buffer() {
+    require(uc_ctl_flush_tb(uc_), "empty the code buffer");
+    translated_bytes_ = next_block_bytes_ = 0;
+    last_place_ = ~std::uintptr_t{0};
 }
 
 // The engine drops translations by linear address; a window that no guest can use maps one to one for this. What was

@@ -74,6 +74,8 @@ struct Stop {
 // What the engine does natively; everything else that SVM can intercept stops it.
 struct EngineOptions {
     bool timed = false;  // intercept CR3 writes and INVLPG, observe each access
+    // For translated code. It decides how often everything is translated anew, and nothing else.
+    std::uint32_t code_buffer_bytes = 512u << 20;
 };
 
 class Engine final : private TscReader, private mmu::WriteWatch::Listener {
@@ -180,6 +182,7 @@ private:
     void make_untidy();
     void tidy_up();
     void drop_code(std::uint64_t page);
+    void empty_code_buffer();
 
     // mmu::WriteWatch::Listener: somebody other than the engine wrote where code was translated.
     void watched_page_written(std::uint64_t spa, std::uint64_t length) override;
@@ -187,6 +190,7 @@ private:
     std::uint64_t read_tsc(void* state) override;
     void draw_random(std::byte* out, std::size_t size) override;
     std::uint64_t engine_clock_us() override { return clock_us_ += 1000; }
+    void code_placed(std::uintptr_t place) override;
 
     uc_struct* uc_ = nullptr;
     uc_context* scratch_ = nullptr;
@@ -212,7 +216,11 @@ private:
     std::vector<std::uint32_t> writable_epoch_;
     std::uint32_t tlb_epoch_ = 1;              // counts flushes
     std::vector<std::uint64_t> code_to_drop_;  // pages, once the engine has stopped
-    std::uint64_t translated_bytes_ = 0;       // an upper estimate of the engine's code buffer in use
+    // An upper bound of the code buffer in use. It must be the same in every run, as the host's addresses are not, so
+    // it is an estimate by the guest's instructions; a block that took more counts as the next power of two of that.
+    std::uint64_t translated_bytes_ = 0;
+    std::uint64_t next_block_bytes_ = 0;  // the estimate for the block that was placed last
+    std::uintptr_t last_place_ = ~std::uintptr_t{0};
     bool flush_needed_ = false;
     bool restarted_ = false;
     bool untidy_ = false;  // one of the two waits: stop at the next block

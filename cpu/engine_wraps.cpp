@@ -5,6 +5,7 @@
 //   the processor state that it runs on.
 // - The host's randomness, for RDRAND and RDSEED: a stream of the run's seed. CPUID doesn't offer them, but a guest may
 //   execute them all the same.
+// - Where translated code is placed, so that its buffer is emptied before it is full.
 // - Port I/O: the engine leaves out SVM's I/O intercept and the I/O permission check. The replacement is that
 //   intercept, always; the permission check follows in the logical processor.
 #include "cpu/engine_wraps.h"
@@ -44,6 +45,15 @@ int __wrap_qemu_guest_getrandom(void* buffer, std::size_t size) {
     VG_CHECK(cpu::current_tsc_reader != nullptr);
     cpu::current_tsc_reader->draw_random(static_cast<std::byte*>(buffer), size);
     return 0;
+}
+
+void* __real_tcg_tb_alloc_x86_64(void* translator);
+void* __wrap_tcg_tb_alloc_x86_64(void* translator) {
+    void* const block = __real_tcg_tb_alloc_x86_64(translator);
+    if (cpu::current_tsc_reader != nullptr) {
+        cpu::current_tsc_reader->code_placed(reinterpret_cast<std::uintptr_t>(block));
+    }
+    return block;
 }
 
 // EXITINFO1: port 31:16, size as one of bits 6:4, IN bit 0 (APM volume 2, 15.10.2). String forms call these helpers

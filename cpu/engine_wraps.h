@@ -13,6 +13,8 @@ struct TscReader {
     virtual void draw_random(std::byte* out, std::size_t size) = 0;
     // Time as the engine's own housekeeping sees it: it goes on with each look, and with nothing else.
     virtual std::uint64_t engine_clock_us() = 0;
+    // The engine's next translated block begins here in its code buffer.
+    virtual void code_placed(std::uintptr_t place) = 0;
 };
 
 // The engine that runs on this thread.
