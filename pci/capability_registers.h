@@ -1,5 +1,5 @@
-// Identifiers, offsets (from the capability's start) and bits of the capabilities (PCIe 6.0, 7.5, 7.7 and 7.8; PCI Power
-// Management 1.2; SR-IOV 1.1).
+// Identifiers, offsets (from the capability's start) and bits of the capabilities (PCIe 6.0, 7.5, 7.7 and 7.8; PCI
+// Power Management 1.2; SR-IOV 1.1).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Declares a kind of function: who it says it is, its base address registers, its configuration space. Devices build one,
-// add their capabilities and share it among all functions of the kind.
+// Declares a kind of function: who it says it is, its base address registers, its configuration space. Devices build
+// one, add their capabilities and share it among all functions of the kind.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
-// Who sent a transaction, and whom a configuration cycle addresses: bus, device and function number (PCIe 6.0, 2.2.4.2).
+// Who sent a transaction, and whom a configuration cycle addresses: bus, device and function number (PCIe 6.0,
+// 2.2.4.2).
 #pragma once
 
 #include <compare>

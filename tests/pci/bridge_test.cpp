@@ -1,4 +1,4 @@
-// Bridges and root ports: routing by number and by window, the way up, interrupt rotation, resets, slots, virtual places.
+// Bridges and root ports: routing by number and by window, the way up, pin rotation, resets, slots, virtual places.
 #include <doctest/doctest.h>
 
 #include "pci/bridge.h"
