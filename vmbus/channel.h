@@ -29,6 +29,12 @@ struct Offer {
     std::uint16_t sub_channel_index = 0;
     // The guest signals through a monitor page, which the host looks at after at most this long; 0: by hypercall.
     std::uint16_t monitor_latency_100ns = 0;
+
+    bool operator==(const Offer&) const = default;
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(type, instance, flags, mmio_megabytes, user_defined, sub_channel_index, monitor_latency_100ns);
+    }
 };
 
 class Channel;
@@ -48,6 +54,12 @@ public:
     // No guest can reach it any more; the offer was withdrawn (rescind) or has been released by the guest. After this
     // the device may not touch the channel again.
     virtual void released(Channel& channel) { (void)channel; }
+    // Restoring a checkpoint made this sub-channel anew. The device that answers for it; it is called before the
+    // device's own state is restored if the bus was built first.
+    virtual ChannelDevice& adopt_sub_channel(Channel& primary, Channel& sub_channel) {
+        (void)primary, (void)sub_channel;
+        return *this;
+    }
 };
 
 class Channel {
@@ -62,7 +74,7 @@ public:
     virtual GuestMemory& memory() = 0;
 
     // Takes the next packet. False: there is none now (signalled() tells of the next), or the channel is not open.
-    // A packet whose form is wrong is a fault of the guest's: the channel is closed, false.
+    // A packet whose form is wrong is a fault of the guest's: false, and then as with fault().
     [[nodiscard]] virtual bool receive(Packet& packet) = 0;
 
     // Puts a packet on the ring; `wants_completion` as the protocol says. False: there is no room; signalled() tells
@@ -82,7 +94,9 @@ public:
     [[nodiscard]] virtual bool gpadl_read(std::uint32_t gpadl, std::uint64_t at, std::span<std::byte> out) = 0;
     [[nodiscard]] virtual bool gpadl_write(std::uint32_t gpadl, std::uint64_t at, std::span<const std::byte> data) = 0;
 
-    // The guest broke this device's protocol: the channel is rescinded, the reason traced and counted.
+    // The guest broke this device's protocol: the reason is traced and counted, is_open() is false from now on, and
+    // the channel is closed and rescinded (closed() comes, at this time, but not from within this call). A primary
+    // channel's offer stays: the guest sees it again once it resets the bus.
     virtual void fault(std::string_view reason) = 0;
 };
 
