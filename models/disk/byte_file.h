@@ -1,4 +1,4 @@
-// A file as image formats see it: bytes at positions. What a host file, memory and a test's failing disk have in common.
+// A file as image formats see it: bytes at positions. A host file, memory and a test's failing disk are such files.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// Checks the structures of an image file from outside, like `qemu-img check`: identifier, headers and footers with their
-// checksums, log, regions, metadata, every table entry. Changes nothing; parents are not looked at.
+// Checks the structures of an image file from outside, like `qemu-img check`: identifier, headers and footers with
+// their checksums, log, regions, metadata, every table entry. Changes nothing; parents are not looked at.
 #pragma once
 
 #include <cstdint>

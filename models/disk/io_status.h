@@ -1,4 +1,4 @@
-// How a transfer to a file or a disk ended. Guests and hosts cause every one of these, so they are values, not exceptions.
+// How a transfer to a file or a disk ended. Guests and hosts cause every one of these: they are no exceptions.
 #pragma once
 
 #include <cstdint>

@@ -94,8 +94,9 @@ inline constexpr std::uint32_t dynamic_version = 0x0001'0000;
 inline constexpr std::uint32_t platform_relative = 0x5732'7275;  // "W2ru": UTF-16, little-endian
 inline constexpr std::uint32_t platform_absolute = 0x5732'6b75;  // "W2ku"
 
-// "Block Allocation Table and Data Blocks". An entry is the sector where a block begins: first its sector bitmap, padded
-// to whole sectors, then its data. In a bitmap the most significant bit comes first; 1: the sector is in this file.
+// "Block Allocation Table and Data Blocks". An entry is the sector where a block begins: first its sector bitmap,
+// padded to whole sectors, then its data. In a bitmap the most significant bit comes first; 1: the sector is in this
+// file.
 inline constexpr std::uint32_t no_block = 0xffff'ffff;
 inline constexpr std::uint32_t default_block_bytes = 2 << 20;
 // "Overview": at most 2040 GB.

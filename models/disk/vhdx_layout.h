@@ -1,4 +1,4 @@
-// Where everything lies in a VHDX file, read and checked: headers, regions, metadata, parent locator. Behind it the block
+// Where everything lies in a VHDX file, read and checked: headers, regions, metadata, parent locator. Then the block
 // allocation table is checked as a whole.
 #pragma once
 

@@ -1,5 +1,5 @@
-// The log of a VHDX ([MS-VHDX] 2.3): metadata reaches its place only after it is safe in the log, so that a power cut in
-// between loses nothing and tears nothing.
+// The log of a VHDX ([MS-VHDX] 2.3): metadata reaches its place only after it is safe in the log, so that a power
+// cut in between loses nothing and tears nothing.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,8 @@ LogSequence read_log(const ByteFile& file, const Header& header);
 // Makes the changes; flushing is the caller's.
 IoStatus replay(const LogSequence& sequence, ByteFile& file);
 
-// Writes entries one at a time. Each is a sequence by itself: the caller sees to it that all changes of the entry before
-// are in place and flushed, when the next one is written.
+// Writes entries one at a time. Each is a sequence by itself: the caller sees to it that all changes of the entry
+// before are in place and flushed, when the next one is written.
 class LogWriter final {
 public:
     static constexpr std::size_t most_pages = first_sector_descriptors;  // in one entry

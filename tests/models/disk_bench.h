@@ -1,4 +1,4 @@
-// What the tests of disk images share: a plain model of a disk, workloads on both, files in a temporary folder, qemu-img.
+// What the tests of disk images share: a plain model of a disk, workloads on both, temporary files, qemu-img.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -32,10 +32,13 @@ using Bytes = std::vector<std::byte>;
 inline constexpr std::uint64_t kib = 1024, mib = 1024 * kib;
 
 // Content that tells where it belongs and which write it comes from.
+constexpr std::uint64_t content_word(std::uint64_t offset, std::uint64_t version) {
+    return offset * 0x9e37'79b9'7f4a'7c15ull ^ (version + 1) * 0xd6e8'feb8'6659'fd93ull;
+}
 inline Bytes content(std::uint64_t offset, std::size_t length, std::uint64_t version) {
     Bytes bytes(length);
     for (std::size_t i = 0; i + 8 <= length; i += 8) {
-        std::uint64_t word = (offset + i) * 0x9e37'79b9'7f4a'7c15ull ^ (version + 1) * 0xd6e8'feb8'6659'fd93ull;
+        const std::uint64_t word = content_word(offset + i, version);
         std::memcpy(bytes.data() + i, &word, 8);
     }
     return bytes;

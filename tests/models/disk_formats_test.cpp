@@ -24,7 +24,7 @@ const Row rows[] = {
     {"VHD dynamic, small blocks", {ImageFormat::vhd, ImageKind::dynamic, {3 * mib, 512, 512}, 32 * 1024}, 300},
     {"VHDX fixed", {ImageFormat::vhdx, ImageKind::fixed, {5 * mib + 512, 512, 4096}, 1 << 20}, 200},
     {"VHDX dynamic", {ImageFormat::vhdx, ImageKind::dynamic, {9 * mib + 512, 512, 4096}, 1 << 20}, 300},
-    {"VHDX dynamic, 4 KiB sectors", {ImageFormat::vhdx, ImageKind::dynamic, {9 * mib + 4096, 4096, 4096}, 2 << 20}, 200},
+    {"VHDX dynamic, 4 KiB", {ImageFormat::vhdx, ImageKind::dynamic, {9 * mib + 4096, 4096, 4096}, 2 << 20}, 200},
     {"VHDX dynamic, one large block", {ImageFormat::vhdx, ImageKind::dynamic, {7 * mib, 512, 512}}, 200},
 };
 
