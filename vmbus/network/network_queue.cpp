@@ -1,0 +1,453 @@
+#include "vmbus/network/network_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/check.h"
+#include "vmbus/network/layout.h"
+#include "vmbus/network/rndis_packet.h"
+
+namespace vmbus {
+
+namespace {
+
+// The longest message: a large send of 64 KB with its headers, or several ordinary ones.
+constexpr std::size_t largest_rndis_bytes = 128 * 1024;
+// After so many bytes a piece is long enough.
+constexpr std::size_t piece_bytes = 256 * 1024;
+// What is kept of an NVSP message: more than the largest has.
+constexpr std::size_t kept_message_bytes = 64;
+constexpr std::size_t ranges_per_packet = 375;  // Hyper-V's, of a driver that knows NDIS 6
+
+}  // namespace
+
+NetworkProvider::Queue::Queue(NetworkProvider& provider, const sim::Scope& scope, std::uint16_t index,
+                              sim::Processor& processor)
+    : provider_(provider),
+      index_(index),
+      frames_sent_(scope.counter("frames_from_guest", "count", "frames taken from the guest")),
+      bytes_sent_(scope.counter("bytes_from_guest", "B", "bytes of those frames")),
+      frames_received_(scope.counter("frames_to_guest", "count", "frames put into the guest's receive buffer")),
+      bytes_received_(scope.counter("bytes_to_guest", "B", "bytes of those frames")),
+      slot_(processor, *this) {}
+
+// The driver's buffers belong to the primary channel, whichever channel uses them.
+Channel& NetworkProvider::Queue::buffers() {
+    return *provider_.primary().channel_;
+}
+
+void NetworkProvider::Queue::opened(Channel& channel) {
+    channel_ = &channel;
+    state_ = {};
+    state_.open = true;
+}
+
+void NetworkProvider::Queue::closed() {
+    if (!state_.open) return;
+    drop_backlog(NetworkDrop::closed);
+    state_ = {};
+}
+
+void NetworkProvider::Queue::signalled() {
+    if (!state_.open) return;
+    state_.called = true;
+    state_.blocked = false;
+    wake();
+}
+
+bool NetworkProvider::Queue::push(IncomingFrame&& frame) {
+    if (state_.backlog.size() >= provider_.config_.backlog) return false;
+    state_.backlog.push_back(std::move(frame));
+    wake();
+    return true;
+}
+
+void NetworkProvider::Queue::drop_backlog(NetworkDrop reason) {
+    const std::size_t frames = state_.backlog.size() + state_.piece.to_deliver.size();
+    provider_.count_drop(reason, frames);
+    provider_.state_.to_guest.discards += frames;
+    state_.backlog.clear();
+    state_.piece.to_deliver.clear();
+}
+
+// -- To the ring.
+
+void NetworkProvider::Queue::complete(std::uint64_t transaction, std::span<const std::byte> payload) {
+    state_.outgoing.push_back({true, false, transaction, {payload.begin(), payload.end()}});
+}
+
+void NetworkProvider::Queue::send_inband(std::uint64_t transaction, std::span<const std::byte> message,
+                                         bool wants_completion) {
+    state_.outgoing.push_back({false, wants_completion, transaction, {message.begin(), message.end()}});
+}
+
+void NetworkProvider::Queue::send_control(std::vector<std::byte> message) {
+    state_.control.push_back(std::move(message));
+}
+
+void NetworkProvider::Queue::drain() {
+    if (!state_.open) return;
+    while (!state_.outgoing.empty()) {
+        const Outgoing& next = state_.outgoing.front();
+        const bool put = next.completion ? channel_->complete(next.transaction, next.payload)
+                                         : channel_->send(next.transaction, next.payload, next.wants_completion);
+        state_.blocked = !put;
+        if (!put) break;
+        state_.outgoing.pop_front();
+    }
+    ReceiveBuffer& buffer = provider_.state_.receive_buffer;
+    if (!buffer.established()) state_.control.clear();
+    while (!state_.blocked && !state_.control.empty() && buffer.free_for_control() != 0) {
+        const std::vector<std::byte>& message = state_.control.front();
+        const std::array section{buffer.take_for_control()};
+        const std::uint64_t offset = buffer.offset(section[0]);
+        VG_CHECK(message.size() <= buffer.section_bytes());
+        if (!buffers().gpadl_write(buffer.gpadl(), offset, message)) {
+            buffer.give_back(section);
+            provider_.revoke_receive_buffer();
+            break;
+        }
+        const std::array range{
+            TransferRange{static_cast<std::uint32_t>(message.size()), static_cast<std::uint32_t>(offset)}};
+        nvsp::SendRndisPacket header;
+        header.channel_type = nvsp::channel_type::control;
+        std::array<std::byte, nvsp::message_bytes> padded{};
+        std::memcpy(padded.data(), &header, sizeof(header));
+        if (!channel_->send_transfer_pages(ReceiveBuffer::transaction_of(section[0]), buffer.id(), range, padded)) {
+            buffer.give_back(section);
+            state_.blocked = true;
+            break;
+        }
+        buffer.sent(index_, section);
+        state_.control.pop_front();
+    }
+    channel_->flush();
+}
+
+void NetworkProvider::Queue::fault(std::string_view reason) {
+    ++provider_.faults_;
+    channel_->fault(reason);  // closed() comes from there
+}
+
+// -- The task.
+
+bool NetworkProvider::Queue::can_take() const {
+    return state_.outgoing.size() + state_.control.size() < most_waiting;
+}
+
+std::optional<sim::Time> NetworkProvider::Queue::begin() {
+    if (!state_.open) return std::nullopt;
+    const NetworkCosts& costs = provider_.config_.costs;
+    sim::Time cost;
+    const bool some_control = !state_.control.empty() && provider_.state_.receive_buffer.free_for_control() != 0;
+    if (!state_.blocked && (!state_.outgoing.empty() || some_control)) {
+        state_.piece.work = Work::drain;
+        cost = costs.ring.per_packet + costs.ring.signal;
+    } else if (index_ == 0 && provider_.state_.notices != 0 && can_take()) {
+        state_.piece.work = Work::notices;
+        cost = costs.ring.per_message + costs.ring.signal;
+    } else {
+        // By turns, if there is work of both kinds.
+        const bool done =
+            state_.frames_next ? begin_frames(cost) || begin_packets(cost) : begin_packets(cost) || begin_frames(cost);
+        if (!done) return std::nullopt;
+        state_.frames_next = state_.piece.work == Work::packets;
+    }
+    if (std::exchange(state_.called, false)) cost = cost + costs.interrupt;
+    return cost;
+}
+
+bool NetworkProvider::Queue::begin_frames(sim::Time& cost) {
+    if (state_.backlog.empty()) return false;
+    const NetworkCosts& costs = provider_.config_.costs;
+    std::size_t bytes = 0;
+    auto& frames = state_.piece.to_deliver;
+    while (!state_.backlog.empty() && frames.size() < provider_.config_.batch && bytes < piece_bytes) {
+        bytes += state_.backlog.front().bytes.size();
+        frames.push_back(std::move(state_.backlog.front()));
+        state_.backlog.pop_front();
+    }
+    state_.piece.work = Work::frames;
+    cost =
+        costs.per_frame * static_cast<std::int64_t>(frames.size()) + costs.ring.packets(1, bytes) + costs.ring.signal;
+    return true;
+}
+
+bool NetworkProvider::Queue::begin_packets(sim::Time& cost) {
+    const NetworkCosts& costs = provider_.config_.costs;
+    Packet packet;
+    std::size_t bytes = 0;
+    std::size_t packets = 0;
+    for (bool more = can_take(); more && packets < provider_.config_.batch && bytes < piece_bytes; ++packets) {
+        if (!channel_->receive(packet)) break;
+        more = take(packet, bytes);
+    }
+    // A packet whose form is wrong has closed the channel, and what was taken before it is gone.
+    if (!state_.open || packets == 0) return false;
+    Piece& piece = state_.piece;
+    piece.work = Work::packets;
+    cost = costs.ring.packets(static_cast<std::int64_t>(packets + piece.completions.size()), bytes) +
+           costs.per_frame * static_cast<std::int64_t>(piece.sent.size());
+    if (!piece.completions.empty() || piece.request) cost = cost + costs.ring.signal;
+    if (piece.request) cost = cost + costs.ring.per_message;
+    return true;
+}
+
+void NetworkProvider::Queue::finish() {
+    if (!state_.open) return;
+    switch (state_.piece.work) {
+        case Work::none:
+            break;
+        case Work::packets:
+            finish_packets();
+            break;
+        case Work::frames:
+            finish_frames();
+            break;
+        case Work::notices:
+            provider_.send_notices();
+            break;
+        case Work::drain:
+            break;
+    }
+    state_.piece = {};
+    drain();
+}
+
+// -- From the guest.
+
+bool NetworkProvider::Queue::take(Packet& packet, std::size_t& bytes) {
+    Piece& piece = state_.piece;
+    const auto type = read_layout<std::uint32_t>(packet.payload);
+    if (packet.type == PacketType::completion) {
+        if (packet.transaction == vf_association_transaction) return true;
+        if (type && *type != static_cast<std::uint32_t>(nvsp::MessageType::send_rndis_packet_complete)) {
+            piece.fault = Fault::unknown_message;
+            return false;
+        }
+        piece.returned.push_back(packet.transaction);
+        return true;
+    }
+    if (packet.type == PacketType::transfer_pages || !type) {
+        piece.fault = Fault::packet_form;
+        return false;
+    }
+    bytes += packet.payload.size();
+    const auto rndis = read_layout<nvsp::SendRndisPacket>(packet.payload);
+    if (rndis && rndis->type == nvsp::MessageType::send_rndis_packet && provider_.state_.version != 0) {
+        take_rndis(packet, *rndis, bytes);
+        return !piece.request;
+    }
+    packet.payload.resize(std::min(packet.payload.size(), kept_message_bytes));
+    piece.request = Request{packet.transaction, packet.wants_completion, false, std::move(packet.payload)};
+    return false;
+}
+
+std::optional<std::vector<std::byte>> NetworkProvider::Queue::gather(const Packet& packet,
+                                                                     const nvsp::SendRndisPacket& message) {
+    const auto& agreed = provider_.state_;
+    std::uint64_t total = message.section == nvsp::no_section ? 0 : message.section_bytes;
+    for (const GpaRange& range : packet.ranges) {
+        total += range.length;
+        if (total > largest_rndis_bytes) return std::nullopt;
+    }
+    if (total > largest_rndis_bytes) return std::nullopt;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(total));
+    std::span<std::byte> rest{bytes};
+    if (message.section != nvsp::no_section) {
+        const std::uint64_t at = std::uint64_t{message.section} * provider_.config_.send_section_bytes;
+        if (at > agreed.send_buffer_bytes || agreed.send_buffer_bytes - at < message.section_bytes) return std::nullopt;
+        if (!buffers().gpadl_read(agreed.send_gpadl, at, rest.first(message.section_bytes))) return std::nullopt;
+        rest = rest.subspan(message.section_bytes);
+    }
+    for (const GpaRange& range : packet.ranges) {
+        if (!read_range(channel_->memory(), range, 0, rest.first(range.length))) return std::nullopt;
+        rest = rest.subspan(range.length);
+    }
+    return bytes;
+}
+
+void NetworkProvider::Queue::take_rndis(const Packet& packet, const nvsp::SendRndisPacket& message,
+                                        std::size_t& bytes) {
+    Piece& piece = state_.piece;
+    std::optional<std::vector<std::byte>> content = gather(packet, message);
+    if (content) bytes += content->size();
+    const auto header = content ? read_layout<rndis::Header>(*content) : std::nullopt;
+    if (header && header->type != rndis::MessageType::packet) {
+        content->resize(std::min(content->size(), RndisDevice::largest_message));
+        piece.request = Request{packet.transaction, packet.wants_completion, true, std::move(*content)};
+        return;
+    }
+    nvsp::SendRndisPacketComplete complete;
+    if (!header) {
+        ++piece.sent_malformed;
+        complete.status = nvsp::Status::invalid_rndis_packet;
+    } else if (!provider_.ready()) {
+        ++piece.sent_not_ready;
+        complete.status = nvsp::Status::failure;
+    } else {
+        const SendLimits limits{provider_.state_.frame_bytes + 4, provider_.rndis_.offloads()};
+        switch (parse_data_messages(*content, limits, piece.sent)) {
+            case SendFault::none:
+                break;
+            case SendFault::malformed:
+                ++piece.sent_malformed;
+                complete.status = nvsp::Status::invalid_rndis_packet;
+                break;
+            case SendFault::unsupported:
+                ++piece.sent_unsupported;
+                complete.status = nvsp::Status::failure;
+                break;
+            case SendFault::offload_not_enabled:
+                ++piece.sent_not_enabled;
+                complete.status = nvsp::Status::failure;
+                break;
+            case SendFault::too_long:
+                ++piece.sent_too_long;
+                complete.status = nvsp::Status::failure;
+                break;
+        }
+    }
+    if (!packet.wants_completion) return;
+    Outgoing& outgoing = piece.completions.emplace_back();
+    outgoing.transaction = packet.transaction;
+    outgoing.payload.resize(nvsp::message_bytes);
+    std::memcpy(outgoing.payload.data(), &complete, sizeof(complete));
+}
+
+void NetworkProvider::Queue::finish_packets() {
+    Piece piece = std::exchange(state_.piece, {});
+    auto& agreed = provider_.state_;
+    if (!piece.sent.empty()) {
+        std::uint64_t bytes = 0;
+        for (const OutgoingFrame& frame : piece.sent) {
+            agreed.from_guest.add(frame.bytes);
+            bytes += frame.bytes.size();
+        }
+        frames_sent_.add(piece.sent.size());
+        bytes_sent_.add(bytes);
+        provider_.scope_.trace("network_from_guest", index_, piece.sent.size(), bytes);
+        if (agreed.link_up) {
+            provider_.port_.transmit(index_, piece.sent);
+        } else {
+            provider_.count_drop(NetworkDrop::link_down, piece.sent.size());
+            agreed.from_guest.discards += piece.sent.size();
+        }
+    }
+    provider_.count_drop(NetworkDrop::malformed, piece.sent_malformed);
+    provider_.count_drop(NetworkDrop::unsupported, piece.sent_unsupported);
+    provider_.count_drop(NetworkDrop::offload_not_enabled, piece.sent_not_enabled);
+    provider_.count_drop(NetworkDrop::too_long, piece.sent_too_long);
+    provider_.count_drop(NetworkDrop::not_ready, piece.sent_not_ready);
+    agreed.from_guest.errors +=
+        piece.sent_malformed + piece.sent_unsupported + piece.sent_not_enabled + piece.sent_too_long;
+    agreed.from_guest.discards += piece.sent_not_ready;
+    for (auto& completion : piece.completions) state_.outgoing.push_back(std::move(completion));
+    for (const std::uint64_t transaction : piece.returned) {
+        if (!agreed.receive_buffer.completed(index_, transaction)) {
+            // After a revocation there may be some on their way.
+            if (agreed.receive_buffer.established()) piece.fault = Fault::unknown_completion;
+            break;
+        }
+    }
+    switch (piece.fault) {
+        case Fault::none:
+            if (piece.request) provider_.handle(*this, *piece.request);
+            break;
+        case Fault::packet_form:
+            fault("a packet that is no message");
+            break;
+        case Fault::unknown_completion:
+            fault("completes what it was not sent");
+            break;
+        case Fault::unknown_message:
+            fault("an unknown completion");
+            break;
+    }
+}
+
+// -- To the guest.
+
+void NetworkProvider::Queue::finish_frames() {
+    std::vector<IncomingFrame> frames = std::exchange(state_.piece.to_deliver, {});
+    auto& agreed = provider_.state_;
+    ReceiveBuffer& buffer = agreed.receive_buffer;
+    std::vector<std::uint32_t> sections;
+    std::vector<TransferRange> ranges;
+    const auto drop = [&](NetworkDrop reason, std::size_t count) {
+        provider_.count_drop(reason, count);
+        agreed.to_guest.discards += count;
+        if (reason == NetworkDrop::no_sections) agreed.to_guest.no_buffer += count;
+    };
+    std::vector<std::size_t> packed;  // frames in `sections`
+    const auto send = [&] {
+        if (packed.empty()) return;
+        if (deliver(sections, ranges)) {
+            std::uint64_t bytes = 0;
+            for (const std::size_t n : packed) {
+                agreed.to_guest.add(frames[n].bytes);
+                bytes += frames[n].bytes.size();
+            }
+            frames_received_.add(packed.size());
+            bytes_received_.add(bytes);
+            provider_.scope_.trace("network_to_guest", index_, packed.size(), bytes);
+        } else {
+            drop(NetworkDrop::ring_full, packed.size());
+        }
+        packed.clear();
+        sections.clear();
+        ranges.clear();
+    };
+    for (std::size_t n = 0; n < frames.size(); ++n) {
+        const IncomingFrame& frame = frames[n];
+        if (!provider_.ready()) {
+            drop(buffer.established() ? NetworkDrop::not_ready : NetworkDrop::no_buffer, 1);
+            continue;
+        }
+        const std::size_t needed = sections_needed(frame.bytes.size(), buffer.section_bytes());
+        if (ranges.size() + needed > ranges_per_packet) send();
+        if (needed > buffer.free_for_frames()) {
+            drop(NetworkDrop::no_sections, 1);
+            continue;
+        }
+        const auto taken = buffer.take_for_frames(needed);
+        const auto messages =
+            receive_messages(frame, provider_.rndis_.offloads(), buffer.section_bytes(), agreed.packet_id);
+        if (messages.size() > 1) ++agreed.packet_id;
+        bool written = true;
+        for (std::size_t k = 0; k < needed && written; ++k) {
+            const std::uint64_t offset = buffer.offset(taken[k]);
+            written = buffers().gpadl_write(buffer.gpadl(), offset, messages[k]);
+            ranges.push_back({static_cast<std::uint32_t>(messages[k].size()), static_cast<std::uint32_t>(offset)});
+        }
+        if (!written) {
+            // The guest has taken its buffer away without a word.
+            buffer.give_back(taken);
+            buffer.give_back(sections);
+            drop(NetworkDrop::no_buffer, packed.size() + 1);
+            packed.clear();
+            sections.clear();
+            ranges.clear();
+            provider_.revoke_receive_buffer();
+            continue;
+        }
+        sections.insert(sections.end(), taken.begin(), taken.end());
+        packed.push_back(n);
+    }
+    send();
+}
+
+bool NetworkProvider::Queue::deliver(std::vector<std::uint32_t>& sections, std::vector<TransferRange>& ranges) {
+    ReceiveBuffer& buffer = provider_.state_.receive_buffer;
+    const nvsp::SendRndisPacket header;
+    std::array<std::byte, nvsp::message_bytes> padded{};
+    std::memcpy(padded.data(), &header, sizeof(header));
+    if (!channel_->send_transfer_pages(ReceiveBuffer::transaction_of(sections.front()), buffer.id(), ranges, padded)) {
+        buffer.give_back(sections);
+        return false;
+    }
+    buffer.sent(index_, sections);
+    return true;
+}
+
+}  // namespace vmbus
