@@ -311,10 +311,9 @@ void LocalApic::end_of_interrupt() {
     const auto vector = highest(state_.isr);
     if (!vector) return;
     set(state_.isr, *vector, false);
-    if (get(state_.tmr, *vector)) {
-        set(state_.tmr, *vector, false);
-        output_.end_of_interrupt(*vector);
-    }
+    const bool level = get(state_.tmr, *vector);
+    set(state_.tmr, *vector, false);
+    output_.end_of_interrupt(*vector, level);
     if (deliverable()) output_.interrupt_pending();
 }
 

@@ -33,8 +33,8 @@ struct ApicOutput {
     virtual ~ApicOutput() = default;
     // An IPI leaves. Shorthand self stays inside for fixed interrupts.
     virtual void send(const ApicMessage& message) = 0;
-    // An EOI of a level-triggered interrupt, for the I/O APICs.
-    virtual void end_of_interrupt(std::uint8_t vector) = 0;
+    // An EOI. That of a level-triggered interrupt is for the I/O APICs, too.
+    virtual void end_of_interrupt(std::uint8_t vector, bool level_triggered) = 0;
     // The local vector table asks for an NMI.
     virtual void raise_nmi() = 0;
     // A request has come in, or one can be delivered that couldn't before.

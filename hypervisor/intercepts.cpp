@@ -409,7 +409,9 @@ void VirtualProcessor::write(std::uint64_t gpa, unsigned size, std::uint64_t val
 }
 
 // The I/O APIC is the root's: it hears of a level-triggered interrupt's end.
-void VirtualProcessor::end_of_interrupt(std::uint8_t vector) {
+void VirtualProcessor::end_of_interrupt(std::uint8_t vector, bool level_triggered) {
+    synthetic_.interrupt_ended(vector);
+    if (!level_triggered) return;
     HvX64ApicEoiMessage message{};
     message.vp_index = index_;
     message.interrupt_vector = vector;

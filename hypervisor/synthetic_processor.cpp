@@ -19,8 +19,8 @@ constexpr std::uint64_t next_period(std::uint64_t from, std::uint64_t period) {
     const std::uint64_t next = from + std::max(period, shortest_period);
     return next < from ? ~std::uint64_t{0} : next;
 }
-constexpr std::uint64_t sint_defined =
-    sint_register::vector_mask | sint_register::masked | sint_register::auto_eoi | sint_register::polling;
+// The modes that are left out can't be set; what is reserved is preserved (TLFS 11.8.5).
+constexpr std::uint64_t sint_writable = ~(sint_register::as_intercept | sint_register::proxy);
 
 }  // namespace
 
@@ -50,7 +50,7 @@ void SyntheticProcessor::abandon_pages() {
 // --- SynIC (TLFS chapter 11) --------------------------------------------------------------------------------------
 
 bool SyntheticProcessor::write_sint(unsigned n, std::uint64_t value) {
-    value &= sint_defined;
+    value &= sint_writable;
     const std::uint64_t vector = value & sint_register::vector_mask;
     if (vector < synic_first_valid_vector && (value & sint_register::masked) == 0) return false;
     state_.sint[n] = value;
@@ -92,26 +92,39 @@ HvStatus SyntheticProcessor::post_message(std::uint32_t sint, const HvMessage& m
     std::copy(std::begin(message.payload), std::end(message.payload), copy.payload.begin());
     queue.push_back(copy);
     scope_.trace("synic_message", sint, message.header.message_type, message.header.origin);
-    retry_messages();
+    retry_messages(sint);
     return HvStatus::success;
 }
 
 void SyntheticProcessor::retry_messages() {
-    for (unsigned sint = 0; sint < synic_sint_count; ++sint) {
-        auto& queue = state_.queue[sint];
-        if (!queue.empty() && put_message(sint, queue.front())) {
-            queue.pop_front();
-            assert_sint(sint);
-        }
+    for (unsigned sint = 0; sint < synic_sint_count; ++sint) retry_messages(sint);
+}
+
+void SyntheticProcessor::retry_messages(unsigned sint) {
+    auto& queue = state_.queue[sint];
+    if (!queue.empty() && put_message(sint, queue.front())) {
+        queue.pop_front();
+        assert_sint(sint);
     }
     for (unsigned n = 0; n < stimer_count; ++n) {
-        if (state_.timer[n].message_pending && send_timer_message(n)) state_.timer[n].message_pending = false;
+        TimerState& t = state_.timer[n];
+        if (!t.message_pending || (t.config >> stimer_config::sintx_shift & 0xf) != sint) continue;
+        t.message_pending = !send_timer_message(n);
+    }
+}
+
+void SyntheticProcessor::interrupt_ended(std::uint8_t vector) {
+    for (unsigned sint = 0; sint < synic_sint_count; ++sint) {
+        const std::uint64_t s = state_.sint[sint];
+        if ((s & sint_register::masked) == 0 && (s & sint_register::vector_mask) == vector) retry_messages(sint);
     }
 }
 
 HvStatus SyntheticProcessor::signal_event(std::uint32_t sint, std::uint16_t flag) {
     if (sint >= synic_sint_count || flag >= event_flags_per_sint) return HvStatus::invalid_parameter;
     if (!synic_enabled() || !event_page_.enabled()) return HvStatus::invalid_synic_state;
+    // A masked SINT takes messages without an interrupt, but no event flags (TLFS 11.10.4).
+    if ((state_.sint[sint] & sint_register::masked) != 0) return HvStatus::invalid_synic_state;
     const mmu::SystemMemory memory = event_page_.memory();
     const std::uint64_t at = *event_page_.spa() + sint * std::uint64_t{event_flags_bytes} + flag / 8;
     const auto bit = static_cast<std::uint8_t>(1u << (flag % 8));

@@ -70,6 +70,9 @@ public:
     void excuse_eoi(std::uint8_t vector, bool level_triggered);
     void settle_eoi();
 
+    // The guest has ended an interrupt: if it is a SINT's, the next message has its chance (TLFS 11.10.3).
+    void interrupt_ended(std::uint8_t vector);
+
     static constexpr std::size_t message_queue_length = 32;  // of one SINT
 
     bool hypercalls_enabled() const { return partition_.hypercalls_enabled(); }
@@ -132,6 +135,7 @@ private:
     bool synic_enabled() const { return (state_.scontrol & scontrol_enable) != 0; }
     bool put_message(unsigned sint, const Message& message);
     void retry_messages();
+    void retry_messages(unsigned sint);
     void assert_sint(unsigned sint);
 
     [[nodiscard]] bool write_timer_config(unsigned n, std::uint64_t value);

@@ -3,12 +3,7 @@
 
 namespace hypervisor {
 
-namespace {
-
-constexpr std::uint64_t page_register_defined = page_register::enable | ~std::uint64_t{0xfff};
-
-}  // namespace
-
+// Reserved bits of the page registers, of SCONTROL and of SINTx are kept as they are written (RsvdP in the TLFS).
 // Every synthetic MSR: which privilege opens it, and what it reads and writes. A row without a writer is read-only, one
 // without a reader write-only; both are #GP the other way.
 struct SyntheticProcessor::Row {
@@ -46,7 +41,7 @@ const SyntheticProcessor::Row* SyntheticProcessor::find(std::uint32_t number) {
          [](P& p, u32) { return p.reference_now(); }, nullptr},
         {msr::reference_tsc, msr::reference_tsc, "REFERENCE_TSC", pr::access_partition_reference_tsc,
          [](P& p, u32) { return p.partition_.reference_tsc(); },
-         [](P& p, u32, u64 v) { return (v & ~page_register_defined) == 0 && p.partition_.write_reference_tsc(v); }},
+         [](P& p, u32, u64 v) { return p.partition_.write_reference_tsc(v); }},
         {msr::tsc_frequency, msr::tsc_frequency, "TSC_FREQUENCY", pr::access_frequency_msrs,
          [](P& p, u32) { return p.partition_.tsc_hz(); }, nullptr},
         {msr::apic_frequency, msr::apic_frequency, "APIC_FREQUENCY", pr::access_frequency_msrs,
@@ -73,11 +68,10 @@ const SyntheticProcessor::Row* SyntheticProcessor::find(std::uint32_t number) {
          [](P& p, u32) { return p.assist_page_.value(); },
          [](P& p, u32, u64 v) {
              p.settle_eoi();
-             return (v & ~page_register_defined) == 0 && p.assist_page_.set(v);
+             return p.assist_page_.set(v);
          }},
         {msr::scontrol, msr::scontrol, "SCONTROL", pr::access_synic_msrs, [](P& p, u32) { return p.state_.scontrol; },
          [](P& p, u32, u64 v) {
-             if (v > 1) return false;
              p.state_.scontrol = v;
              p.retry_messages();
              return true;
@@ -85,14 +79,14 @@ const SyntheticProcessor::Row* SyntheticProcessor::find(std::uint32_t number) {
         {msr::sversion, msr::sversion, "SVERSION", pr::access_synic_msrs,
          [](P&, u32) -> u64 { return synic_version_1; }, nullptr},
         {msr::siefp, msr::siefp, "SIEFP", pr::access_synic_msrs, [](P& p, u32) { return p.event_page_.value(); },
-         [](P& p, u32, u64 v) { return (v & ~page_register_defined) == 0 && p.event_page_.set(v); }},
+         [](P& p, u32, u64 v) { return p.event_page_.set(v); }},
         {msr::simp, msr::simp, "SIMP", pr::access_synic_msrs, [](P& p, u32) { return p.message_page_.value(); },
          [](P& p, u32, u64 v) {
-             if ((v & ~page_register_defined) != 0 || !p.message_page_.set(v)) return false;
+             if (!p.message_page_.set(v)) return false;
              p.retry_messages();
              return true;
          }},
-        {msr::eom, msr::eom, "EOM", pr::access_synic_msrs, nullptr,
+        {msr::eom, msr::eom, "EOM", pr::access_synic_msrs, zero,
          [](P& p, u32, u64 v) {
              if (v != 0) return false;
              p.retry_messages();

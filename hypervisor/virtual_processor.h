@@ -164,7 +164,7 @@ private:
 
     // cpu::ApicOutput
     void send(const cpu::ApicMessage& message) override { environment_.send_ipi(*this, message); }
-    void end_of_interrupt(std::uint8_t vector) override;
+    void end_of_interrupt(std::uint8_t vector, bool level_triggered) override;
     void raise_nmi() override;
     void interrupt_pending() override;
 

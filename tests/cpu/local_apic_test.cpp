@@ -20,10 +20,13 @@ constexpr std::uint64_t tsc_hz = 2'500'000'000;
 
 struct Output final : ApicOutput {
     std::vector<ApicMessage> sent;
-    std::vector<int> ended;
+    std::vector<int> ended;  // level-triggered ones
+    std::vector<int> ended_edges;
     int pending = 0;
     void send(const ApicMessage& message) override { sent.push_back(message); }
-    void end_of_interrupt(std::uint8_t vector) override { ended.push_back(vector); }
+    void end_of_interrupt(std::uint8_t vector, bool level_triggered) override {
+        (level_triggered ? ended : ended_edges).push_back(vector);
+    }
     void raise_nmi() override {}
     void interrupt_pending() override { ++pending; }
 };

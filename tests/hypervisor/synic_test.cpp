@@ -80,6 +80,34 @@ TEST_CASE("messages wait for the slot, in order, and say so") {
     CHECK(m.port.interrupts.size() == 4);
 }
 
+TEST_CASE("the end of a SINT's interrupt brings the next message, that of another vector doesn't") {
+    SynicMachine m;
+    m.write(msr::sint0 + 3, 0x44);
+    for (const unsigned sint : {vmbus, 3u}) {
+        REQUIRE(m.processor.post_message(sint, message(1, 1)) == HvStatus::success);
+        REQUIRE(m.processor.post_message(sint, message(1, 2)) == HvStatus::success);
+        m.store<std::uint32_t>(SynicMachine::slot(sint), 0);
+    }
+    m.port.forget();
+    m.processor.interrupt_ended(0x45);
+    CHECK(m.port.interrupts.empty());
+    m.processor.interrupt_ended(0x44);
+    CHECK(m.port.interrupts == Interrupts{{0x44, false}});
+    CHECK(m.first_byte(3) == 2);
+    CHECK(m.header().message_type == 0);
+    m.processor.interrupt_ended(0xf3);
+    CHECK(m.port.interrupts == Interrupts{{0x44, false}, {0xf3, false}});
+    CHECK(m.first_byte() == 2);
+    // A masked SINT has no interrupt that could end.
+    m.write(msr::sint0 + vmbus, 0x1'00f3);
+    REQUIRE(m.processor.post_message(vmbus, message(1, 3)) == HvStatus::success);
+    m.store<std::uint32_t>(SynicMachine::slot(vmbus), 0);
+    m.processor.interrupt_ended(0xf3);
+    CHECK(m.header().message_type == 0);
+    m.write(msr::eom, 0);
+    CHECK(m.first_byte() == 3);
+}
+
 TEST_CASE("a queue is bounded, and each SINT has its own") {
     SynicMachine m;
     m.write(msr::sint0 + 3, 0x44);
@@ -141,10 +169,11 @@ TEST_CASE("SINT modes: what a message does") {
         CHECK(m.processor.post_message(vmbus, message(1, 9)) == HvStatus::success);
         CHECK(m.header().message_type == 1);
         CHECK(m.port.interrupts == row.interrupts);
-        // An event's likewise.
+        // An event likewise, but that a masked SINT refuses it.
         m.port.forget();
-        CHECK(m.processor.signal_event(vmbus, 5) == HvStatus::success);
-        CHECK(m.load<std::uint8_t>(SynicMachine::siefp + vmbus * 256) == 1u << 5);
+        const bool masked = (row.sint & sint_register::masked) != 0;
+        CHECK(m.processor.signal_event(vmbus, 5) == (masked ? HvStatus::invalid_synic_state : HvStatus::success));
+        CHECK(m.load<std::uint8_t>(SynicMachine::siefp + vmbus * 256) == (masked ? 0 : 1u << 5));
         CHECK(m.port.interrupts == row.interrupts);
     }
 }

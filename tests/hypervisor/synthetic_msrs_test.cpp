@@ -29,20 +29,22 @@ const MsrCase msr_cases[] = {
     {"RESET", 0x4000'0003, pr::access_reset_msr, 0, 1, 0, 2},
     {"VP_RUNTIME", 0x4000'0010, pr::access_vp_runtime_msr, 70, {}, 0, 0},
     {"TIME_REF_COUNT", 0x4000'0020, pr::access_partition_reference_counter, 0, {}, 0, 0},
-    {"REFERENCE_TSC", 0x4000'0021, pr::access_partition_reference_tsc, 0, 0x9001, 0x9001, 1ull << 60 | 1},
+    {"REFERENCE_TSC", 0x4000'0021, pr::access_partition_reference_tsc, 0, 0x9fff, 0x9fff, 1ull << 60 | 1},
     {"TSC_FREQUENCY", 0x4000'0022, pr::access_frequency_msrs, 2'000'000'000, {}, 0, 0},
     {"APIC_FREQUENCY", 0x4000'0023, pr::access_frequency_msrs, 200'000'000, {}, 0, 0},
     {"EOI", 0x4000'0070, pr::access_apic_msrs, {}, 0, 0, 1ull << 32},
     {"ICR", 0x4000'0071, pr::access_apic_msrs, 0, 0x0200'0000'0000'00fb, 0x0200'0000'0000'00fb, {}},
     {"TPR", 0x4000'0072, pr::access_apic_msrs, 0, 0x20, 0x20, 0x100},
-    {"VP_ASSIST_PAGE", 0x4000'0073, none, 0, 0x9001, 0x9001, 1ull << 60 | 1},
-    {"SCONTROL", 0x4000'0080, pr::access_synic_msrs, 0, 1, 1, 2},
+    {"VP_ASSIST_PAGE", 0x4000'0073, none, 0, 0x9fff, 0x9fff, 1ull << 60 | 1},
+    {"SCONTROL", 0x4000'0080, pr::access_synic_msrs, 0, ~0ull, ~0ull, {}},
     {"SVERSION", 0x4000'0081, pr::access_synic_msrs, 1, {}, 0, 1},
-    {"SIEFP", 0x4000'0082, pr::access_synic_msrs, 0, 0x9001, 0x9001, 1ull << 60 | 1},
-    {"SIMP", 0x4000'0083, pr::access_synic_msrs, 0, 0x9001, 0x9001, 1ull << 60 | 1},
-    {"EOM", 0x4000'0084, pr::access_synic_msrs, {}, 0, 0, {}},
+    {"SIEFP", 0x4000'0082, pr::access_synic_msrs, 0, 0x9fff, 0x9fff, 1ull << 60 | 1},
+    {"SIMP", 0x4000'0083, pr::access_synic_msrs, 0, 0x9fff, 0x9fff, 1ull << 60 | 1},
+    {"EOM", 0x4000'0084, pr::access_synic_msrs, 0, 0, 0, 1},
     {"SINT0", 0x4000'0090, pr::access_synic_msrs, 0x1'0000, 0x2'00f3, 0x2'00f3, 0x0f},
     {"SINT2", 0x4000'0092, pr::access_synic_msrs, 0x1'0000, 0xf3, 0xf3, 0x0f},
+    {"SINT3: all but the modes that are left out", 0x4000'0093, pr::access_synic_msrs, 0x1'0000, ~0ull,
+     ~0ull & ~(3ull << 19), 0x0f},
     {"SINT15, masked without vector", 0x4000'009f, pr::access_synic_msrs, 0x1'0000, 0x1'0000, 0x1'0000, 0},
     {"STIMER0_CONFIG, Linux in direct mode, no count yet", 0x4000'00b0, pr::access_synthetic_timer_msrs, 0, 0x1ed9,
      0x1ed8, 1ull << 20},
@@ -322,7 +324,7 @@ TEST_CASE("the root reads and writes the same registers by name") {
     }
     HvRegisterValue value{};
     CHECK(m.processor.set_register(HvRegister::sversion, {1, 0}) == HvStatus::access_denied);
-    CHECK(m.processor.get_register(HvRegister::eom, value) == HvStatus::access_denied);
-    CHECK(m.processor.set_register(HvRegister::scontrol, {2, 0}) == HvStatus::invalid_register_value);
+    CHECK(m.processor.set_register(HvRegister::eom, {1, 0}) == HvStatus::invalid_register_value);
+    CHECK(m.processor.set_register(HvRegister::sint0, {0x0f, 0}) == HvStatus::invalid_register_value);
     CHECK(m.processor.get_register(static_cast<HvRegister>(0xdead), value) == HvStatus::unknown_register_name);
 }
