@@ -41,13 +41,11 @@ Gpadl::Progress Gpadl::append(std::span<const std::byte> data, std::uint64_t lim
     }
     const std::uint64_t least = next_header_ + 2 * std::uint64_t{ranges_left_};
     if (least > limit) return Progress::over_limit;
+    // Until the last range's length is known the count may be that of a long list, which wraps.
+    if (ranges_left_ != 0) return Progress::more;
     const bool wraps = least > announced_limit;
     if (!wraps && announced_words_ < least) return Progress::bad_range;
-    if (ranges_left_ != 0) {
-        // Everything announced is here, and there are ranges missing.
-        return !wraps && words_.size() >= announced_words_ ? Progress::bad_range : Progress::more;
-    }
-    // The count of a long list wraps; one that is not what is left of it is no count at all.
+    // A count that is not what is left of it is none at all.
     if (wraps && (next_header_ & announced_limit) != announced_words_) return Progress::bad_range;
     if (words_.size() < (wraps ? next_header_ : std::uint64_t{announced_words_})) return Progress::more;
     words_.resize(static_cast<std::size_t>(next_header_));

@@ -1,5 +1,5 @@
-// Pages of a behavioural guest's memory, for rings and buffers. Always gives the lowest free ones, so that a guest built
-// alike has the same addresses.
+// Pages of a behavioural guest's memory, for rings and buffers. Always gives the lowest free ones, so that a guest
+// built alike has the same addresses.
 #pragma once
 
 #include <cstdint>
