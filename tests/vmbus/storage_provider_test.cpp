@@ -121,7 +121,8 @@ TEST_CASE("the exact course of one read") {
     const sim::Time before = loop.simulation.agenda().now();
     CHECK(loop.ask(storage_read(0, 8, 512)).moved_bytes == 4096);
     // dispatch 1 us, driver 150 ns + 2 us, wire 1 us, dispatch 1 us, provider 150 ns + 1 us, disk 100 us + 4.096 us,
-    // dispatch 1 us, answer 150 ns + 400 ns of copying + 500 ns for the signal, wire 1 us, dispatch 1 us, driver 150 ns.
+    // dispatch 1 us, answer 150 ns + 400 ns of copying + 500 ns for the signal, wire 1 us, dispatch 1 us, driver 150
+    // ns.
     CHECK((loop.simulation.agenda().now() - before).ps() == 114'596'000);
 }
 

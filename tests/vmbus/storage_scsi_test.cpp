@@ -81,7 +81,7 @@ const Row information[] = {
     {"prevent removal", "1e 00 00 00 01", 0, "", good, "", 0},
 };
 
-const Row blocks[] = {
+const Row block_commands[] = {
     {"read(6), 21 bits of address", "08 e0 07 ff 01", 512, "", good, nullptr, 512},
     {"read(6) of 256 past the end", "08 00 07 01 00", 512, "", scsi::sense::lba_out_of_range, "", 0},
     {"read(6) of 256", "08 00 07 00 00", 131072, "", good, nullptr, 131072},
@@ -161,7 +161,7 @@ TEST_CASE("what the disk says of itself") {
 
 TEST_CASE("commands that move blocks") {
     ScsiRig rig;
-    for (const Row& row : blocks) check_row(rig, row);
+    for (const Row& row : block_commands) check_row(rig, row);
     // And what they left on the medium: sector, its first byte.
     constexpr std::array<std::pair<std::size_t, int>, 13> left{{{0, 0x11},
                                                                 {1, 0x23},
@@ -176,7 +176,8 @@ TEST_CASE("commands that move blocks") {
                                                                 {10, 0x44},
                                                                 {16, 0x00},
                                                                 {32, 32 * 7 & 0xff}}};
-    for (const auto& [sector, byte] : left) {
+    for (const auto& [place, byte] : left) {
+        const std::size_t sector = place;
         CAPTURE(sector);
         CHECK(static_cast<int>(rig.store.bytes()[sector * 512]) == byte);
     }
