@@ -50,7 +50,7 @@ hypervisor::HypervisorConfig hypervisor_config(const HostConfig& config, const P
     return result;
 }
 
-class HostModel final : public Host {
+class HostModel final : public Host, private RootProcessors {
 public:
     HostModel(sim::Simulation& simulation, const HostConfig& config, const Profile& profile)
         : config_(config),
@@ -65,7 +65,7 @@ public:
           pages_state_(scope_.child("pages").register_state(pages_)),
           stack_(scope_.child("root"), memory_, pages_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
-        stack_.connect(hypervisor_.root_interface(),
+        stack_.connect(hypervisor_.root_interface(), *this,
                        [this](hypervisor::PartitionId id) { return hypervisor_.instructions(id); });
         scope_.trace("host", config.cores, config.memory_bytes, static_cast<std::uint64_t>(config.fidelity),
                      config.quantum.ps());
@@ -73,6 +73,7 @@ public:
     }
 
     ~HostModel() override {
+        stack_.release();
         if (has_run_) Platform::instance().set_memory({});
     }
 
@@ -89,6 +90,9 @@ public:
     const HostConfig& config() const override { return config_; }
 
 private:
+    std::uint32_t count() const override { return config_.cores; }
+    sim::Processor& processor(std::uint32_t index) override { return hypervisor_.root_processor(index); }
+
     static constexpr unsigned events_per_progress = 64;
     bool only_the_end_is_left(sim::Time until);
 

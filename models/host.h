@@ -63,6 +63,7 @@ enum class GuestState : std::uint8_t {
 };
 
 class Host;
+class SyntheticDevices;
 
 // One partition with its devices.
 class Guest {
@@ -75,6 +76,7 @@ public:
     virtual const std::string& console() const = 0;        // all output so far
     virtual void type(std::string_view text) = 0;          // console input
     virtual std::uint64_t instructions() const = 0;        // retired, all virtual processors
+    virtual SyntheticDevices& devices() = 0;               // on its VMBus
 };
 
 class Host {

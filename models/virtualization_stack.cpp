@@ -17,6 +17,8 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
       name_(config.name),
       built_(std::move(built)),
       machine_(scope, config, *stack.client_, built_.id, stack),
+      devices_(scope, {.vps = config.vps, .epoch_s = static_cast<std::int64_t>(config.rtc_epoch_s)}, *stack.client_,
+               stack.port_numbers_, *stack.processors_, stack.memory_, built_.id, built_.memory),
       instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {}
 
 std::uint64_t VirtualizationStack::Child::instructions() const {
@@ -26,6 +28,7 @@ std::uint64_t VirtualizationStack::Child::instructions() const {
 void VirtualizationStack::Child::take_down() {
     instructions_ = instructions();
     exists_ = false;
+    devices_.take_down();
     stack_.builder_->take_down(built_);
     built_.memory.clear();
 }
@@ -40,8 +43,10 @@ VirtualizationStack::VirtualizationStack(const sim::Scope& scope, HostMemory& me
 
 VirtualizationStack::~VirtualizationStack() = default;
 
-void VirtualizationStack::connect(h::RootInterface& interface, InstructionCount instructions) {
+void VirtualizationStack::connect(h::RootInterface& interface, RootProcessors& processors,
+                                  InstructionCount instructions) {
     VG_CHECK(!client_);
+    processors_ = &processors;
     client_.emplace(interface, pages_);
     builder_.emplace(*client_, pages_, memory_);
     instructions_ = std::move(instructions);
@@ -92,12 +97,20 @@ void VirtualizationStack::update_statistics() {
     for (const auto& child : children_) child->update_statistics();
 }
 
-void VirtualizationStack::message(h::PortId, const h::HvMessage&) {
-    ++unexpected_;
+void VirtualizationStack::message(h::PortId port, const h::HvMessage& message) {
+    if (PartitionBus* bus = port_numbers_.owner(port)) {
+        bus->message(message);
+    } else {
+        ++unexpected_;
+    }
 }
 
-void VirtualizationStack::event(h::PortId, std::uint16_t) {
-    ++unexpected_;
+void VirtualizationStack::event(h::PortId port, std::uint16_t) {
+    if (PartitionBus* bus = port_numbers_.owner(port)) {
+        bus->event(port);
+    } else {
+        ++unexpected_;
+    }
 }
 
 void VirtualizationStack::intercept(const h::HvMessage& message) {

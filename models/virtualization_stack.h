@@ -16,6 +16,7 @@
 #include "models/host.h"
 #include "models/partition_builder.h"
 #include "models/partition_memory.h"
+#include "models/synthetic_devices.h"
 
 namespace models {
 
@@ -29,9 +30,12 @@ public:
     VirtualizationStack(const VirtualizationStack&) = delete;
 
     // Before anything else.
-    void connect(hypervisor::RootInterface& interface, InstructionCount instructions);
+    void connect(hypervisor::RootInterface& interface, RootProcessors& processors, InstructionCount instructions);
 
     Guest& add_partition(const PartitionConfig& config, const HostConfig& host);
+
+    // The partitions' devices go, while the hypervisor is still there. The end of the machine.
+    void release() { children_.clear(); }
 
     // Whether a guest has said or done something since the last question.
     [[nodiscard]] bool take_attention();
@@ -47,7 +51,7 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(attention_wanted_, attention_, pages_);
+        archive(attention_wanted_, attention_, pages_, port_numbers_);
         for (auto& child : children_) child->fields(archive);
     }
 
@@ -65,6 +69,7 @@ private:
         const std::string& console() const override { return machine_.console(); }
         void type(std::string_view text) override { machine_.type(text); }
         std::uint64_t instructions() const override;
+        SyntheticDevices& devices() override { return devices_; }
 
         GuestMachine& machine() { return machine_; }
         const PartitionBuilder::Built& built() const { return built_; }
@@ -82,6 +87,7 @@ private:
         std::string name_;
         PartitionBuilder::Built built_;
         GuestMachine machine_;
+        SyntheticDevices devices_;
         sim::Counter& instructions_counter_;
         bool exists_ = true;
         std::uint64_t instructions_ = 0;  // when the partition was taken down
@@ -97,6 +103,8 @@ private:
     HostMemory& memory_;
     std::optional<hypervisor::RootClient> client_;
     std::optional<PartitionBuilder> builder_;
+    RootProcessors* processors_ = nullptr;
+    PortNumbers port_numbers_;
     InstructionCount instructions_;
     std::vector<std::unique_ptr<Child>> children_;
     std::map<hypervisor::PartitionId, Child*> by_id_;

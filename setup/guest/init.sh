@@ -9,7 +9,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 exec </dev/console >/dev/console 2>&1
 
-for device in /sys/bus/acpi/devices/VMBus:*; do
+for device in /sys/bus/acpi/devices/VMBUS:*; do
     [ -e "$device" ] && modprobe hv_vmbus
 done
 # Offers come one by one: they are all there when two looks in a row find as many.

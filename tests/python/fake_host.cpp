@@ -35,6 +35,7 @@ public:
     const std::string& crash_message() const override { return crash_; }
     const std::string& console() const override { return console_; }
     std::uint64_t instructions() const override { return instructions_; }
+    models::SyntheticDevices& devices() override { throw sim::UserError("a guest that only acts has no devices"); }
 
     void type(std::string_view text) override {
         at(scope_.now() + sim::Time::ns(10), [this, line = std::string{text}] { print("typed " + line); });

@@ -1,0 +1,128 @@
+// A partition's VMBus as the root's stack joins it to the hypervisor: message and event ports with their connections
+// (TLFS chapter 11), and the root's own view of the guest's memory.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "hypervisor/root_client.h"
+#include "models/host_memory.h"
+#include "models/partition_memory.h"
+#include "vmbus/ports.h"
+#include "vmbus/server.h"
+
+namespace models {
+
+class PartitionBus;
+
+// Numbers for ports and connections of the root's, unique in the machine, and whose port each is. 0 is none.
+class PortNumbers final {
+public:
+    hypervisor::PortId next() { return next_++; }
+    void claim(hypervisor::PortId port, PartitionBus& owner) { owners_[port] = &owner; }
+    void release(hypervisor::PortId port) { owners_.erase(port); }
+    PartitionBus* owner(hypervisor::PortId port) const {
+        const auto found = owners_.find(port);
+        return found != owners_.end() ? found->second : nullptr;
+    }
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(next_);  // owners claim their ports anew
+    }
+
+private:
+    hypervisor::PortId next_ = 1;
+    std::map<hypervisor::PortId, PartitionBus*> owners_;
+};
+
+// Guest memory through the root's mapping of the pages that it gave the guest.
+class RootViewOfGuest final : public vmbus::GuestMemory {
+public:
+    RootViewOfGuest(const HostMemory& memory, const std::vector<MemoryRun>& runs) : memory_(memory), runs_(runs) {}
+
+    [[nodiscard]] bool read(std::uint64_t gpa, std::span<std::byte> out) override;
+    [[nodiscard]] bool write(std::uint64_t gpa, std::span<const std::byte> data) override;
+
+private:
+    bool contains(std::uint64_t gpa, std::uint64_t length) const;
+
+    const HostMemory& memory_;
+    const std::vector<MemoryRun>& runs_;
+};
+
+class PartitionBus final : private vmbus::GuestPort {
+public:
+    PartitionBus(const sim::Scope& scope, hypervisor::RootClient& client, PortNumbers& numbers,
+                 const HostMemory& memory, hypervisor::PartitionId partition, const std::vector<MemoryRun>& runs,
+                 unsigned vps);
+
+    vmbus::Server& server() { return server_; }
+    RootViewOfGuest& memory() { return memory_; }
+
+    // What arrives at a port that this bus has claimed.
+    void message(const hypervisor::HvMessage& message);
+    void event(hypervisor::PortId port);
+
+    // The partition is about to go: the root's ports and connections go first.
+    void take_down();
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        if constexpr (Archive::reading) release_ports();
+        archive(state_);
+        if constexpr (Archive::reading) claim_ports();
+    }
+
+private:
+    // A port of the guest's, for one of its processors, and the root's connection to it.
+    struct WayToGuest {
+        hypervisor::ConnectionId connection = 0;
+
+        bool operator==(const WayToGuest&) const = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(connection);
+        }
+    };
+    struct State {
+        hypervisor::PortId message_port = 0;                             // of the root's
+        std::map<std::uint32_t, WayToGuest> messages;                    // by virtual processor
+        std::map<std::uint32_t, WayToGuest> events;                      // by virtual processor
+        std::map<std::uint32_t, hypervisor::PortId> port_of_connection;  // of the guest's connections
+        std::map<hypervisor::PortId, std::uint32_t> connection_of_port;
+
+        bool operator==(const State&) const = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(message_port, messages, events, port_of_connection, connection_of_port);
+        }
+    };
+
+    // vmbus::GuestPort
+    [[nodiscard]] bool post_message(std::uint32_t vp, std::span<const std::byte> payload) override;
+    void signal_event(std::uint32_t vp, std::uint16_t flag) override;
+    void open_connection(std::uint32_t connection) override;
+    void close_connection(std::uint32_t connection) override;
+    std::uint32_t processor_count() const override { return vps_; }
+
+    void accept_messages();
+    void claim_ports();
+    void release_ports();
+    const WayToGuest& way(std::map<std::uint32_t, WayToGuest>& ways, std::uint32_t vp, bool events);
+
+    hypervisor::RootClient& client_;
+    PortNumbers& numbers_;
+    hypervisor::PartitionId partition_;
+    hypervisor::PartitionId root_;
+    unsigned vps_;
+    State state_;
+    sim::Counter& undelivered_;
+    sim::StateRegistration registration_;
+    RootViewOfGuest memory_;
+    vmbus::Server server_;
+};
+
+}  // namespace models
