@@ -226,10 +226,12 @@ void LocalApic::write(Reg reg, std::uint32_t value) {
             if (!software_enabled()) {
                 for (std::uint32_t& entry : state_.lvt) entry |= apic::lvt::masked;
             }
+            update_timer();
             break;
         // A write latches what has happened since the last one.
         case Reg::esr:
             state_.esr = std::exchange(state_.esr_pending, 0);
+            update_timer();
             break;
         case Reg::timer_initial:
             if (timer_mode() == 2) break;
@@ -276,15 +278,17 @@ void LocalApic::write_lvt(std::size_t index, std::uint32_t value) {
     value &= writable[index];
     if (!software_enabled()) value |= apic::lvt::masked;
     const unsigned mode_before = timer_mode();
+    if (index == lvt_timer) leave_past_periods();
     state_.lvt[index] = value;
     if (index == lvt_timer && timer_mode() != mode_before) {
         // Changing the mode disarms (11.5.4.1); between one-shot and periodic the count goes on.
         if (mode_before == 2 || timer_mode() == 2) {
-            timer_.disarm();
+            state_.timer_running = false;
             state_.deadline = 0;
             state_.timer_initial = 0;
         }
     }
+    if (index == lvt_timer && (timer_mode() != 2 || mode_before != 2)) update_timer();
 }
 
 void LocalApic::report_error(std::uint32_t bit) {
@@ -385,6 +389,7 @@ void LocalApic::acknowledge(std::uint8_t vector) {
     set(state_.irr, vector, false);
     if (!get(state_.auto_eoi, vector)) set(state_.isr, vector, true);
     set(state_.auto_eoi, vector, false);
+    update_timer();
 }
 
 void LocalApic::set(Vectors& v, std::uint8_t n, bool on) {
@@ -397,62 +402,6 @@ std::optional<std::uint8_t> LocalApic::highest(const Vectors& v) {
         if (v[i] != 0) return static_cast<std::uint8_t>(64 * i + 63 - static_cast<unsigned>(std::countl_zero(v[i])));
     }
     return std::nullopt;
-}
-
-// Figure 11-10: the encoding skips bit 2.
-std::uint64_t LocalApic::divider() const {
-    const std::uint32_t code = (state_.timer_divide & 3) | (state_.timer_divide >> 1 & 4);
-    return code == 7 ? 1 : std::uint64_t{2} << code;
-}
-
-sim::Time LocalApic::ticks_to_time(std::uint64_t ticks) const {
-    return sim::first_time_of_cycle(ticks * divider(), timer_hz_);
-}
-
-void LocalApic::start_timer(std::uint32_t count) {
-    state_.timer_start = scope_.now();
-    state_.timer_count = count;
-    state_.timer_periods = 0;
-    if (count == 0) {
-        timer_.disarm();
-    } else {
-        timer_.arm(state_.timer_start + ticks_to_time(count));
-    }
-}
-
-std::uint32_t LocalApic::timer_current() const {
-    if (!timer_.armed() || timer_mode() == 2) return 0;
-    const sim::Time elapsed = std::max(scope_.now() - state_.timer_start, sim::Time::zero());
-    const std::uint64_t gone = sim::time_to_cycles(elapsed, timer_hz_) / divider();
-    if (gone < state_.timer_count) return static_cast<std::uint32_t>(state_.timer_count - gone);
-    if (timer_mode() != 1 || state_.timer_initial == 0) return 0;
-    return static_cast<std::uint32_t>(state_.timer_initial - (gone - state_.timer_count) % state_.timer_initial);
-}
-
-void LocalApic::write_deadline(std::uint64_t deadline, std::uint64_t tsc_now) {
-    if (timer_mode() != 2) return;
-    state_.deadline = deadline;
-    if (deadline == 0) {
-        timer_.disarm();
-    } else if (deadline <= tsc_now) {
-        timer_.arm(scope_.now());
-    } else {
-        // At the tick of the clock itself, which need not be a whole number of them from now.
-        const std::uint64_t ticks = sim::time_to_cycles(scope_.now(), tsc_hz_) + (deadline - tsc_now);
-        timer_.arm(ticks < deadline - tsc_now ? sim::Time::never() : sim::first_time_of_cycle(ticks, tsc_hz_));
-    }
-}
-
-void LocalApic::timer_expired() {
-    const std::uint32_t entry = state_.lvt[lvt_timer];
-    if (timer_mode() == 1 && state_.timer_initial != 0) {
-        // From the start of the count, so that rounding to picoseconds doesn't add up.
-        ++state_.timer_periods;
-        const std::uint64_t ticks = state_.timer_count + state_.timer_periods * state_.timer_initial;
-        timer_.arm(state_.timer_start + ticks_to_time(ticks));
-    }
-    if (timer_mode() == 2) state_.deadline = 0;
-    if ((entry & apic::lvt::masked) == 0) accept(static_cast<std::uint8_t>(entry), false);
 }
 
 }  // namespace cpu

@@ -76,6 +76,7 @@ public:
     std::uint64_t icr() const { return state_.icr; }
     void write_icr(std::uint64_t value);
 
+    // The timer (local_apic_timer.cpp).
     // TSC deadline mode. The deadline is an absolute TSC value; `tsc_now` is what the TSC shows now.
     std::uint64_t deadline() const { return state_.deadline; }
     void write_deadline(std::uint64_t deadline, std::uint64_t tsc_now);
@@ -115,8 +116,8 @@ private:
         std::uint32_t timer_initial = 0;
         std::uint32_t timer_divide = 0;
         sim::Time timer_start;  // when timer_count was loaded, or taken over under another divider
-        std::uint32_t timer_count = 0;
-        std::uint64_t timer_periods = 0;  // that ended since
+        std::uint64_t timer_count = 0;
+        bool timer_running = false;
         std::uint64_t deadline = 0;
         Vectors irr{}, isr{}, tmr{}, auto_eoi{};
 
@@ -124,7 +125,7 @@ private:
         template <class Archive>
         void fields(Archive& archive) {
             archive(base, xapic_id, tpr, ldr, dfr, svr, esr, esr_pending, icr, lvt, timer_initial, timer_divide,
-                    timer_start, timer_count, timer_periods, deadline, irr, isr, tmr, auto_eoi);
+                    timer_start, timer_count, timer_running, deadline, irr, isr, tmr, auto_eoi);
         }
     };
     enum LvtIndex { lvt_timer, lvt_thermal, lvt_performance, lvt_lint0, lvt_lint1, lvt_error, lvt_cmci };
@@ -146,6 +147,11 @@ private:
     sim::Time ticks_to_time(std::uint64_t ticks) const;
     std::uint32_t timer_current() const;
     void start_timer(std::uint32_t count);
+    std::uint64_t timer_ticks() const;
+    std::uint64_t next_expiry() const;
+    void leave_past_periods();
+    bool expiry_shows() const;
+    void update_timer();
     void timer_expired();
 
     sim::Scope scope_;

@@ -52,6 +52,7 @@ void VirtualProcessor::run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time 
     do {
         prepare_entry();
         if (!can_run()) break;
+        limit = std::min(limit, agenda.next_deadline());  // an interrupt that is taken may let its timer go on
         // An NMI that waits for the end of a shadow, which is one instruction long.
         const bool nmi_waits = state_.nmi_pending && !state_.nmi_masked;
         lp.run(guest_, control_, now, nmi_waits ? std::min(limit, now + sim::Time::ps(1)) : limit);

@@ -195,8 +195,38 @@ TEST_CASE("timer: periodic without drift, current count, mask, change of divider
         for (int i = 0; i < 6; ++i) {
             REQUIRE(b.simulation.agenda().run_next());
             times.push_back(b.simulation.agenda().now().ps());
+            odd.acknowledge(0x40);
+            odd.end_of_interrupt();
         }
         CHECK(times == std::vector<std::int64_t>{334, 667, 1000, 1334, 1667, 2000});
+    }
+    SUBCASE("a period that ends unseen is no event") {
+        sim::Agenda& agenda = b.simulation.agenda();
+        b.write(Reg::lvt_timer, 0x3'0040);
+        b.write(Reg::timer_initial, 1);
+        CHECK(agenda.next_event().is_never());  // masked
+        agenda.set_local_time(12_ns);
+        b.write(Reg::lvt_timer, 0x2'0040);
+        CHECK(agenda.next_event() == 15_ns);
+        REQUIRE(agenda.run_next());
+        CHECK(agenda.next_event().is_never());  // requested already
+        agenda.set_local_time(1'000'003_ns);
+        CHECK(b.read(Reg::timer_current) == 1);
+        CHECK(b.take() == 0x40);
+        CHECK(agenda.next_event() == 1'000'005_ns);
+        REQUIRE(agenda.run_next());
+        CHECK(agenda.next_event().is_never());
+        b.write(Reg::lvt_timer, 0x2'0041);  // which nobody has requested yet
+        CHECK(agenda.next_event() == 1'000'010_ns);
+        b.write(Reg::lvt_timer, 0x2'0001);  // reports an error, once
+        REQUIRE(agenda.run_next());
+        CHECK(agenda.next_event().is_never());
+        agenda.set_local_time(1'000'014_ns);
+        b.write(Reg::esr, 0);
+        CHECK(b.read(Reg::esr) == apic::esr::receive_illegal_vector);
+        CHECK(agenda.next_event() == 1'000'015_ns);
+        b.write(Reg::svr, 0xff);  // masks everything
+        CHECK(agenda.next_event().is_never());
     }
     SUBCASE("masked: counts but does not interrupt") {
         b.write(Reg::lvt_timer, 0x1'0040);
