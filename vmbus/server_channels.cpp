@@ -58,10 +58,13 @@ Channel& Server::offer_sub_channel(Channel& primary, ChannelDevice& device) {
     auto& channel = static_cast<HostChannel&>(primary);
     VG_CHECK(&channel.server_ == this && channel.state_.primary == 0 && channel.state_.phase == ChannelPhase::open);
     Offer offer = channel.state_.offer;
+    // One that was taken away holds no index: drivers count their sub-channels from 1 each time. (Its successor is
+    // offered once the guest has let go of it.)
     const auto used = [&](std::uint16_t index) {
         return std::any_of(channels_.begin(), channels_.end(), [&](const auto& entry) {
             const auto& state = entry.second->state_;
-            return state.primary == channel.id_ && state.offer.sub_channel_index == index;
+            return state.primary == channel.id_ && state.phase != ChannelPhase::rescinded &&
+                   state.offer.sub_channel_index == index;
         });
     };
     do ++offer.sub_channel_index;
