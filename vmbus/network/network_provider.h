@@ -1,6 +1,6 @@
-// The host's side of a synthetic network adapter: its channels, the NVSP and RNDIS spoken on them, and the frames between
-// the guest's driver and a switch. Each channel is a task of a processor of the root's: work is taken from the ring or
-// the switch, costs time, and has its effects when that time has passed.
+// The host's side of a synthetic network adapter: its channels, the NVSP and RNDIS spoken on them, and the frames
+// between the guest's driver and a switch. Each channel is a task of a processor of the root's: work is taken from the
+// ring or the switch, costs time, and has its effects when that time has passed.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
-// One channel of a network adapter, the host's side: its ring, the frames that wait for it, and the task that moves both.
+// One channel of a network adapter, the host's side: its ring, the frames that wait for it, and the task that moves
+// both.
 #pragma once
 
 #include <cstdint>
