@@ -88,13 +88,8 @@ public:
         if (row.write != nullptr) (device.*row.write)(value);
     }
 
-    std::uint64_t& stored(std::uint32_t offset) {
-        for (std::size_t i = 0; i < table_.size(); ++i) {
-            if (table_[i].offset == offset) return values_[i];
-        }
-        VG_CHECK(false, "no register at that offset");
-        return values_[0];
-    }
+    std::uint64_t& stored(std::uint32_t offset) { return values_[index_of(offset)]; }
+    std::uint64_t stored(std::uint32_t offset) const { return values_[index_of(offset)]; }
 
     std::uint64_t touches_not_modelled() const { return touches_not_modelled_; }
     std::uint64_t touches_unknown() const { return touches_unknown_; }
@@ -105,6 +100,14 @@ public:
     }
 
 private:
+    std::size_t index_of(std::uint32_t offset) const {
+        for (std::size_t i = 0; i < table_.size(); ++i) {
+            if (table_[i].offset == offset) return i;
+        }
+        VG_CHECK(false, "no register at that offset");
+        return 0;
+    }
+
     std::size_t find(std::uint32_t offset, unsigned width_bytes) const {
         std::size_t low = 0;
         std::size_t high = table_.size();
