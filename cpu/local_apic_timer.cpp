@@ -1,6 +1,6 @@
-// The local APIC's timer (SDM volume 3A, 11.5.4): exact, and an event only where one shows. A period that ends while the
-// timer's interrupt is masked or still requested changes nothing that anybody can see; so a guest that asks for a period
-// of a few nanoseconds gets as many interrupts as it can take, and no event besides.
+// The local APIC's timer (SDM volume 3A, 11.5.4): exact, and an event only where one shows. A period that ends while
+// the timer's interrupt is masked or still requested changes nothing that anybody can see; so a guest that asks for a
+// period of a few nanoseconds gets as many interrupts as it can take, and no event besides.
 #include <algorithm>
 
 #include "cpu/local_apic.h"
