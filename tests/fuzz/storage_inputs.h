@@ -19,6 +19,7 @@
 #include "tests/vmbus/storage_fakes.h"
 #include "vmbus/storage/block_timing.h"
 #include "vmbus/storage/scsi_disk.h"
+#include "vmbus/storage/scsi_dvd.h"
 #include "vmbus/storage/storage_provider.h"
 #include "vmbus/storage/storage_qos.h"
 
@@ -42,6 +43,7 @@ public:
                           [this](std::uint16_t) -> sim::Processor& { return processor_; });
         provider_->add_disk({0, 0, 0}, disks_[0].disk);
         provider_->add_disk({0, 1, 0}, disks_[1].disk);
+        provider_->add_disk({0, 0, 1}, dvd_);
         beside_ = disks_[0].disk.attach(*this);
         bus_.primary().open();
         if ((shape & 0x40) != 0) initialize();
@@ -120,6 +122,7 @@ private:
                 const auto place = take<std::uint8_t>();
                 if ((place & 0xc0) == 0) disks_[place & 1].store.break_sector(std::uint64_t{place} << 9);
                 disks_[place & 1].store.set_read_only((place & 0xf0) == 0xf0);
+                if ((place & 0xe0) == 0xc0) (void)((place & 1) != 0 ? dvd_.insert() : dvd_.eject());
                 return;
             }
             case 14:
@@ -285,7 +288,7 @@ private:
             VG_CHECK(channel->packets.empty() || !channel->is_open());
         }
         VG_CHECK(provider_->outstanding() == 0);
-        VG_CHECK(beside_outstanding_ == 0);
+        VG_CHECK(beside_outstanding_ == 0 && dvd_.outstanding() == 0);
         for (const Disk& disk : disks_) VG_CHECK(disk.disk.outstanding() == 0 && disk.timed.outstanding() == 0);
         run_for(sim::Time::ms(1));  // the last signals
         VG_CHECK(simulation_.agenda().next_event().is_never());
@@ -297,6 +300,9 @@ private:
     sim::SerialProcessor processor_{simulation_.scope("cpu"), sim::Time::us(1)};
     vmbus::QosGroup group_{simulation_.scope("policy"), {.limit = {.iops = 300'000}, .in_flight = 8}};
     std::array<Disk, 2> disks_{{{simulation_, "disk0", group_, 512}, {simulation_, "disk1", group_, 4096}}};
+    vmbus::MemoryStore iso_{{.size_bytes = 64 << 10, .read_only = true}};
+    vmbus::TimedDisk disc_{simulation_.scope("dvd.disc"), iso_, {}};
+    vmbus::ScsiDvd dvd_{simulation_.scope("dvd"), disc_, {}};
     std::optional<vmbus::StorageProvider> provider_;
     vmbus::ScsiDevice::InitiatorId beside_ = 0;
     unsigned beside_outstanding_ = 0;
