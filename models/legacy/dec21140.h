@@ -1,7 +1,7 @@
 // The legacy network adapter of a Generation 1 machine: a DECchip 21140 as Hyper-V and its forerunners emulate it
 // (1011:0009 revision 0x20, symbol port, no MII management, media chosen by the serial ROM).
 // Every register access is an intercept, whose cost is its bringer's. Frames take their time on the wire of 10 or 100
-// Mb/s when they are sent; what arrives is stored at once. Left out: the boot ROM, collisions and everything else that a
+// Mb/s when they are sent; what arrives is stored at once. Left out: the boot ROM, collisions and all else that a
 // full-duplex link does not have, big-endian data, descriptor byte ordering, burst and cache alignment.
 #pragma once
 

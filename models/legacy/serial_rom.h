@@ -1,5 +1,5 @@
 // A 93C46 serial memory in its 64 x 16 organization, as adapters keep their address in: chip select, clock, data in,
-// data out (Microchip DS21749, table 2-1). A write is done at once; real chips take milliseconds and show it at data out.
+// data out (Microchip DS21749, table 2-1). A write is done at once; real chips take milliseconds.
 #pragma once
 
 #include <array>
