@@ -1,0 +1,52 @@
+// Writes what passes observed points to a pcapng file (draft-ietf-opsawg-pcapng): one interface per point, times in
+// picoseconds of simulated time. It is an observer: it takes no part, and the same run gives the same bytes.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <fstream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/network/frame.h"
+#include "sim/agenda.h"
+
+namespace models {
+
+// The blocks as bytes.
+std::vector<std::byte> pcapng_section_header();
+std::vector<std::byte> pcapng_interface(std::string_view name);
+// The frame as it would be on a wire, but for its length: tagged, its checksums filled in.
+std::vector<std::byte> pcapng_packet(std::uint32_t interface, sim::Time time, FrameDirection direction,
+                                     const Frame& frame);
+
+class PcapngFile final {
+public:
+    // A file that can't be written is a sim::UserError.
+    PcapngFile(const sim::Agenda& agenda, const std::string& path);
+
+    // An interface of that name; what is returned is to be attached to the point, and lives as long as the file.
+    FrameObserver& add_interface(std::string_view name);
+    // Everything observed so far is in the file. False if the disk did not take it.
+    bool flush();
+
+private:
+    class Interface final : public FrameObserver {
+    public:
+        Interface(PcapngFile& file, std::uint32_t number) : file_(file), number_(number) {}
+        void observed(FrameDirection direction, const Frame& frame) override;
+
+    private:
+        PcapngFile& file_;
+        std::uint32_t number_;
+    };
+    void write(const std::vector<std::byte>& block);
+
+    const sim::Agenda& agenda_;
+    std::ofstream stream_;
+    std::deque<Interface> interfaces_;
+};
+
+}  // namespace models
