@@ -189,8 +189,9 @@ TableSummary check_table(const ByteFile& file, const Layout& layout, const Wrong
         const std::uint64_t used = std::min<std::uint64_t>(
             layout.block_bytes, layout.disk_bytes - std::uint64_t{place.block} * layout.block_bytes);
         const auto over = [&](std::uint64_t from, std::uint64_t to) { return offset < to && from < end; };
-        if (offset + layout.bitmap_bytes + used > file.size()) {
-            complain(fmt::format("reaches past the end of the file at {:#x}", file.size()));
+        const std::uint64_t limit = layout.footer_at_end_valid ? layout.footer_offset : file.size();
+        if (offset + layout.bitmap_bytes + used > limit) {
+            complain(fmt::format("reaches past the end of the file, or over its footer, at {:#x}", limit));
         } else if (over(0, sizeof(Footer)) || over(header, header + sizeof(DynamicHeader)) ||
                    over(layout.table_offset, table_end)) {
             complain("lies over the headers or the table");

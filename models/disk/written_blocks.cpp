@@ -5,10 +5,6 @@
 #include <iterator>
 
 namespace models {
-namespace {
-constexpr std::uint64_t block_bytes = WrittenBlocks::block_bytes;
-}
-
 bool WrittenBlocks::is_zeroed(std::uint64_t block) const {
     const auto after = zeroed_.upper_bound(block);
     return after != zeroed_.begin() && std::prev(after)->second > block;

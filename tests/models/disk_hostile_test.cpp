@@ -1,0 +1,35 @@
+// The fuzz targets' inputs of every test run: seeded, so that each run tries the same ones.
+#include <doctest/doctest.h>
+
+#include "sim/random.h"
+#include "tests/fuzz/disk_inputs.h"
+
+namespace {
+
+template <class Target>
+fuzz::HostileDisk::Done try_inputs(Target target, std::uint64_t count) {
+    sim::Random random(1, "hostile disks");
+    fuzz::HostileDisk::Done done;
+    std::vector<std::uint8_t> input;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        input.resize(random.between(1, 160));
+        for (auto& byte : input) byte = static_cast<std::uint8_t>(random.next_u64());
+        CHECK_FALSE(target(input, &done));
+    }
+    CHECK(done.opened + done.refused == count);
+    // Not all of it was nonsense, and not all of it was good.
+    CHECK(done.opened > count / 5);
+    CHECK(done.refused > count / 5);
+    CHECK(done.writes > count / 5);
+    return done;
+}
+
+}  // namespace
+
+TEST_CASE("hostile VHDX files") {
+    CHECK(try_inputs(fuzz::disk_vhdx, 4000).replayed > 100);
+}
+
+TEST_CASE("hostile VHD files") {
+    try_inputs(fuzz::disk_vhd, 20'000);
+}
