@@ -245,8 +245,8 @@ std::vector<std::vector<std::byte>> receive_messages(const IncomingFrame& frame,
     }
     const std::size_t parts = sections_needed(frame.bytes.size(), section_bytes);
     const std::size_t each = parts == 1 ? frame.bytes.size() : capacity(section_bytes);
-    std::vector<std::vector<std::byte>> messages;
-    messages.reserve(parts);
+    std::vector<std::vector<std::byte>> laid_out;
+    laid_out.reserve(parts);
     for (std::size_t n = 0; n < parts; ++n) {
         const std::size_t from = n * each;
         const std::size_t length = std::min(each, frame.bytes.size() - from);
@@ -270,7 +270,7 @@ std::vector<std::vector<std::byte>> receive_messages(const IncomingFrame& frame,
         // No information is said by no offset: Linux takes an empty list for a damaged one.
         packet.information_offset = information.empty() ? 0 : sizeof(Packet);
         packet.information_bytes = static_cast<std::uint32_t>(information.size());
-        std::vector<std::byte>& bytes = messages.emplace_back();
+        std::vector<std::byte>& bytes = laid_out.emplace_back();
         const std::size_t total = header_bytes + sizeof(Packet) + information.size() + length;
         bytes.reserve(total);
         append_layout(bytes, Header{rndis::MessageType::packet, static_cast<std::uint32_t>(total)});
@@ -280,7 +280,7 @@ std::vector<std::vector<std::byte>> receive_messages(const IncomingFrame& frame,
                      frame.bytes.begin() + static_cast<std::ptrdiff_t>(from + length));
         VG_CHECK(bytes.size() <= section_bytes);
     }
-    return messages;
+    return laid_out;
 }
 
 bool parse_received_message(std::span<const std::byte> bytes, ReceivedMessage& received) {
