@@ -193,8 +193,13 @@ TEST_CASE("network pair: channels carry what hashes name, and the counts of each
 TEST_CASE("network pair: MTU and number of channels change by taking the adapter down and up") {
     Pair pair{Pair::provider_config(8), Pair::client_config(2)};
     pair.up();
-    for (const auto& [mtu, channels] :
-         {std::pair{9000u, std::uint16_t{8}}, std::pair{1500u, std::uint16_t{4}}, std::pair{4000u, std::uint16_t{1}}}) {
+    struct Row {
+        std::uint32_t mtu;
+        std::uint16_t channels;
+    };
+    for (const Row& row : {Row{9000, 8}, Row{1500, 4}, Row{4000, 1}}) {
+        const std::uint32_t mtu = row.mtu;
+        const std::uint16_t channels = row.channels;
         CAPTURE(mtu);
         // In the middle of traffic.
         for (std::uint32_t n = 0; n < 100; ++n) {

@@ -344,8 +344,13 @@ TEST_CASE("network: memory and sections that are not there") {
     Packet nothing = rig.gpa_packet(good, 0);
     nothing.ranges.clear();
     CHECK(rig.status_of(rig.exchange(nothing)) == Status::invalid_rndis_packet);
-    for (const auto& [section, bytes] : {std::pair{10u, 6000u}, std::pair{11u, 8u}, std::pair{0xffff'fffeu, 8u},
-                                         std::pair{0u, 65'537u}, std::pair{0u, 0xffff'ffffu}}) {
+    struct Row {
+        std::uint32_t section;
+        std::uint32_t bytes;
+    };
+    for (const Row& row : {Row{10, 6000}, Row{11, 8}, Row{0xffff'fffe, 8}, Row{0, 65'537}, Row{0, 0xffff'ffff}}) {
+        const std::uint32_t section = row.section;
+        const std::uint32_t bytes = row.bytes;
         CAPTURE(section);
         Packet packet = section_packet(rig, 0, good);
         nvsp::SendRndisPacket message;

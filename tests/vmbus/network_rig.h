@@ -251,6 +251,16 @@ inline Bytes frame_of(std::size_t bytes, std::uint8_t protocol = 6, const Networ
     return frame;
 }
 
+// TCP over IPv6.
+inline Bytes frame_of_ipv6(std::size_t bytes) {
+    Bytes frame = frame_of(bytes);
+    frame[12] = std::byte{0x86};
+    frame[13] = std::byte{0xdd};
+    frame[14] = std::byte{0x60};
+    frame[14 + 6] = std::byte{6};
+    return frame;
+}
+
 inline IncomingFrame incoming(Bytes bytes) {
     IncomingFrame frame;
     frame.bytes = std::move(bytes);
