@@ -7,6 +7,7 @@
 
 #include "hypervisor/hypervisor.h"
 #include "models/host_memory.h"
+#include "models/host_networks.h"
 #include "models/platform.h"
 #include "models/profiles.h"
 #include "models/virtualization_stack.h"
@@ -63,6 +64,7 @@ public:
           end_timer_(agenda_, "host.end", [this] { ended_ = true; }),
           memory_state_(scope_.child("memory").register_state(memory_)),
           pages_state_(scope_.child("pages").register_state(pages_)),
+          networks_(simulation.scope("network")),
           stack_(scope_.child("root"), memory_, pages_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
         stack_.connect(hypervisor_.root_interface(), *this,
@@ -77,6 +79,7 @@ public:
         if (has_run_) Platform::instance().set_memory({});
     }
 
+    HostNetworks& networks() override { return networks_; }
     Guest& add_partition(const PartitionConfig& config) override { return stack_.add_partition(config, config_); }
 
     Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) override;
@@ -106,6 +109,7 @@ private:
     sim::Timer end_timer_;
     sim::StateRegistration memory_state_;
     sim::StateRegistration pages_state_;
+    HostNetworks networks_;
     VirtualizationStack stack_;
     hypervisor::Hypervisor hypervisor_;
 

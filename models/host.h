@@ -63,6 +63,7 @@ enum class GuestState : std::uint8_t {
 };
 
 class Host;
+class HostNetworks;
 class SyntheticDevices;
 
 // One partition with its devices.
@@ -85,6 +86,7 @@ public:
     static std::unique_ptr<Host> create(sim::Simulation& simulation, const HostConfig& config);
     virtual ~Host() = default;
 
+    virtual HostNetworks& networks() = 0;
     // The guest starts at the present simulated time.
     virtual Guest& add_partition(const PartitionConfig& config) = 0;
 

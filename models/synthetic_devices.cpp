@@ -1,27 +1,104 @@
 #include "models/synthetic_devices.h"
 
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "sim/check.h"
+
 namespace models {
+
+namespace {
+
+constexpr std::size_t most_units = 64;
+
+// The same in each run; the last bytes count devices of one type.
+vmbus::Guid instance_of(vmbus::Guid family, std::size_t index) {
+    family.bytes[14] = static_cast<std::uint8_t>(index >> 8);
+    family.bytes[15] = static_cast<std::uint8_t>(index);
+    return family;
+}
+constexpr vmbus::Guid network_family = vmbus::guid("2b1f3a6c-9d57-4e0a-8c43-6e6574000000");
+constexpr vmbus::Guid storage_instance = vmbus::guid("7c5e0d91-34b2-4f68-9a1e-736373690000");
+
+vmbus::NetworkProvider::Config provider_config(const NetworkConfig& config, const vmbus::Guid& instance) {
+    vmbus::NetworkProvider::Config result;
+    result.instance = instance;
+    result.adapter.address.bytes = config.port.mac.bytes;
+    result.adapter.queues = config.channels;
+    result.adapter.offloads = vmbus::OffloadSettings::all(config.coalescing);
+    result.bits_per_second = config.bits_per_second;
+    return result;
+}
+
+}  // namespace
+
+SyntheticNic::SyntheticNic(const sim::Scope& scope, vmbus::Bus& bus, Network& network, const NetworkConfig& config,
+                           const vmbus::Guid& instance, const vmbus::NetworkProvider::ProcessorOfQueue& processor)
+    : port_(network.ports(), config.name, config.port),
+      provider_(scope, bus, port_, provider_config(config, instance), processor) {
+    port_.connect(provider_);
+    network.capture(port_.port(), config.name);
+}
 
 SyntheticDevices::SyntheticDevices(const sim::Scope& scope, const ServiceConfig& config, hypervisor::RootClient& client,
                                    PortNumbers& numbers, RootProcessors& processors, const HostMemory& memory,
                                    hypervisor::PartitionId partition, const std::vector<MemoryRun>& runs)
-    : client_(client),
+    : scope_(scope),
+      config_(config),
+      client_(client),
       partition_(partition),
       processors_(processors),
       bus_(scope.child("vmbus"), client, numbers, memory, partition, runs, config.vps),
       heartbeat_(scope.child("heartbeat"), service_host(), {}),
       shutdown_(scope.child("shutdown"), service_host()),
-      time_sync_(scope.child("time_sync"), service_host(), {.start_unix_seconds = config.epoch_s}, *this) {}
+      time_sync_(scope.child("time_sync"), service_host(), {.start_unix_seconds = config.epoch_s}, *this),
+      keyboard_(scope.child("keyboard"), service_host(), {}) {}
 
 std::uint64_t SyntheticDevices::reference_time() {
     const auto value = client_.get_register(partition_, 0, hypervisor::HvRegister::time_ref_count);
     return value ? value->low : 0;
 }
 
-// Services that carry little are all on one processor, spread by partition.
+// Services that carry little are all on one processor, spread by partition; channels with traffic on one after the
+// other.
 vmbus::ServiceHost SyntheticDevices::service_host() {
-    const auto index = static_cast<std::uint32_t>(partition_ % processors_.count());
-    return {bus_.server(), processors_.processor(index), {sim::Time::us(1), sim::Time::ns(100)}};
+    return {bus_.server(), processor_of(0), {sim::Time::us(1), sim::Time::ns(100)}};
+}
+
+sim::Processor& SyntheticDevices::processor_of(std::uint64_t channel) {
+    return processors_.processor(static_cast<std::uint32_t>((partition_ + channel) % processors_.count()));
+}
+
+SyntheticNic& SyntheticDevices::add_network(Network& network, const NetworkConfig& config) {
+    if (config.channels == 0 || config.channels > vmbus::NetworkProvider::largest_channel_count) {
+        throw sim::UserError(fmt::format("network adapter {}: {} channels: give 1 to {}", config.name, config.channels,
+                                         vmbus::NetworkProvider::largest_channel_count));
+    }
+    const std::size_t index = nics_.size();
+    const auto processor = [this, index](std::uint16_t queue) -> sim::Processor& {
+        return processor_of(index + queue);
+    };
+    nics_.push_back(std::make_unique<SyntheticNic>(scope_.child(config.name), bus_.server(), network, config,
+                                                   instance_of(network_family, index), processor));
+    return *nics_.back();
+}
+
+VirtualDisk& SyntheticDevices::add_disk(std::unique_ptr<DiskImage> image, const DiskConfig& config) {
+    if (disks_.size() == most_units) {
+        throw sim::UserError(fmt::format("disk {}: a partition has at most {} disks", config.name, most_units));
+    }
+    if (!storage_) {
+        vmbus::StorageConfig controller;
+        controller.instance = storage_instance;
+        storage_.emplace(scope_.child("storage"), bus_.server(), controller,
+                         [this](std::uint16_t channel) -> sim::Processor& { return processor_of(channel); });
+    }
+    const std::size_t lun = disks_.size();
+    const std::uint64_t number = partition_ << 8 | lun;
+    disks_.push_back(std::make_unique<VirtualDisk>(scope_.child(config.name), std::move(image), config, number));
+    storage_->add_disk({.path = 0, .target = 0, .lun = static_cast<std::uint8_t>(lun)}, disks_.back()->unit());
+    return *disks_.back();
 }
 
 }  // namespace models

@@ -4,15 +4,22 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string_view>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "hypervisor/root_client.h"
+#include "models/host_networks.h"
 #include "models/partition_bus.h"
+#include "models/switch_adapter.h"
+#include "models/virtual_disk.h"
 #include "sim/processor.h"
+#include "vmbus/input/keyboard.h"
 #include "vmbus/integration/heartbeat.h"
 #include "vmbus/integration/shutdown.h"
 #include "vmbus/integration/time_sync.h"
+#include "vmbus/network/network_provider.h"
+#include "vmbus/storage/storage_provider.h"
 
 namespace models {
 
@@ -29,6 +36,28 @@ struct ServiceConfig {
     std::int64_t epoch_s = 0;  // time of day at simulated time 0, seconds since 1970
 };
 
+struct NetworkConfig {
+    std::string name;  // of the adapter, and of its port on the switch
+    PortSettings port;
+    std::uint16_t channels = 1;
+    std::uint64_t bits_per_second = 10'000'000'000;
+    bool coalescing = false;  // offers the guest coalesced segments (RSC)
+};
+
+// One synthetic adapter on a virtual switch.
+class SyntheticNic final {
+public:
+    SyntheticNic(const sim::Scope& scope, vmbus::Bus& bus, Network& network, const NetworkConfig& config,
+                 const vmbus::Guid& instance, const vmbus::NetworkProvider::ProcessorOfQueue& processor);
+
+    vmbus::NetworkProvider& provider() { return provider_; }
+    SwitchAdapter& port() { return port_; }
+
+private:
+    SwitchAdapter port_;
+    vmbus::NetworkProvider provider_;
+};
+
 class SyntheticDevices final : private vmbus::ReferenceClock {
 public:
     SyntheticDevices(const sim::Scope& scope, const ServiceConfig& config, hypervisor::RootClient& client,
@@ -40,6 +69,12 @@ public:
     vmbus::Shutdown& shutdown() { return shutdown_; }
     vmbus::TimeSync& time_sync() { return time_sync_; }
 
+    vmbus::Keyboard& keyboard() { return keyboard_; }
+
+    // Both may come while the guest runs.
+    SyntheticNic& add_network(Network& network, const NetworkConfig& config);
+    VirtualDisk& add_disk(std::unique_ptr<DiskImage> image, const DiskConfig& config);
+
     // The guest has ended: all channels close.
     void guest_stopped() { bus_.server().reset(); }
     // Its partition goes.
@@ -48,7 +83,10 @@ public:
 private:
     std::uint64_t reference_time() override;
     vmbus::ServiceHost service_host();
+    sim::Processor& processor_of(std::uint64_t channel);
 
+    sim::Scope scope_;
+    ServiceConfig config_;
     hypervisor::RootClient& client_;
     hypervisor::PartitionId partition_;
     RootProcessors& processors_;
@@ -56,6 +94,10 @@ private:
     vmbus::Heartbeat heartbeat_;
     vmbus::Shutdown shutdown_;
     vmbus::TimeSync time_sync_;
+    vmbus::Keyboard keyboard_;
+    std::optional<vmbus::StorageProvider> storage_;
+    std::vector<std::unique_ptr<VirtualDisk>> disks_;  // by unit number
+    std::vector<std::unique_ptr<SyntheticNic>> nics_;
 };
 
 }  // namespace models

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <exception>
 
+#include "python/bindings_devices.h"
 #include "python/host_time.h"
 #include "python/interpreter.h"
 #include "python/interrupt.h"
@@ -186,8 +187,8 @@ PYBIND11_MODULE(_verdigris, module) {
         .def("below", &sim::Random::below)
         .def("between", &sim::Random::between);
 
-    py::class_<Guest, std::unique_ptr<Guest, py::nodelete>>(module, "Guest")
-        .def_property_readonly("name", &Guest::name)
+    python::GuestClass guest_class{module, "Guest"};
+    guest_class.def_property_readonly("name", &Guest::name)
         .def_property_readonly("state", [](const Guest& guest) { return state_name(guest.state()); })
         .def_property_readonly("exit_code", &Guest::exit_code)
         .def_property_readonly("crash_message", [](const Guest& guest) { return py::bytes(guest.crash_message()); })
@@ -196,7 +197,8 @@ PYBIND11_MODULE(_verdigris, module) {
         .def("type", [](Guest& guest, const py::bytes& text) { guest.type(std::string_view(text)); })
         .def_property_readonly("instructions", &Guest::instructions);
 
-    py::class_<Machine, std::unique_ptr<Machine, py::nodelete>>(module, "Machine")
+    python::MachineClass machine_class{module, "Machine"};
+    machine_class
         .def("create_host", &create_host, py::kw_only(), py::arg("cores"), py::arg("memory_bytes"), py::arg("profile"),
              py::arg("timed"), py::arg("quantum_ps"))
         .def("add_partition", &add_partition, py::return_value_policy::reference, py::kw_only(), py::arg("name"),
@@ -214,4 +216,5 @@ PYBIND11_MODULE(_verdigris, module) {
         .def("trace_hash", [](Machine& self) { return self.simulation().trace().hash(); })
         .def("write_trace", &Machine::write_trace)
         .def("close_trace", &Machine::close_trace);
+    python::bind_devices(module, guest_class, machine_class);
 }

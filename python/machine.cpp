@@ -1,5 +1,6 @@
 #include "python/machine.h"
 
+#include "models/host_networks.h"
 #include "python/interrupt.h"
 #include "sim/check.h"
 
@@ -8,6 +9,7 @@ namespace python {
 models::Host& Machine::create_host(const models::HostConfig& config) {
     if (host_) throw sim::UserError("a scenario has one host; this is the second vg.Host");
     host_ = make_host_(simulation_, config);
+    if (!capture_folder_.empty()) host_->networks().captures().into(capture_folder_);
     if (progress_.wanted()) {
         host_->set_progress([this](sim::Time now, std::uint64_t instructions) { progress_.show(now, instructions); });
     }
@@ -33,6 +35,7 @@ void Machine::write_trace(const std::string& path, const std::vector<std::string
 
 const TraceText::Counts& Machine::close_trace() {
     static const TraceText::Counts none;
+    if (host_ && !capture_folder_.empty()) host_->networks().captures().flush();
     if (!trace_text_) return none;
     trace_text_->close();
     return trace_text_->counts();

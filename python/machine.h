@@ -34,7 +34,9 @@ public:
     const sim::Scope& scenario() const { return scenario_; }
 
     void write_trace(const std::string& path, const std::vector<std::string>& kinds);
-    // How many records of each kind were written; the file is complete.
+    // Frames at the ports of virtual switches go to files there. Before the host is made.
+    void capture_into(const std::string& folder) { capture_folder_ = folder; }
+    // How many records of each kind were written; the files are complete.
     const TraceText::Counts& close_trace();
 
 private:
@@ -42,6 +44,7 @@ private:
     sim::Simulation simulation_;
     sim::Scope scenario_;
     std::unique_ptr<TraceText> trace_text_;
+    std::string capture_folder_;
     Progress progress_;
     std::unique_ptr<models::Host> host_;
 };

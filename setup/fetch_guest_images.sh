@@ -47,7 +47,7 @@ busybox=$work/busybox/bin/busybox
 guest_files=(
     --file "sbin/vg-session=$here/guest/session.sh"
     --file "etc/inittab=$here/guest/inittab"
-    --file "usr/share/udhcpc/default.script=$here/guest/dhcp.sh"
+    --file "etc/udhcpc/default.script=$here/guest/dhcp.sh"
 )
 field() { dpkg-deb -f "$1" "$2"; }
 /usr/bin/python3 "$here/initramfs.py" --kernel-root "$work/kernel" --busybox-root "$work/busybox" \

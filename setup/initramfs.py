@@ -26,7 +26,7 @@ WANTED_MODULES = [
     "nls_cp437", "af_packet", "bonding", "pktgen", "virtio_net", "virtio_blk",
 ]  # fmt: skip
 REQUIRED_MODULES = {"hv_vmbus", "hv_utils", "hv_netvsc", "hv_storvsc", "pci_hyperv", "ixgbevf", "sd_mod"}
-DIRECTORIES = ["bin", "dev", "etc", "lib", "mnt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "usr/share", "usr/share/udhcpc", "var", "vg"]
+DIRECTORIES = ["bin", "dev", "etc", "etc/udhcpc", "lib", "mnt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var", "vg"]
 SUFFIXES = (".ko", ".ko.xz")
 
 

@@ -18,27 +18,39 @@ Both are exact integers. A wrong value raises `UserError`, which ends the run wi
 
 from .errors import Cancelled, Timeout, UserError
 from .guests import Elf, Linux
-from .host import Console, Host, Partition, Statistics
+from .host import Console, Host, Keyboard, Partition, Services, Statistics
+from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
 from .parameters import parameter
 from .simulation import Simulation
+from .storage import Disk, linux_root
 from .tasks import Event, Task
-from .units import format_time, parse_size, parse_time
+from .units import format_time, parse_rate, parse_size, parse_time
 
 __all__ = [
     "Cancelled",
+    "Connection",
     "Console",
+    "Disk",
     "Elf",
     "Event",
     "Host",
+    "Keyboard",
     "Linux",
+    "NetworkAdapter",
     "Partition",
+    "Peer",
+    "Services",
     "Simulation",
     "Statistics",
     "Task",
     "Timeout",
+    "Traffic",
     "UserError",
+    "VirtualSwitch",
     "format_time",
+    "linux_root",
     "parameter",
+    "parse_rate",
     "parse_size",
     "parse_time",
 ]

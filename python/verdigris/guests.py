@@ -33,6 +33,7 @@ class Linux:
     """An unmodified Linux kernel with an initramfs that prints `verdigris: user space reached`, runs a script and powers off.
 
     script: shell commands (BusyBox), as text or as the path of a file; its status is printed as `verdigris: script exit N`.
+    root: goes on from that file system on one of its disks, as "LABEL=verdigris" or "/dev/sda"; not if empty.
     command_line_extra: appended to the kernel's command line.
     kernel, initramfs: paths of a bzImage and of a cpio archive, instead of the ones that set-up made.
     files: guest path -> content (text, bytes, or the path of a file), added to the initramfs.
@@ -44,6 +45,7 @@ class Linux:
     kernel: str | pathlib.Path | None = None
     initramfs: str | pathlib.Path | None = None
     files: Mapping[str, Content] = dataclasses.field(default_factory=dict)
+    root: str = ""
 
     def image(self) -> Image:
         """The contents to boot."""
@@ -62,7 +64,8 @@ class Linux:
         initramfs = [_file(self.initramfs, "initramfs") if self.initramfs is not None else _linux_initramfs()]
         if files:
             initramfs.append(archive(files))
-        command_line = f"{LINUX_COMMAND_LINE} {self.command_line_extra}".strip()
+        root = f"root={self.root}" if self.root else ""
+        command_line = " ".join(f"{LINUX_COMMAND_LINE} {root} {self.command_line_extra}".split())
         return Image(False, kernel, initramfs, command_line)
 
 

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .errors import UserError
+from .errors import Timeout, UserError
 from .guests import Elf, Linux
+from .network import NetworkAdapter, VirtualSwitch, adapter_mac
+from .storage import Disk
 from .tasks import Condition
-from .units import parse_share, parse_size, parse_time
+from .units import parse_rate, parse_share, parse_size, parse_time
 from .world import world
 
 _PARTITION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
@@ -51,6 +53,7 @@ class Host:
         self.fidelity = fidelity
         self.quantum_ps = parse_time(quantum, "quantum")
         self.partitions: list[Partition] = []
+        self.adapters = 0
         here = world()
         here.machine.create_host(
             cores=self.cores,
@@ -60,6 +63,12 @@ class Host:
             quantum_ps=self.quantum_ps,
         )
         here.host = self
+
+    def virtual_switch(self, name: str) -> VirtualSwitch:
+        """Makes a virtual switch. UserError if the name is wrong or taken."""
+        if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
+            raise UserError(f"virtual switch: {name!r} is not a name of letters, digits, _ and -")
+        return VirtualSwitch(name)
 
     def partition(
         self,
@@ -111,7 +120,7 @@ class Host:
         )
         # The hypervisor knows the partition by its number only; the first counts with that number come with it.
         number = next((m[0] for new in machine.statistics() if new not in before and (m := _NUMBERED.match(new))), None)
-        partition = Partition(name, native, [f"host.root.{name}.", *([number] if number else [])])
+        partition = Partition(self, name, native, [f"host.root.{name}.", *([number] if number else [])])
         self.partitions.append(partition)
         return partition
 
@@ -119,10 +128,15 @@ class Host:
 class Partition:
     """A partition with its guest."""
 
-    def __init__(self, name: str, native: Any, statistics: list[str]) -> None:
+    def __init__(self, host: Host, name: str, native: Any, statistics: list[str]) -> None:
         self.name = name
+        self._host = host
         self._native = native
+        self._adapters = 0
+        self._disks = 0
         self.console = Console(name, native)
+        self.keyboard = Keyboard(native)
+        self.services = Services(name, native)
         self.stats = Statistics(name, statistics)
 
     @property
@@ -145,9 +159,104 @@ class Partition:
         """Instructions that all its virtual processors have retired."""
         return int(self._native.instructions)
 
+    def network(
+        self,
+        switch: VirtualSwitch,
+        mac: str | None = None,
+        vlan: int = 0,
+        virtual_subnet: int = 0,
+        channels: int = 1,
+        maximum: str | int = 0,
+    ) -> NetworkAdapter:
+        """Gives it a synthetic network adapter on a virtual switch; also while the guest runs.
+
+        mac: its address, if it is not to be the next of the host's. vlan: that of its access port, 0 for none.
+        virtual_subnet: of a tenant, 0 for none. channels: how many queues it has at most. maximum: rate that it may send at,
+        0 for no limit. UserError if a value is wrong.
+        """
+        self._adapters += 1
+        self._host.adapters += 1
+        address = mac or adapter_mac(self._host.adapters)
+        name = f"{self.name}-net{self._adapters}"
+        native = self._native.add_network(
+            switch._native,
+            name,
+            address,
+            _whole(vlan, f"{name}: vlan", 0, 4094),
+            _whole(virtual_subnet, f"{name}: virtual_subnet", 0, 2**24 - 1),
+            _whole(channels, f"{name}: channels", 1, 64),
+            parse_rate(maximum, f"{name}: maximum"),
+        )
+        return NetworkAdapter(name, address, native)
+
+    def disk(self, disk: Disk, maximum_iops: int = 0, minimum_iops: int = 0, maximum_bytes: int = 0) -> Disk:
+        """Gives it a disk on its synthetic SCSI controller; also while the guest runs.
+
+        maximum_iops, minimum_iops: limit and reserve in requests of 8 KiB per second; maximum_bytes: limit in bytes per
+        second; 0 for none. UserError if the disk has a partition already.
+        """
+        if not isinstance(disk, Disk):
+            raise UserError(f"partition {self.name}: {disk!r} is no vg.Disk")
+        self._disks += 1
+        name = f"disk{self._disks}"
+        limits = [_whole(n, f"{self.name} {name}", 0, 2**63 - 1) for n in (maximum_iops, minimum_iops, maximum_bytes)]
+        disk._attach(self._native, name, *limits)
+        return disk
+
     def stopped(self, within: str | int | None = None) -> Condition:
         """Awaits that the guest no longer runs; gives its state. Timeout after `within` (default: no limit)."""
         return _Stopped(self, _deadline(within))
+
+
+class Keyboard:
+    """The guest's synthetic keyboard, with the layout of the USA."""
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+
+    def type(self, text: str) -> None:
+        """Types a text; a line ends with "\\n". The strokes wait until the guest's driver is there."""
+        self._native.type_keys(text)
+
+    def press(self, chord: str) -> None:
+        """Presses and releases keys together, as "ctrl+alt+delete" or "enter". UserError for an unknown key."""
+        self._native.press(chord)
+
+
+class Services:
+    """The integration services: what the guest answers to the root."""
+
+    def __init__(self, name: str, native: Any) -> None:
+        self._name = name
+        self._native = native
+
+    @property
+    def heartbeats(self) -> int:
+        """Heartbeats that the guest has answered."""
+        return int(self._native.services()["heartbeats"])
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it answers them now."""
+        return bool(self._native.services()["healthy"])
+
+    @property
+    def time_samples(self) -> int:
+        """Messages of the time of day that the guest has answered."""
+        return int(self._native.services()["time_samples"])
+
+    @property
+    def shutdown_accepted(self) -> bool:
+        """Whether the guest has accepted the last request to shut down."""
+        return bool(self._native.services()["shutdown_accepted"])
+
+    def ready(self, within: str | int | None = "30s") -> Condition:
+        """Awaits that the guest's driver for shutdown requests is there."""
+        return _ServiceReady(self, _deadline(within))
+
+    def shut_down(self, kind: str = "power_off", text: str = "") -> None:
+        """Asks the guest's operating system to power off, or to restart (kind "restart"); text: shown in the guest."""
+        self._native.shut_down(kind, text)
 
 
 class Console:
@@ -234,6 +343,20 @@ def _deadline(within: str | int | None) -> int | None:
     return None if within is None else world().now_ps() + parse_time(within, "within")
 
 
+class _ServiceReady(Condition):
+    def __init__(self, services: Services, deadline_ps: int | None) -> None:
+        super().__init__(f"shutdown service of guest {services._name}", deadline_ps)
+        self._services = services
+
+    def happened(self) -> bool:
+        return bool(self._services._native.services()["shutdown_ready"])
+
+    def watched_deadline(self, now_ps: int) -> int | None:
+        # Nothing tells of it: it is looked at every 10 ms.
+        again = now_ps + 10 * 10**9
+        return again if self.deadline_ps is None else min(again, self.deadline_ps)
+
+
 class _Stopped(Condition):
     def __init__(self, partition: Partition, deadline_ps: int | None) -> None:
         super().__init__(f"end of guest {partition.name}", deadline_ps)
@@ -260,6 +383,15 @@ class _Expect(Condition):
             self._seen = len(text)
             self._match = self._expression.search(text, self._console._position)
         return self._match is not None
+
+    def ready(self, now_ps: int) -> bool:
+        return super().ready(now_ps) or self._console._native.state != "running"
+
+    def result(self) -> re.Match[str]:
+        state = str(self._console._native.state)
+        if not self._met and state != "running":
+            raise Timeout(f"no {self.label}: the guest has ended ({state})")
+        return super().result()  # type: ignore[no-any-return]
 
     def value(self) -> re.Match[str]:
         assert self._match is not None

@@ -16,6 +16,7 @@ PICOSECONDS = {
     "h": 3600 * 10**12,
 }
 BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+RATES = {"b": 1, "kb": 10**3, "Mb": 10**6, "Gb": 10**9}
 MAXIMUM_PS = 2**63 - 1
 MAXIMUM_BYTES = 2**64 - 1
 
@@ -59,6 +60,15 @@ def parse_size(value: str | int, what: str = "size") -> int:
     Raises UserError for anything else and for a size that is not a whole number of bytes.
     """
     return _parse(value, BYTES, "bytes", what, "512MiB", MAXIMUM_BYTES)
+
+
+def parse_rate(value: str | int, what: str = "rate") -> int:
+    """Bits per second from text with a unit (b/s, kb/s, Mb/s, Gb/s; powers of ten), or from a whole number of them.
+
+    Raises UserError for anything else.
+    """
+    text = value.removesuffix("/s") if isinstance(value, str) and value.endswith("b/s") else value
+    return _parse(text, RATES, "bits per second", what, "10Gb/s", MAXIMUM_PS)
 
 
 def parse_share(value: str | int, what: str) -> int:

@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
 # What the Linux guest does once its drivers are there: the scenario's script, then the end.
+mount -t tmpfs tmpfs /tmp
 echo "verdigris: user space reached"
 if [ -f /vg/script.sh ]; then
     sh /vg/script.sh

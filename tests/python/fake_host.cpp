@@ -117,6 +117,7 @@ public:
         }
     }
 
+    models::HostNetworks& networks() override { throw sim::UserError("a host that only acts has no networks"); }
     Guest& add_partition(const models::PartitionConfig& config) override {
         if (config.memory_bytes > free_bytes_) {
             throw sim::UserError(fmt::format("partition {} needs {} bytes, the host has {} left", config.name,

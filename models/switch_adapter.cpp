@@ -1,0 +1,89 @@
+#include "models/switch_adapter.h"
+
+#include <utility>
+
+namespace models {
+
+namespace {
+
+Frame to_switch(vmbus::OutgoingFrame&& from) {
+    Frame frame{std::move(from.bytes)};
+    frame.fill = {.ip = from.fill_ip_checksum, .tcp = from.fill_tcp_checksum, .udp = from.fill_udp_checksum};
+    frame.large_send_mss = from.large_send_mss;
+    if (from.vlan_tci) frame.vlan = VlanTag::from_tci(*from.vlan_tci);
+    return frame;
+}
+
+vmbus::ChecksumState state_of(bool unfilled, ChecksumVerdict verdict) {
+    if (unfilled) return vmbus::ChecksumState::absent;
+    switch (verdict) {
+        case ChecksumVerdict::good:
+            return vmbus::ChecksumState::good;
+        case ChecksumVerdict::bad:
+            return vmbus::ChecksumState::bad;
+        case ChecksumVerdict::unknown:
+            break;
+    }
+    return vmbus::ChecksumState::unknown;
+}
+
+vmbus::IncomingFrame to_guest(Frame&& from) {
+    vmbus::IncomingFrame frame;
+    // A verdict speaks of the one transport header that the frame has; the service looks which.
+    frame.ip_checksum = state_of(from.fill.ip, from.ip_verdict);
+    frame.tcp_checksum = state_of(from.fill.tcp, from.transport_verdict);
+    frame.udp_checksum = state_of(from.fill.udp, from.transport_verdict);
+    frame.coalesced_segments = from.coalesced_segments;
+    if (from.vlan) frame.vlan_tci = from.vlan->tci();
+    frame.bytes = std::move(from.bytes);
+    return frame;
+}
+
+}  // namespace
+
+SwitchAdapter::SwitchAdapter(VirtualSwitch& network, std::string_view port_name, const PortSettings& settings)
+    : network_(network), port_(network.connect(port_name, *this, settings)) {}
+
+SwitchAdapter::~SwitchAdapter() {
+    network_.disconnect(port_);
+}
+
+void SwitchAdapter::transmit(std::uint16_t, std::span<vmbus::OutgoingFrame> frames) {
+    network_.begin_batch();
+    for (vmbus::OutgoingFrame& frame : frames) network_.send(port_, to_switch(std::move(frame)));
+    network_.end_batch();
+}
+
+void SwitchAdapter::receive(Frame&& frame) {
+    vmbus::IncomingFrame incoming = to_guest(std::move(frame));
+    service_->receive({&incoming, 1});
+}
+
+template <class Change>
+void SwitchAdapter::change(Change make) {
+    PortSettings settings = network_.settings(port_);
+    make(settings);
+    if (settings != network_.settings(port_)) network_.configure(port_, settings);
+}
+
+// The service filters by itself what the guest does not want.
+void SwitchAdapter::filter_changed(std::uint32_t, std::span<const vmbus::NetworkAddress>) {}
+
+void SwitchAdapter::address_changed(const vmbus::NetworkAddress& address) {
+    change([&](PortSettings& settings) { settings.mac = MacAddress{address.bytes}; });
+}
+
+void SwitchAdapter::frame_size_changed(std::uint32_t bytes) {
+    change([&](PortSettings& settings) { settings.maximum_frame_bytes = bytes + 4; });
+}
+
+void SwitchAdapter::offloads_changed(const vmbus::OffloadSettings& offloads) {
+    change([&](PortSettings& settings) {
+        settings.receives.tags_out_of_band = true;
+        settings.receives.coalesced = offloads.coalescing_ipv4 && offloads.coalescing_ipv6;
+        const auto& checks = offloads.receive;
+        settings.receives.partial_checksums = checks.tcp4 && checks.udp4 && checks.tcp6 && checks.udp6;
+    });
+}
+
+}  // namespace models

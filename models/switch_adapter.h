@@ -1,0 +1,46 @@
+// A partition's synthetic adapter on a port of the virtual switch: translates between what the network service knows of
+// frames and what the switch does.
+#pragma once
+
+#include <string_view>
+
+#include "models/network/virtual_switch.h"
+#include "vmbus/network/network_port.h"
+
+namespace models {
+
+class SwitchAdapter final : public vmbus::NetworkPort, private SwitchPort {
+public:
+    SwitchAdapter(VirtualSwitch& network, std::string_view port_name, const PortSettings& settings);
+    ~SwitchAdapter() override;
+    SwitchAdapter(const SwitchAdapter&) = delete;
+
+    // The service; before any frame comes.
+    void connect(vmbus::NetworkAdapter& service) { service_ = &service; }
+    PortId port() const { return port_; }
+
+    // vmbus::NetworkPort
+    void transmit(std::uint16_t queue, std::span<vmbus::OutgoingFrame> frames) override;
+    void ready_changed(bool ready) override { ready_ = ready; }
+    void filter_changed(std::uint32_t filter, std::span<const vmbus::NetworkAddress> groups) override;
+    void address_changed(const vmbus::NetworkAddress& address) override;
+    void frame_size_changed(std::uint32_t bytes) override;
+    void offloads_changed(const vmbus::OffloadSettings& settings) override;
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(ready_);
+    }
+
+private:
+    void receive(Frame&& frame) override;
+    template <class Change>
+    void change(Change make);
+
+    VirtualSwitch& network_;
+    vmbus::NetworkAdapter* service_ = nullptr;
+    bool ready_ = false;
+    PortId port_;
+};
+
+}  // namespace models
