@@ -19,7 +19,7 @@ constexpr std::uint16_t option_end = 0;
 constexpr std::uint16_t section_application = 4;
 constexpr std::uint16_t interface_name = 2;
 constexpr std::uint16_t interface_time_resolution = 9;
-constexpr std::uint8_t picoseconds = 12;  // 10^-12 s
+constexpr std::uint8_t nanoseconds = 9;  // 10^-9 s
 constexpr std::uint16_t packet_flags = 2;
 
 void option(ByteWriter& block, std::uint16_t code, std::string_view value) {
@@ -47,7 +47,7 @@ std::vector<std::byte> pcapng_interface(std::string_view name) {
     ByteWriter block;
     block.u32(interface_block).u32(0).u16(link_type_ethernet).u16(0).u32(0);
     option(block, interface_name, name);
-    block.u16(interface_time_resolution).u16(1).u8(picoseconds).align(4);
+    block.u16(interface_time_resolution).u16(1).u8(nanoseconds).align(4);
     option(block, option_end, "");
     return finish(block);
 }
@@ -61,11 +61,11 @@ std::vector<std::byte> pcapng_packet(std::uint32_t interface, sim::Time time, Fr
     }
     (void)fill_checksums(shown);
     put_tag_in(shown);
-    const auto ps = static_cast<std::uint64_t>(time.ps());
+    const auto ns = static_cast<std::uint64_t>(time / sim::Time::ns(1));
     const auto length = static_cast<std::uint32_t>(shown.size());
     ByteWriter block;
     block.u32(enhanced_packet_block).u32(0).u32(interface);
-    block.u32(static_cast<std::uint32_t>(ps >> 32)).u32(static_cast<std::uint32_t>(ps));
+    block.u32(static_cast<std::uint32_t>(ns >> 32)).u32(static_cast<std::uint32_t>(ns));
     block.u32(length).u32(length).bytes(shown.bytes).align(4);
     block.u16(packet_flags).u16(4).u32(direction == FrameDirection::in ? 1 : 2);
     option(block, option_end, "");

@@ -1,5 +1,6 @@
 // Writes what passes observed points to a pcapng file (draft-ietf-opsawg-pcapng): one interface per point, times in
-// picoseconds of simulated time. It is an observer: it takes no part, and the same run gives the same bytes.
+// nanoseconds of simulated time (readers get finer ones wrong). It is an observer: it takes no part, and the same run
+// gives the same bytes.
 #pragma once
 
 #include <cstdint>
