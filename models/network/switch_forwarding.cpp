@@ -80,22 +80,10 @@ void VirtualSwitch::forward(Port& port, Passage&& passage) {
                           : tenant  ? DropReason::no_provider_address
                                     : DropReason::no_destination);
     }
-    const SwitchContext context{passage.from, passage.network, destinations.ports};
-    for (SwitchExtension* extension : extensions_) {
-        if (extension->kind() == ExtensionKind::capture) {
-            extension->capture(SwitchPath::egress, context, passage.frame);
-        }
-    }
     copies_.add(destinations.ports.size() + destinations.hosts.size() - 1);
+    pass_egress_extensions(passage, destinations.ports);
     for (std::size_t i = 0; i < destinations.ports.size(); ++i) {
         Port& to = *find(destinations.ports[i]);
-        const auto passes = [&](SwitchExtension* e) {
-            return e->kind() != ExtensionKind::filter || e->filter_egress(context, passage.frame, to.id);
-        };
-        if (!std::all_of(extensions_.rbegin(), extensions_.rend(), passes)) {
-            drop(to, DropReason::extension);
-            continue;
-        }
         if (!to.acl.allows(*headers, passage.frame.size(), false)) {
             drop(to, DropReason::acl_denied);
             continue;
@@ -117,6 +105,25 @@ bool VirtualSwitch::pass_ingress_extensions(Passage& passage) {
         }
     }
     return true;
+}
+
+// Takes away the destinations that a filter refuses.
+void VirtualSwitch::pass_egress_extensions(const Passage& passage, std::vector<PortId>& ports) {
+    if (extensions_.empty()) return;
+    const std::vector<PortId> chosen = ports;
+    const SwitchContext before{passage.from, passage.network, chosen};
+    for (auto e = extensions_.rbegin(); e != extensions_.rend(); ++e) {
+        if ((*e)->kind() != ExtensionKind::filter) continue;
+        std::erase_if(ports, [&](PortId id) {
+            const bool passes = (*e)->filter_egress(before, passage.frame, id);
+            if (!passes) drop(*find(id), DropReason::extension);
+            return !passes;
+        });
+    }
+    const SwitchContext after{passage.from, passage.network, ports};
+    for (auto e = extensions_.rbegin(); e != extensions_.rend(); ++e) {
+        if ((*e)->kind() == ExtensionKind::capture) (*e)->capture(SwitchPath::egress, after, passage.frame);
+    }
 }
 
 void VirtualSwitch::learn(const Port& port, const Passage& passage, const Headers& headers) {

@@ -174,6 +174,7 @@ private:
     bool enter_from_provider(Port& port, Passage& passage);
     void forward(Port& port, Passage&& passage);
     bool pass_ingress_extensions(Passage& passage);
+    void pass_egress_extensions(const Passage& passage, std::vector<PortId>& ports);
     void learn(const Port& port, const Passage& passage, const Headers& headers);
     void choose(const Port& port, const Passage& passage, const Headers& headers, Destinations& destinations) const;
     PortId owner_of(const NetworkId& network, const MacAddress& mac) const;
