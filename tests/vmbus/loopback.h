@@ -43,7 +43,7 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(bytes_);
+        archive.bytes(bytes_);
     }
 
 private:
