@@ -294,6 +294,15 @@ TEST_CASE("units come and go while requests are under way") {
     loop.run(5_ms);  // the disk's late answer reaches nobody
     CHECK(third.disk.outstanding() == 0);
     CHECK(loop.provider.outstanding() == 0);
+    // One that comes back still knows who reserved it.
+    ScsiRecorder other;
+    const auto rival = third.disk.attach(other);
+    loop.provider.add_disk({0, 0, 2}, third.disk);
+    CHECK(loop.ask("16", 6, 0, {0, 0, 2}).succeeded());
+    loop.provider.remove_disk({0, 0, 2});
+    loop.provider.add_disk({0, 0, 4}, third.disk);
+    CHECK(third.disk.execute(rival, {.cdb = cdb_from("00")})->status == scsi::Status::reservation_conflict);
+    CHECK(loop.ask("00", 6, 0, {0, 0, 4}).succeeded());
 }
 
 TEST_CASE("a driver that goes while requests are under way, and comes again") {

@@ -64,15 +64,22 @@ StorageProvider::~StorageProvider() = default;
 void StorageProvider::add_disk(const StorageAddress& address, ScsiDevice& device) {
     Unit& unit = units_[address];
     VG_CHECK(!unit.present);
-    unit = {&device, device.attach(*this), true};
+    unit = {&device, initiator_of(device), true};
     notice();
+}
+
+// A device that comes back knows us as who we were.
+ScsiDevice::InitiatorId StorageProvider::initiator_of(ScsiDevice& device) {
+    for (const auto& [known, id] : attached_) {
+        if (known == &device) return id;
+    }
+    return attached_.emplace_back(&device, device.attach(*this)).second;
 }
 
 void StorageProvider::remove_disk(const StorageAddress& address) {
     Unit& unit = units_.at(address);
     VG_CHECK(unit.present);
     unit.present = false;
-    unit.device->detach(unit.initiator);
     std::vector<std::uint64_t> stranded;
     for (const auto& [number, request] : state_.requests) {
         if (request.kind == Request::Kind::scsi && !request.done && request.address == address) {

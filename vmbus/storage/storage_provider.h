@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "sim/processor.h"
@@ -177,6 +178,7 @@ private:
     void answer_srb(std::uint64_t number, std::uint8_t srb_status, scsi::Status status, const scsi::Sense* sense);
     std::uint64_t bytes_to_take(const Request& request) const;
     ScsiDevice* device_at(const StorageAddress& address) const;
+    ScsiDevice::InitiatorId initiator_of(ScsiDevice& device);
     void scsi_done(std::uint64_t number, ScsiResult result) override;
 
     sim::Scope scope_;
@@ -185,6 +187,7 @@ private:
     std::vector<std::unique_ptr<Worker>> workers_;
     std::vector<Channel*> adopted_;  // while a checkpoint is restored
     std::map<StorageAddress, Unit> units_;
+    std::vector<std::pair<ScsiDevice*, ScsiDevice::InitiatorId>> attached_;  // what we are to each device that ever was
     State state_;
     sim::Counter& requests_;
     sim::Counter& answers_;

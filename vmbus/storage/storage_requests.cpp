@@ -236,7 +236,9 @@ std::vector<std::byte> StorageProvider::list_units(const StorageAddress& address
 }
 
 void StorageProvider::scsi_done(std::uint64_t number, ScsiResult result) {
-    if (state_.requests.at(number).orphaned) return forget(number);
+    const auto found = state_.requests.find(number);
+    if (found == state_.requests.end() || found->second.done) return;  // its unit was taken away meanwhile
+    if (found->second.orphaned) return forget(number);
     answer_scsi(number, std::move(result));
 }
 
