@@ -214,6 +214,13 @@ PYBIND11_MODULE(_verdigris, module) {
         .def("record_check", &record_check)
         .def("statistics", &statistics)
         .def("trace_hash", [](Machine& self) { return self.simulation().trace().hash(); })
+        .def("save",
+             [](Machine& self) {
+                 const auto bytes = self.simulation().save();
+                 return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+             })
+        .def("restore",
+             [](Machine& self, const py::bytes& checkpoint) { self.simulation().restore(to_bytes(checkpoint)); })
         .def("write_trace", &Machine::write_trace)
         .def("close_trace", &Machine::close_trace);
     python::bind_devices(module, guest_class, machine_class);

@@ -280,6 +280,10 @@ class Console:
             self._bytes = size
         return self._text
 
+    def _rewind(self, position: int) -> None:
+        self._decoder.reset()
+        self._text, self._bytes, self._position = "", 0, position
+
     @property
     def raw(self) -> bytes:
         """All output so far, byte by byte."""

@@ -24,6 +24,16 @@ class Check:
     detail: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The whole machine at one instant."""
+
+    time_ps: int
+    data: bytes
+    partitions: dict[str, str]  # their states
+    read: dict[str, int]  # how far each console had been read
+
+
 class RandomStream:
     """Random numbers of the scenario, from the run's seed; the same on every machine."""
 
@@ -90,6 +100,30 @@ class Simulation:
         self.checks.append(Check(str(name), passed, str(detail)))
         self._world.machine.record_check(str(name), passed)
         return passed
+
+    def checkpoint(self) -> Checkpoint:
+        """The whole machine as it is now: processors, memory, devices, network, what is under way."""
+        partitions = self._world.host.partitions if self._world.host else []
+        states = {partition.name: partition.state for partition in partitions}
+        read = {partition.name: partition.console._position for partition in partitions}
+        return Checkpoint(self.now, bytes(self._world.machine.save()), states, read)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Puts the machine back to a checkpoint of this run; it goes on from there exactly as it did.
+
+        What the scenario itself has noted (checks, variables, tasks) stays. UserError if guests have ended or partitions or
+        devices have come since.
+        """
+        partitions = self._world.host.partitions if self._world.host else []
+        if {partition.name: partition.state for partition in partitions} != checkpoint.partitions:
+            raise UserError("restore: partitions have come or ended since the checkpoint")
+        self._world.machine.restore(checkpoint.data)
+        for partition in partitions:
+            partition.console._rewind(checkpoint.read[partition.name])
+
+    def trace_hash(self) -> str:
+        """The hash of all that has happened so far, 32 hexadecimal digits."""
+        return str(self._world.machine.trace_hash())
 
     def start(self, coroutine: Coroutine[Event, None, Any], name: str | None = None) -> Task:
         """Runs a coroutine beside main; awaiting the task gives its result. What still runs when main returns is cancelled.
