@@ -19,7 +19,7 @@ nc 10.0.0.1 5001 -e sh -c 'cat >/tmp/received'
 echo "received: $(sha256sum </tmp/received | cut -d' ' -f1) $(wc -c </tmp/received) bytes"
 nc 10.0.0.1 5002 -e sh -c 'cat /tmp/received'
 rm /tmp/received
-echo "on disk" >/root/file
+echo "on disk" >/home/file
 sync
 for count in rx_packets rx_bytes tx_packets tx_bytes; do
     echo "eth0 $count $(cat /sys/class/net/eth0/statistics/$count)"
