@@ -70,6 +70,7 @@ void Wire::start(Side& side, Frame&& frame) {
         side.burst_bytes = 0;
     }
     for (FrameObserver* observer : side.observers) observer->observed(FrameDirection::out, frame);
+    side.scope.trace("wire_frame", frame.size());
     ++side.frames;
     side.bytes.add(frame.size());
     const std::uint64_t through_check_sequence =

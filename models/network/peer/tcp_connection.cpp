@@ -201,9 +201,10 @@ bool TcpConnection::acknowledgement_arrived(TcpEnvironment& env, const TcpSegmen
         new_acknowledgement(env, acknowledged);
     } else {
         const bool same_window = std::uint64_t{s.window} << send_shift_ == send_window_;
-        const bool plain = s.length() == 0 && same_window && max_ > una_;
+        const bool probing = !persist_at_.is_never();  // the answers to probes are no sign of loss
+        const bool plain = s.length() == 0 && same_window && !probing;
+        if (probing) retries_ = 0;
         update_send_window(s, offset, acknowledged);
-        if (persist_at_ != sim::Time::never()) retries_ = 0;
         duplicate_acknowledgement(env, sack_ ? news : plain);
     }
     return state_ != TcpState::closed;

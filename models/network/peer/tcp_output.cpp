@@ -107,8 +107,9 @@ bool TcpConnection::transmit_next(TcpEnvironment& env) {
     const std::uint64_t most =
         again ? mss_ : std::max<std::uint64_t>(mss_, env.settings().large_send_bytes / mss_ * mss_);
     std::uint64_t length = std::min(end - begin, most);
+    if (end == stream_end() && application_.ended() && end - begin == most + 1) ++length;  // the FIN goes along
     if (room < std::min<std::uint64_t>(length, mss_)) return false;
-    if (length > room) length = room / mss_ * mss_;
+    if (length > room + 1) length = room / mss_ * mss_;
     // RFC 9293, 3.8.6.2.1: no crumbs because of the window. (No Nagle: applications here write in one go.)
     const bool everything = begin + length == stream_end();
     if (length < mss_ && !everything && !again && 2 * length < largest_send_window_ && end == limit) {

@@ -46,7 +46,7 @@ void TcpStack::emit(const TcpTuple& tuple, const TcpSegment& segment, std::uint1
 
 bool TcpStack::may_challenge() {
     const std::int64_t second = now() / sim::Time::s(1);
-    if (second != challenge_second_ || challenges_left_ > challenges_per_second) {
+    if (second != challenge_second_) {
         challenge_second_ = second;
         challenges_left_ = challenges_per_second;
     }

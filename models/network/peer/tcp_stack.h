@@ -119,7 +119,7 @@ private:
     sim::Random random_;
     TcpConnectionId next_id_ = 1;
     std::uint16_t next_port_ = 49152;
-    std::int64_t challenge_second_ = 0;
+    std::int64_t challenge_second_ = -1;
     std::uint32_t challenges_left_ = 0;
     sim::Timer timer_;
 };
