@@ -104,13 +104,18 @@ Bytes eisa_id(std::string_view id) {
         VG_CHECK((c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'));
         value = value << 4 | static_cast<std::uint32_t>(c <= '9' ? c - '0' : c - 'A' + 10);
     }
-    return ByteWriter{}.u8(op::dword_prefix).u32(__builtin_bswap32(value)).take();
+    return integer(__builtin_bswap32(value));
 }
 
 Bytes package(Terms elements) {
+    return package_of({elements.begin(), elements.end()});
+}
+
+Bytes package_of(const std::vector<Bytes>& elements) {
     VG_CHECK(elements.size() <= 0xff);
-    return with_length(op::package,
-                       sequence({one_byte(static_cast<std::uint8_t>(elements.size())), sequence(elements)}));
+    Bytes content = one_byte(static_cast<std::uint8_t>(elements.size()));
+    for (const Bytes& element : elements) append(content, element);
+    return with_length(op::package, content);
 }
 
 Bytes buffer(const Bytes& content) {
@@ -170,6 +175,44 @@ Bytes qword_memory(std::uint64_t first, std::uint64_t length) {
         .u64(0)
         .u64(length)
         .take();
+}
+
+// 6.4.3.5.2: as above.
+Bytes dword_memory(std::uint32_t first, std::uint32_t length) {
+    return ByteWriter{}
+        .u8(0x87)
+        .u16(0x17)
+        .u8(0)
+        .u8(0x0c)
+        .u8(0x03)
+        .u32(0)
+        .u32(first)
+        .u32(first + length - 1)
+        .u32(0)
+        .u32(length)
+        .take();
+}
+
+// 6.4.3.5.3: producer, both ends fixed; the whole range of I/O ports, or bus numbers.
+Bytes io_window(std::uint16_t first, std::uint32_t length) {
+    const auto last = static_cast<std::uint16_t>(first + length - 1);
+    return ByteWriter{}
+        .u8(0x88)
+        .u16(0x0d)
+        .u8(1)
+        .u8(0x0c)
+        .u8(0x03)
+        .u16(0)
+        .u16(first)
+        .u16(last)
+        .u16(0)
+        .u16(static_cast<std::uint16_t>(length))
+        .take();
+}
+
+Bytes bus_numbers(std::uint16_t first, std::uint16_t count) {
+    const auto last = static_cast<std::uint16_t>(first + count - 1);
+    return ByteWriter{}.u8(0x88).u16(0x0d).u8(2).u8(0x0c).u8(0).u16(0).u16(first).u16(last).u16(0).u16(count).take();
 }
 
 Bytes resource_template(Terms descriptors) {

@@ -22,6 +22,7 @@ Bytes integer(std::uint64_t value);
 Bytes string(std::string_view text);
 Bytes eisa_id(std::string_view id);  // "PNP0501"
 Bytes package(Terms elements);
+Bytes package_of(const std::vector<Bytes>& elements);
 Bytes buffer(const Bytes& content);
 
 // Named objects.
@@ -40,6 +41,9 @@ Bytes io_ports(std::uint16_t first, std::uint8_t count);
 enum class Trigger : std::uint8_t { level, edge };
 Bytes interrupt(std::uint32_t gsi, Trigger trigger);
 Bytes qword_memory(std::uint64_t first, std::uint64_t length);
+Bytes dword_memory(std::uint32_t first, std::uint32_t length);
+Bytes io_window(std::uint16_t first, std::uint32_t length);
+Bytes bus_numbers(std::uint16_t first, std::uint16_t count);
 Bytes resource_template(Terms descriptors);
 
 // All terms one after the other.

@@ -22,6 +22,7 @@ public:
 
     // Position 0 or 1; the drive must outlive the channel. Before the machine runs.
     void attach(unsigned position, IdeDrive& drive);
+    bool has(unsigned position) const { return drives_[position] != nullptr; }
 
     // The command block (offset 0 to 7, `size` above 1 at the data port only), the control block's one register, and
     // the bus master's eight bytes.
