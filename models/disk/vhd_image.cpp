@@ -132,6 +132,8 @@ IoStatus SparseImage::new_block(std::uint32_t& sector) {
     auto status = place < former_end ? file_->zero(place, former_end - place) : IoStatus::ok;
     layout_.footer_offset = std::max(layout_.footer_offset, end);
     const std::byte bits{static_cast<std::uint8_t>(layout_.differencing() ? 0 : 0xff)};
+    // At once, and not only with the table: other readers (qemu) do not look at the bitmap of a dynamic image, and must
+    // not find other content than we do.
     const std::vector<std::byte> bitmap(layout_.bitmap_bytes, bits);
     if (status == IoStatus::ok) status = file_->write(place, bitmap);
     if (status == IoStatus::ok) status = pages_.fill(place, bitmap.size(), bits);

@@ -1,10 +1,10 @@
 // An open VHD.
 //
-// Order of writes, as there is no log. Payload, a new block's first bitmap and the footer behind it go to their places
-// at once. Changed sectors of the block allocation table and of bitmaps wait in memory until a flush, which flushes the
-// file, writes them, and flushes again. A sector of 512 bytes is never torn and each is right by itself, so that a
-// power cut in between leaves blocks either as they were or with new content. Only the footer at the end may be lost,
-// for which dynamic images have a copy at the start; opening for writing puts it back.
+// Order of writes, as there is no log. Payload, a new block's zeros and first bitmap, and the footer behind it go to
+// their places at once. Changed sectors of the block allocation table and of bitmaps wait in memory until a flush,
+// which flushes the file, writes them, and flushes again. A sector of 512 bytes is never torn and each is right by
+// itself, so that a power cut in between leaves blocks either as they were or with new content. Only the footer at the
+// end may be lost, for which dynamic images have a copy at the start; opening for writing puts it back.
 #pragma once
 
 #include <memory>

@@ -129,6 +129,51 @@ TEST_CASE("unmapping gives the space back") {
     }
 }
 
+TEST_CASE("a fixed image stays whole") {
+    for (const ImageFormat format : {ImageFormat::raw, ImageFormat::vhd, ImageFormat::vhdx}) {
+        CAPTURE(name_of(format));
+        MemoryFile file = create({format, ImageKind::fixed, {4 * mib, 512, 512}, 1 << 20});
+        const std::uint64_t size = file.size();
+        auto disk = open_shared(file, Access::read_write);
+        REQUIRE(disk->write(0, content(0, 4 * mib, 1)) == IoStatus::ok);
+        REQUIRE(disk->unmap(0, 4 * mib) == IoStatus::ok);
+        CHECK(all_of(*disk, 4 * mib) == Bytes(4 * mib));
+        disk.reset();
+        CHECK(file.size() == size);
+        if (format == ImageFormat::vhdx) CHECK(check_image(file).allocated_blocks == 4);
+    }
+}
+
+TEST_CASE("blocks of several chunks") {
+    // A chunk is 4 GiB with sectors of 512 bytes: the table has an entry for a sector bitmap after each.
+    constexpr std::uint64_t gib = 1024 * mib, size = 9 * gib;
+    const std::uint64_t places[] = {0, 4 * gib - 512, 4 * gib, 4 * gib + 32 * mib, 8 * gib - 512, 8 * gib, size - 512};
+    MemoryFile root = create({ImageFormat::vhdx, ImageKind::dynamic, {size, 512, 512}}, 1, "root");
+    const auto write_and_read = [&](DiskImage& disk, std::uint64_t version) {
+        for (const std::uint64_t at : places) REQUIRE(disk.write(at, content(at, 512, version)) == IoStatus::ok);
+        for (const std::uint64_t at : places) CHECK(read(disk, at, 512) == content(at, 512, version));
+        CHECK(read(disk, 6 * gib, 512) == Bytes(512));
+        REQUIRE(disk.write(4 * gib - 512, content(0, 1024, version)) == IoStatus::ok);  // over the border
+        CHECK(read(disk, 4 * gib - 512, 1024) == content(0, 1024, version));
+    };
+    write_and_read(*open_shared(root, Access::read_write), 1);
+    CHECK(check_image(root).pristine());
+    CHECK(check_image(root).allocated_blocks == 7);
+    MemoryParents parents;
+    parents.add("root", root);
+    MemoryFile child("child");
+    sim::Random random(1);
+    models::create_differencing_image(child, *open_shared(root, Access::read_only), {"root", ""}, 0, random);
+    auto disk = open_shared(child, Access::read_write, &parents);
+    CHECK(read(*disk, 8 * gib, 512) == content(8 * gib, 512, 1));
+    write_and_read(*disk, 2);
+    disk.reset();
+    CHECK(check_image(child).pristine());
+    disk = open_shared(child, Access::read_only, &parents);
+    CHECK(read(*disk, size - 512, 512) == content(size - 512, 512, 2));
+    CHECK(read(*disk, 4 * gib - 512, 1024) == content(0, 1024, 2));
+}
+
 TEST_CASE("a chain of differencing images") {
     for (const ImageFormat format : {ImageFormat::vhd, ImageFormat::vhdx}) {
         for (const std::uint32_t sector : {512u, 4096u}) {

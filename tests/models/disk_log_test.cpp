@@ -251,3 +251,38 @@ TEST_CASE("a changed region table goes through the log too") {
     CHECK_NOTHROW(open_shared(file, Access::read_write));  // the second table still stands
     CHECK(read(file, 192 * kib, 4) == Bytes(4, std::byte{'x'}));
 }
+
+TEST_CASE("our own entries say how long the file is, in whole MiB") {
+    MemoryFile file = create({ImageFormat::vhdx, ImageKind::dynamic, {4 * mib, 512, 512}, 1 << 20});
+    REQUIRE(file.resize(file.size() + 512) == IoStatus::ok);  // left behind by a power cut
+    auto disk = open_shared(file, Access::read_write);
+    REQUIRE(disk->write(0, content(0, 512, 1)) == IoStatus::ok);
+    REQUIRE(disk->flush() == IoStatus::ok);
+    const auto head = models::structure_at<vhdx::LogEntryHeader>(read(file, log_offset, 64));
+    CHECK(head.signature == vhdx::log_entry_signature);
+    CHECK(head.flushed_file_offset == file.size());
+    CHECK(file.size() == 5 * mib);
+    CHECK(head.last_file_offset == file.size());
+    CHECK(head.tail == 0);
+    CHECK(head.descriptor_count == 1);
+    CHECK(head.log_guid == vhdx::read_headers(file).get().log_guid);
+}
+
+TEST_CASE("bits that are left over in a sector bitmap mean nothing") {
+    MemoryFile root = create({ImageFormat::vhdx, ImageKind::dynamic, {4 * mib, 512, 512}, 1 << 20}, 1, "root");
+    REQUIRE(open_shared(root, Access::read_write)->write(mib, content(mib, 4096, 1)) == IoStatus::ok);
+    MemoryParents parents;
+    parents.add("root", root);
+    MemoryFile child("child");
+    sim::Random random(1);
+    models::create_differencing_image(child, *open_shared(root, Access::read_only), {"root", ""}, 1 << 20, random);
+    // The first block makes the bitmap, at 4 MiB. Another writer forgot bits of the second block there.
+    REQUIRE(open_shared(child, Access::read_write, &parents)->write(0, content(0, 512, 2)) == IoStatus::ok);
+    REQUIRE(read(child, 4 * mib, 1) == Bytes(1, std::byte{1}));
+    REQUIRE(child.write(4 * mib + 256, Bytes(256, std::byte{0xff})) == IoStatus::ok);
+    auto disk = open_shared(child, Access::read_write, &parents);
+    REQUIRE(disk->write(mib + 512, content(0, 512, 3)) == IoStatus::ok);
+    CHECK(read(*disk, mib, 512) == content(mib, 512, 1));
+    CHECK(read(*disk, mib + 512, 512) == content(0, 512, 3));
+    CHECK(read(*disk, mib + 1024, 512) == content(mib + 1024, 512, 1));
+}

@@ -97,11 +97,16 @@ public:
                                               guids);
             file = child;
         }
-        file_ = std::make_unique<PowerCutFile>(file);
+        new_image_ = file;
     }
 
     Count run() {
-        while (count_.cuts < row_.cuts) session();
+        while (count_.cuts < row_.cuts) {
+            // A new image now and then, because one that is full allocates nothing any more.
+            file_ = std::make_unique<PowerCutFile>(new_image_);
+            promises_ = {};
+            for (std::uint64_t sessions = draws_.between(1, 4); sessions > 0; --sessions) session();
+        }
         return count_;
     }
 
@@ -111,11 +116,13 @@ private:
     // Opens, writes, closes: a cut may come at each operation of all that.
     void session() {
         file_->before_operation([this] {
-            if (count_.cuts < row_.cuts && random_.one_in(12)) cut();
+            if (count_.cuts < row_.cuts && random_.one_in(closing_ ? 2 : 12)) cut();
         });
         auto disk = open_shared(*file_, Access::read_write, &parents_);
-        for (int i = 0; i < 60; ++i) step(*disk);
+        for (std::uint64_t i = draws_.between(1, 60); i > 0; --i) step(*disk);
+        closing_ = true;
         REQUIRE(disk->close() == IoStatus::ok);
+        closing_ = false;
         promises_.flushed();
         disk.reset();
         file_->before_operation(nullptr);
@@ -203,9 +210,11 @@ private:
     sim::Random random_, draws_;
     Bytes before_;
     MemoryParents parents_;
+    MemoryFile new_image_{"new"};
     std::unique_ptr<PowerCutFile> file_;
     Promises promises_;
     std::uint64_t version_ = 0;
+    bool closing_ = false;
     Count count_;
 };
 

@@ -116,6 +116,29 @@ TEST_CASE("qemu and we write in turn to an image that qemu made") {
     }
 }
 
+TEST_CASE("qemu finds the blocks of several chunks") {
+    if (!have_qemu_img()) return;
+    const Folder folder;
+    constexpr std::uint64_t gib = 1024 * mib;
+    const std::uint64_t places[] = {0, 4 * gib - 512, 4 * gib, 8 * gib - 512, 8 * gib, 9 * gib - 512};
+    store(create({ImageFormat::vhdx, ImageKind::dynamic, {9 * gib, 512, 512}, 1 << 20}), folder / "image");
+    std::string commands, output;
+    auto disk = models::open_disk_image(folder / "image", Access::read_write);
+    for (std::size_t i = 0; i < std::size(places); ++i) {
+        REQUIRE(disk->write(places[i], Bytes(512, static_cast<std::byte>(i + 1))) == IoStatus::ok);
+        commands +=
+            fmt::format(" -c 'read -P {} {} 512' -c 'write -P {} {} 512'", i + 1, places[i], i + 101, places[i]);
+    }
+    REQUIRE(disk->close() == IoStatus::ok);
+    disk.reset();
+    REQUIRE_MESSAGE(run(fmt::format("qemu-io -t unsafe -f vhdx{} {}", commands, folder / "image"), output), output);
+    CHECK_MESSAGE(output.find("Pattern verification failed") == std::string::npos, output);
+    disk = models::open_disk_image(folder / "image", Access::read_only);
+    for (std::size_t i = 0; i < std::size(places); ++i) {
+        CHECK(read(*disk, places[i], 512) == Bytes(512, static_cast<std::byte>(i + 101)));
+    }
+}
+
 TEST_CASE("an image that qemu converted to") {
     if (!have_qemu_img()) return;
     for (const Row& row : rows) {
