@@ -21,7 +21,7 @@ using Bytes = std::vector<std::byte>;
 
 class FlatGuestMemory final : public GuestMemory {
 public:
-    std::vector<std::byte> bytes = std::vector<std::byte>(1 << 20);
+    std::vector<std::byte> bytes = std::vector<std::byte>(1 << 16);
     std::uint64_t base = 0;
 
     bool read(std::uint64_t gpa, std::span<std::byte> out) override {

@@ -239,7 +239,7 @@ TEST_CASE("the picture as it is in memory") {
         CHECK(*picture == Picture{2, 2, row.rgb});
     }
     auto settings = small();
-    settings.firmware = Framebuffer{(1 << 20) - 8, 2, 2, 16, 32};  // ends outside
+    settings.firmware = Framebuffer{(1 << 16) - 8, 2, 2, 16, 32};  // ends outside
     Fixture f{settings};
     CHECK_FALSE(f.screen.picture());
     Fixture none;
