@@ -277,6 +277,7 @@ bool Attempt::legacy_handler(const Gate& gate, const Segment& cs, unsigned new_c
 
 bool Attempt::legacy_stack_of_tss(unsigned new_cpl, Segment& ss, u64& sp) {
     u16 selector = 0;
+    if (!r_.tr.is_task_state()) return fault(vector::invalid_tss, selector_code(r_.tr.selector));
     const unsigned type = r_.tr.type();
     if (type == segment::tss32_busy || type == segment::tss32_available) {
         std::array<u16, 3> stack{};  // ESP, SS: one access, so that one limit check covers both
@@ -288,13 +289,11 @@ bool Attempt::legacy_stack_of_tss(unsigned new_cpl, Segment& ss, u64& sp) {
         }
         sp = stack[0] | u64{stack[1]} << 16;
         selector = stack[2];
-    } else if (type == segment::tss16_busy || type == segment::tss16_available) {
+    } else {
         u32 stack = 0;
         if (!read_tss(4 * u64{new_cpl} + 2, stack)) return false;
         sp = stack & 0xffff;
         selector = static_cast<u16>(stack >> 16);
-    } else {
-        return fault(vector::invalid_tss, selector_code(r_.tr.selector));
     }
     if ((selector & 0xfffc) == 0) return fault(vector::invalid_tss, ext_);
     Descriptor descriptor;
@@ -340,7 +339,7 @@ bool Attempt::mark_accessed(Descriptor& descriptor, u64 address) {
 template <class T>
 bool Attempt::read_tss(u64 offset, T& value) {
     const u32 code = selector_code(r_.tr.selector);
-    if (offset + sizeof(T) - 1 > r_.tr.limit) return fault(vector::invalid_tss, code);
+    if (!r_.tr.is_task_state() || offset + sizeof(T) - 1 > r_.tr.limit) return fault(vector::invalid_tss, code);
     const u64 address = wrap(r_.tr.base + offset);
     return check(load(memory_, address, value, Privilege::implicit_supervisor), vector::invalid_tss, code);
 }

@@ -12,6 +12,15 @@ EngineSegment from_segment(const Segment& s) {
     return {s.selector, 0, s.base, s.limit, (s.attributes & 0xffu) << 8 | (s.attributes & 0xf00u) << 12};
 }
 
+// The engine keeps the task register's type as LTR found it, available; when it looks for an inner stack it gives up
+// altogether on anything else. So a task register that is none stands there as a task state without content, on which
+// the engine raises #TS, as it should; a bit that no LTR leaves set tells which it is.
+constexpr u32 engine_present = 1u << 15;
+constexpr u32 engine_not_system = 1u << 12;
+constexpr u32 engine_busy = 2u << 8;
+constexpr u32 engine_tss32 = 9u << 8;
+constexpr u32 no_task = engine_present | engine_not_system | engine_tss32;
+
 }  // namespace
 
 GuestContext::GuestContext(const EngineState& pristine, u16 partition_salt)
@@ -26,6 +35,12 @@ Registers GuestContext::registers() const {
     for (unsigned i = 0; i < 6; ++i) r.segments[i] = to_segment(s.segments[i]);
     r.ldtr = to_segment(s.ldt);
     r.tr = to_segment(s.tr);
+    if (s.tr.flags == no_task) {
+        r.tr.attributes = unusable_tr_.attributes;
+        r.tr.limit = unusable_tr_.limit;
+    } else {
+        r.tr.attributes |= static_cast<u16>(engine_busy >> 8);
+    }
     r.gdtr = {s.gdt.base, s.gdt.limit};
     r.idtr = {s.idt.base, s.idt.limit};
     r.cr0 = s.cr[0];
@@ -57,6 +72,13 @@ void GuestContext::set_registers(const Registers& r) {
     for (unsigned i = 0; i < 6; ++i) s.segments[i] = from_segment(r.segments[i]);
     s.ldt = from_segment(r.ldtr);
     s.tr = from_segment(r.tr);
+    if (r.tr.is_task_state()) {
+        s.tr.flags &= ~engine_busy;
+    } else {
+        unusable_tr_ = r.tr;
+        s.tr.limit = 0;
+        s.tr.flags = no_task;
+    }
     s.gdt = {0, 0, r.gdtr.base, r.gdtr.limit, 0};
     s.idt = {0, 0, r.idtr.base, r.idtr.limit, 0};
     if (s.cr[0] != r.cr0 || s.cr[3] != r.cr3 || s.cr[4] != r.cr4 || s.efer != r.efer) translation_changed_ = true;

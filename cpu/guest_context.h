@@ -103,6 +103,7 @@ private:
     EngineState saved_;
     EngineState* state_ = &saved_;  // where the state is: saved_, or in the engine
     std::array<u64, 4> pdpte_{};
+    Segment unusable_tr_;  // what the engine couldn't be given as it is
     u64 salt_;
     u8 phys_bits_ = 46;
     bool translation_changed_ = false;

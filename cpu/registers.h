@@ -151,6 +151,11 @@ struct Segment {
 
     [[nodiscard]] constexpr bool has(u16 bit) const { return (attributes & bit) != 0; }
     [[nodiscard]] constexpr bool present() const { return has(segment::present); }
+    [[nodiscard]] constexpr bool is_task_state() const {
+        const unsigned kind = type() & ~2u;
+        return present() && !has(segment::not_system) &&
+               (kind == segment::tss16_available || kind == segment::tss32_available);
+    }
     [[nodiscard]] constexpr unsigned type() const { return attributes & segment::type; }
     [[nodiscard]] constexpr unsigned dpl() const { return (attributes & segment::dpl) >> segment::dpl_shift; }
     [[nodiscard]] constexpr unsigned rpl() const { return selector & 3u; }

@@ -369,3 +369,61 @@ TEST_CASE("injection, the interrupt window, and the limit") {
     CHECK(l.run(Time::zero()) == ExitCode::interrupt);
     CHECK(l.now == Time::ns(9));
 }
+
+// The engine gives up, and all with it, when it looks for an inner stack where no task state is.
+TEST_CASE("a call gate to CPL 0 takes its stack from the task state, and is #TS without one") {
+    constexpr u16 present = segment::present;
+    for (const bool wide : {false, true}) {
+        const struct {
+            const char* why;
+            u16 attributes;
+            u32 limit;
+            int handler;
+        } rows[] = {
+            {"busy, as it always is", present | segment::tss32_busy, 0x67, 0x90},
+            {"as LTR found it", present | segment::tss32_available, 0x67, 0x90},
+            {"not present", segment::tss32_busy, 0x67, 10},
+            {"too short", present | segment::tss32_busy, 3, 10},
+            {"none", 0, 0, 10},
+            {"an LDT", present | segment::ldt, 0x67, 10},
+            {"a data segment", present | segment::not_system | 9, 0x67, 10},
+        };
+        for (const auto& row : rows) {
+            const std::string why = row.why;
+            CAPTURE(why);
+            CAPTURE(wide);
+            ProcessorBench b{wide ? Mode::long64 : Mode::protected32};
+            const u64 target = ProcessorBench::handlers + 16 * 0x90;
+            const u64 selector = wide ? ProcessorBench::code64 : ProcessorBench::code32;
+            b.put<u64>(ProcessorBench::gdt + 0x40,
+                       (target & 0xffff) | selector << 16 | u64{0xec00} << 32 | (target >> 16) << 48);
+            b.put<u64>(ProcessorBench::gdt + 0x48, 0);
+            b.put<u64>(ProcessorBench::data, u64{0x43} << 32);
+            b.to_user(wide);
+            b.with_registers([&](Registers& r) {
+                r.gdtr.limit = 0x4f;
+                r.tr.attributes = row.attributes;
+                r.tr.limit = row.limit;
+            });
+            const Registers before = b.context->registers();
+            CHECK(before.tr.attributes == (row.handler == 0x90 ? present | segment::tss32_busy : row.attributes));
+            CHECK(before.tr.limit == row.limit);
+            // CALL FAR [data], or 0x43:0
+            ExitCode exit{};
+            if (wide) {
+                exit = b.run({0xff, 0x1c, 0x25, 0x00, 0x00, 0x04, 0x00});
+            } else {
+                exit = b.run({0x9a, 0, 0, 0, 0, 0x43, 0x00});
+            }
+            // The handler's stack is in the task state, too.
+            if (row.handler == 10) {
+                CHECK(exit == ExitCode::shutdown);
+                continue;
+            }
+            REQUIRE(exit == ExitCode::halt);
+            CHECK(b.handler() == row.handler);
+            CHECK(b.context->cpl() == 0);
+            CHECK(b.context->gpr(Gpr::rsp) == ProcessorBench::stack - (wide ? 32 : 16));
+        }
+    }
+}
