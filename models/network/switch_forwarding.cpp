@@ -145,6 +145,15 @@ PortId VirtualSwitch::owner_of(const NetworkId& network, const MacAddress& mac) 
     return macs_.find(network, mac, scope_.now());
 }
 
+PortId VirtualSwitch::destination_port(PortId from, const Frame& frame) const {
+    const Port* port = find(from);
+    const auto headers = parse_headers(frame);
+    if (port == nullptr || !headers || headers->destination.is_multicast()) return no_port;
+    const auto vlan = port->settings.vlan.enter(frame.vlan ? frame.vlan : headers->vlan);
+    if (!vlan) return no_port;
+    return owner_of({*vlan, port->settings.virtual_subnet}, headers->destination);
+}
+
 void VirtualSwitch::choose(const Port& port, const Passage& passage, const Headers& h,
                            Destinations& destinations) const {
     const SwitchContext context{passage.from, passage.network, {}};

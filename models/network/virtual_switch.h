@@ -72,6 +72,8 @@ public:
     void end_batch();
 
     sim::Time cost(const Frame& frame) const;
+    // Whose receive queue a frame from that port belongs to; no_port if there is no single adapter that it goes to.
+    PortId destination_port(PortId from, const Frame& frame) const;
     QueuePlacement& queues() { return queues_; }
 
     void add_extension(SwitchExtension& extension);

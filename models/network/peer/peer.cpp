@@ -247,7 +247,9 @@ void Peer::port_unreachable(const Frame& frame, const Headers& h) {
     // The packet's header and the first bytes of its payload (RFC 792); as much as fits the smallest MTU (RFC 4443).
     const std::size_t shown = v4 ? std::min<std::size_t>(h.end, h.transport_offset + 8u)
                                  : std::min<std::size_t>(h.end, h.network_offset + 1232u);
-    const auto quoted = std::span{frame.bytes}.subspan(h.network_offset, shown - h.network_offset);
+    Frame complete = frame;  // a neighbour on the same switch may have left its checksums to others
+    (void)fill_checksums(complete);
+    const auto quoted = std::span{complete.bytes}.subspan(h.network_offset, shown - h.network_offset);
     std::vector<std::byte> message(8);
     message[0] = std::byte{v4 ? icmp::v4_unreachable : icmp::v6_unreachable};
     message[1] = std::byte{v4 ? icmp::port_unreachable : icmp::v6_port_unreachable};
