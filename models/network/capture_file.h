@@ -1,5 +1,5 @@
-// Reads captures: classic pcap (microseconds and nanoseconds, either byte order) and pcapng. Pure: bytes in, frames out.
-// A file that is not sound is a sim::UserError.
+// Reads captures: classic pcap (microseconds and nanoseconds, either byte order) and pcapng. Pure: bytes in, frames
+// out. A file that is not sound is a sim::UserError.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // The physical adapter of a virtual switch: connects an external port to a wire's end and does the receive work on the
 // root's processors. The adapter verifies checksums, computes the RSS hash and sorts frames to queues by destination
-// (VMQ); each queue's processor switches them in batches, at a cost. What the switch sends goes out at once: whoever sent
-// it has paid. An adapter without processors works in no time.
+// (VMQ); each queue's processor switches them in batches, at a cost. What the switch sends goes out at once: whoever
+// sent it has paid. An adapter without processors works in no time.
 #pragma once
 
 #include <cstdint>
