@@ -45,7 +45,7 @@ struct Engine::Hooks {
             e.close_block();
         }
         if (e.now_ps_ >= e.hook_limit_ps_) [[unlikely]] {
-            if (stop_here(e, within_last)) return;
+            if (stop_here(e, pc, within_last)) return;
         }
         const std::uint64_t tag = pc ^ e.salt_;
         Block* block = &e.block_table_[e.block_slot(tag)];
@@ -63,9 +63,17 @@ struct Engine::Hooks {
     }
 
     // At a block's start, with the limit reached or an interrupt waiting for IF.
-    static bool stop_here(Engine& e, bool within_last) {
+    static bool stop_here(Engine& e, std::uint64_t pc, bool within_last) {
         if (e.stopped_) return true;
-        if (e.untidy_) {
+        if (e.stepping_) {
+            if (e.step_entries_++ == 0) return false;
+            if (e.step_entries_ == 2 && within_last) {  // restarted because it writes into itself
+                e.take_back(pc);
+                e.close_block();
+                return false;
+            }
+            e.stop_ = Stop{.reason = StopReason::limit};
+        } else if (e.untidy_) {
             // run() tidies up and goes on. But an instruction that has just been restarted because it writes into its
             // own block must get its turn first: tidying would undo what let it write.
             if (within_last && !std::exchange(e.restarted_, true)) return false;
@@ -227,14 +235,15 @@ Stop Engine::run(GuestContext& context, PageTranslator& translator, sim::Time& n
     close_block();
     state_->old_exception = -1;
     state_->exception_is_int = 0;
+    const bool each_block = watch_interrupts || stepping_;
     do {
         tidy_up();
-        hook_limit_ps_ = watch_interrupts ? std::numeric_limits<std::int64_t>::min() : limit_ps_;
+        hook_limit_ps_ = each_block ? std::numeric_limits<std::int64_t>::min() : limit_ps_;
         stopped_ = false;
         stop_ = Stop{};
         const uc_err error = uc_emu_start(uc_, state_->rip, ~0ull, 0, 0);
         VG_CHECK(stopped_, std::string{"the engine stopped by itself: "} + uc_strerror(error));
-    } while (untidy_ && stop_.reason == StopReason::limit && now_ps_ < limit_ps_);
+    } while (untidy_ && !stepping_ && stop_.reason == StopReason::limit && now_ps_ < limit_ps_);
     if (stop_.reason == StopReason::translation) {
         stop_.linear = *fault_address_;
         if (stop_.access == mmu::Access::execute) close_block();  // between blocks: all of the last one retired
@@ -247,6 +256,43 @@ Stop Engine::run(GuestContext& context, PageTranslator& translator, sim::Time& n
     observer_ = nullptr;
     tidy_up();
     return stop_;
+}
+
+// The engine's own single step ends a block after each instruction. The guest must not see the flag that asks for it.
+Stop Engine::step(GuestContext& context, PageTranslator& translator, sim::Time& now, AccessObserver* observer) {
+    load(context);
+    translator_ = &translator;
+    const bool own = (state_->rflags & rflags::tf) != 0;
+    const bool pops = pops_flags();
+    const std::uint64_t dr6 = state_->dr[6];
+    state_->rflags |= rflags::tf;
+    stepping_ = true;
+    step_hides_tf_ = !own;
+    step_entries_ = 0;
+    Stop stop = run(context, translator, now, sim::Time::never(), false, observer);
+    stepping_ = step_hides_tf_ = false;
+    const bool trapped = stop.reason == StopReason::exception && stop.code == 1 && !stop.software;
+    const bool retired = trapped || stop.reason == StopReason::limit;
+    if (!own && !(pops && retired)) state_->rflags &= ~rflags::tf;
+    if (trapped && !own) {
+        state_->dr[6] = dr6;
+        stop = Stop{.reason = StopReason::limit};
+    }
+    return stop;
+}
+
+// POPF, IRET, SYSRET: the trap flag is theirs.
+bool Engine::pops_flags() {
+    std::array<std::uint8_t, 15> code{};
+    for (std::size_t i = 0; i < code.size(); ++i) {
+        if (!read_code(linear_rip() + i, std::span{code}.subspan(i, 1))) return false;
+        const bool prefix = code[i] == 0x66 || code[i] == 0x67 || code[i] == 0xf2 || code[i] == 0xf3 ||
+                            (code[i] & 0xe7) == 0x26 || (code[i] & 0xfe) == 0x64 ||
+                            (code_size() == CodeSize::bits64 && (code[i] & 0xf0) == 0x40);
+        if (i > 0 && code[i - 1] == 0x0f) return code[i] == 0x07;
+        if (!prefix && code[i] != 0x0f) return code[i] == 0x9d || code[i] == 0xcf;
+    }
+    return false;
 }
 
 // A context that enters the engine brings its own address space; what the last one left in the TLB stays only if the
@@ -486,6 +532,7 @@ void Engine::system_call() {
     }
     std::uint64_t flags = 0;
     require(uc_reg_read(uc_, UC_X86_REG_RFLAGS, &flags), "read the flags");
+    if (step_hides_tf_) flags &= ~rflags::tf;
     s.gpr[1] = s.rip + 2;             // RCX
     s.gpr[11] = flags & ~rflags::rf;  // R11
     const auto selector = static_cast<std::uint32_t>(s.star >> 32) & 0xfffc;

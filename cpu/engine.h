@@ -96,6 +96,9 @@ public:
     Stop run(GuestContext& context, PageTranslator& translator, sim::Time& now, sim::Time limit, bool watch_interrupts,
              AccessObserver* observer = nullptr);
 
+    // Runs one instruction, or one iteration of a repeated one, whatever the time: StopReason::limit if it retired.
+    Stop step(GuestContext& context, PageTranslator& translator, sim::Time& now, AccessObserver* observer = nullptr);
+
     // The time of the instruction that is being executed, while a hook runs.
     sim::Time now() const { return sim::Time::ps(now_ps_); }
     // An instruction's length and cost; and one that the caller carried out in the engine's stead, for the count.
@@ -170,6 +173,7 @@ private:
     void forget_blocks(std::uint64_t page_tag);
     bool read_code(std::uint64_t linear, std::span<std::uint8_t> out);
     void undo_unretired();
+    bool pops_flags();
     void take_back(std::uint64_t from);
     CodeCost tail_cost(std::uint64_t from);
     void close_block() { block_size_ = 0; }
@@ -241,6 +245,9 @@ private:
     std::uint64_t block_id_ = 0;
     CodeCost block_cost_;
     bool stopped_ = false;
+    bool stepping_ = false;  // one instruction, by the engine's own single step
+    bool step_hides_tf_ = false;
+    unsigned step_entries_ = 0;  // blocks begun in this step
     Stop stop_;
     bool invalidating_ = false;
     std::uint64_t clock_us_ = 0;

@@ -132,6 +132,8 @@ void GuestContext::update_hidden_flags() {
     if ((s.cr[4] & cpu::cr4::osfxsr) != 0) flags |= hflag::osfxsr;
     if ((s.cr[4] & cpu::cr4::smap) != 0) flags |= hflag::smap;
     s.hflags = flags;
+    // General detect (SDM 17.2.4): reads are intercepted only while it is on.
+    s.intercept_dr_read = (s.dr[7] & cpu::dr7::gd) != 0 ? 0xff : 0;
 }
 
 mmu::PagingState GuestContext::paging() const {

@@ -52,6 +52,7 @@ public:
     [[nodiscard]] u64 cr3() const { return state_->cr[3]; }
     [[nodiscard]] u64 cr4() const { return state_->cr[4]; }
     [[nodiscard]] u64 efer() const { return state_->efer; }
+    [[nodiscard]] u64 dr7() const { return state_->dr[7]; }
     void set_dr6_bits(u64 bits) { state_->dr[6] |= bits; }
     void set_tsc_aux(u64 value) { state_->tsc_aux = value; }
     [[nodiscard]] u64 tsc_aux() const { return state_->tsc_aux; }
@@ -103,6 +104,7 @@ private:
     EngineState saved_;
     EngineState* state_ = &saved_;  // where the state is: saved_, or in the engine
     std::array<u64, 4> pdpte_{};
+    u64 pdpte_cr3_ = 0;    // with which they were loaded
     Segment unusable_tr_;  // what the engine couldn't be given as it is
     u64 salt_;
     u8 phys_bits_ = 46;

@@ -13,6 +13,7 @@ namespace {
 
 // SVM exit codes in families of sixteen (APM volume 2, appendix C).
 constexpr u32 svm_cr_write = 0x10;
+constexpr u32 svm_dr_read = 0x20;
 constexpr u32 svm_dr_write = 0x30;
 
 ExitCode exception_exit(u8 vector) {
@@ -52,13 +53,51 @@ void LogicalProcessor::run(GuestContext& guest, ControlBlock& control, sim::Time
             timing_->set_context(guest.paging(), control.second_level, control.partition, control.vp);
             timing_->set_user(guest.cpl() == 3);
         }
-        const Stop stop = engine_.run(guest, *this, now, limit, control.interrupt_window, timing_.get());
-        if (on_stop(stop, now) == Step::exit) return;
+        const Step next =
+            (guest.dr7() & dr7::enables) != 0
+                ? step_watched(now, limit)
+                : on_stop(engine_.run(guest, *this, now, limit, control.interrupt_window, timing_.get()), now);
+        if (next == Step::exit) return;
         if (!std::exchange(delivered_, false)) continue;
         // A handler that faults at once never comes to a block's end, where the engine looks at the limit.
         now += engine_.event_cost();
         if (now >= limit) return static_cast<void>(exit(ExitCode::interrupt));
     }
+}
+
+// Hardware breakpoints (SDM volume 3B, 17.2): while any is enabled, instructions are looked at one by one.
+LogicalProcessor::Step LogicalProcessor::step_watched(sim::Time& now, sim::Time limit) {
+    if (now >= limit) return exit(ExitCode::interrupt);
+    const Registers r = guest_->registers();
+    if (control_->interrupt_window && (r.rflags & rflags::if_) != 0 && !guest_->interrupt_shadow())
+        return exit(ExitCode::interrupt_window);
+    if ((r.rflags & rflags::rf) == 0) {
+        if (const u64 hit = execution_breakpoints(r, guest_->linear_rip())) return raise(debug_event(hit));
+    }
+    fetch_instruction();
+    const auto code = std::span{control_->instruction}.first(control_->instruction_bytes);
+    const u64 hit = data_breakpoints(r, access_finder_.find(code, r));
+    const Stop stop = engine_.step(*guest_, *this, now, timing_.get());
+    if (stop.reason == StopReason::limit) {
+        if ((r.rflags & rflags::tf) == 0) hide_pushed_trap_flag();
+        return hit != 0 ? raise(debug_event(hit)) : Step::resume;
+    }
+    const bool own_step = stop.reason == StopReason::exception && stop.code == vector::debug && !stop.software;
+    if (own_step) guest_->set_dr6_bits(hit);
+    return on_stop(stop, now);
+}
+
+// PUSHF has seen the flag by which the engine stepped over it.
+void LogicalProcessor::hide_pushed_trap_flag() {
+    const auto code = std::span{control_->instruction}.first(control_->instruction_length);
+    if (code.empty() || code.back() != 0x9c || code.size() > 2) return;
+    const Registers r = guest_->registers();
+    const u64 mask = r.code_64bit() ? ~u64{0} : r[SegmentName::ss].has(segment::default_big) ? 0xffff'ffff : 0xffff;
+    const u64 base = r.code_64bit() ? 0 : r[SegmentName::ss].base;
+    const u64 at = base + (r[Gpr::rsp] & mask) + 1;
+    u8 flags = 0;
+    if (!load(*this, at, flags, Privilege::implicit_supervisor).ok()) return;
+    (void)store(*this, at, static_cast<u8>(flags & ~(rflags::tf >> 8)), Privilege::implicit_supervisor);
 }
 
 LogicalProcessor::Step LogicalProcessor::on_stop(const Stop& stop, sim::Time& now) {
@@ -95,6 +134,9 @@ LogicalProcessor::Step LogicalProcessor::on_intercept(const Stop& stop, sim::Tim
     if (control_->instruction_length == 0) return raise(exception_event(vector::invalid_opcode));
     if (stop.code >= svm_dr_write && stop.code < svm_dr_write + 16) {
         return on_debug_register_write(stop.code - svm_dr_write, now);
+    }
+    if (stop.code >= svm_dr_read && stop.code < svm_dr_read + 16) {
+        return on_debug_register_read(stop.code - svm_dr_read);
     }
     if (stop.code >= svm_cr_write && stop.code < svm_cr_write + 16 && stop.code != svm_cr_write + 8) {
         return on_control_register_write(stop.code - svm_cr_write, now);
@@ -149,10 +191,18 @@ LogicalProcessor::Step LogicalProcessor::on_control_register_write(unsigned n, s
         case 0x06:
             done = write_cr0(r, r.cr0 & ~cr0::ts);
             break;
-        // LMSW sets PE but never clears it. Its memory form is left out (README) and ends in #GP.
-        case 0x01:
-            done = (code[opcode + 2] >> 6) == 3 && write_cr0(r, (r.cr0 & ~u64{0xe}) | (source & 0xf));
+        case 0x01: {
+            u16 status = static_cast<u16>(source);
+            if ((code[opcode + 2] >> 6) != 3) {
+                const DataAccesses operand = access_finder_.find(code.first(control_->instruction_length), r);
+                if (operand.count == 0) break;
+                if (const auto a = load(*this, operand.list[0].linear, status, privilege_of(r.cpl())); !a.ok())
+                    return raise(a);
+            }
+            // LMSW sets PE but never clears it.
+            done = write_cr0(r, (r.cr0 & ~u64{0xe}) | (status & 0xf));
             break;
+        }
         default:
             if (n == 0) done = write_cr0(r, source);
             if (n == 3) done = write_cr3(r, source, features_);
@@ -199,6 +249,15 @@ LogicalProcessor::Step LogicalProcessor::on_debug_register_write(unsigned n, sim
             break;
     }
     return raise(exception_event(vector::debug));
+}
+
+// Intercepted only while DR7.GD is set: the access that it detects. The registers themselves are the engine's to read.
+LogicalProcessor::Step LogicalProcessor::on_debug_register_read(unsigned n) {
+    Registers r = guest_->registers();
+    if ((n == 4 || n == 5) && (r.cr4 & cr4::de) != 0) return raise(exception_event(vector::invalid_opcode));
+    r.dr7 &= ~dr7::gd;
+    guest_->set_registers(r);
+    return raise(debug_event(dr6::bd));
 }
 
 LogicalProcessor::Step LogicalProcessor::on_translation_fault(const Stop& stop) {

@@ -12,6 +12,7 @@
 #include "cpu/control_registers.h"
 #include "cpu/engine.h"
 #include "cpu/guest_context.h"
+#include "cpu/instruction_accesses.h"
 #include "cpu/linear_memory.h"
 #include "cpu/memory_timing.h"
 #include "sim/scope.h"
@@ -48,12 +49,15 @@ public:
 private:
     enum class Step : std::uint8_t { resume, exit };
 
+    Step step_watched(sim::Time& now, sim::Time limit);
+    void hide_pushed_trap_flag();
     Step on_stop(const Stop& stop, sim::Time& now);
     Step on_intercept(const Stop& stop, sim::Time& now);
     Step on_invlpg(sim::Time& now);
     Step on_io(std::uint64_t info1);
     Step on_control_register_write(unsigned n, sim::Time& now);
     Step on_debug_register_write(unsigned n, sim::Time& now);
+    Step on_debug_register_read(unsigned n);
     Step on_translation_fault(const Stop& stop);
     Step on_software_interrupt(std::uint8_t vector);
     Step on_system_call(bool is_syscall, sim::Time& now);
@@ -77,6 +81,7 @@ private:
     mmu::SystemMemory memory_;
     ControlFeatures features_;
     std::unique_ptr<MemoryTiming> timing_;
+    AccessFinder access_finder_;
 
     // The run in progress, or the exit being handled.
     GuestContext* guest_ = nullptr;
