@@ -4,7 +4,7 @@
 // Registers::rip is at the instruction for faults and for software events (which push rip + instruction_length), and at
 // the next instruction for interrupts and traps. So a fault on the way to the handler of INT n names the INT itself.
 //
-// Left out: task switches. A task gate is answered with #TS for the selector in it, as if the TSS were unfit; virtual
+// Left out: task gates. One is answered with #TS for the selector in it, as if the TSS were unfit; virtual
 // interrupts of virtual-8086 mode (CR4.VME, CR4.PVI); shadow stacks.
 #pragma once
 

@@ -84,7 +84,7 @@ void GuestContext::set_registers(const Registers& r) {
     if (s.cr[0] != r.cr0 || s.cr[3] != r.cr3 || s.cr[4] != r.cr4 || s.efer != r.efer) translation_changed_ = true;
     s.cr = {r.cr0, 0, r.cr2, r.cr3, r.cr4};
     s.efer = r.efer;
-    pdpte_ = r.pdpte;
+    set_pdptes(r.pdpte);
     s.star = r.star;
     s.lstar = r.lstar;
     s.cstar = r.cstar;

@@ -76,6 +76,12 @@ public:
     }
 
     [[nodiscard]] mmu::PagingState paging() const;
+    // PAE paging: a task switch of the engine's own has changed CR3 beneath the pointers that were loaded with it.
+    [[nodiscard]] bool pdptes_are_stale() const { return state_->cr[3] != pdpte_cr3_ && paging_is_pae(); }
+    void set_pdptes(const std::array<u64, 4>& pdpte) {
+        pdpte_ = pdpte;
+        pdpte_cr3_ = state_->cr[3];
+    }
     void set_phys_bits(u8 bits) { phys_bits_ = bits; }
     // The registers changed in a way that changes translations.
     void translations_changed() { translation_changed_ = true; }
@@ -100,6 +106,9 @@ public:
 private:
     friend class Engine;
     void update_hidden_flags();
+    [[nodiscard]] bool paging_is_pae() const {
+        return (cr0() & cpu::cr0::pg) != 0 && (cr4() & cpu::cr4::pae) != 0 && !long_mode();
+    }
 
     EngineState saved_;
     EngineState* state_ = &saved_;  // where the state is: saved_, or in the engine

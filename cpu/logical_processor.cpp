@@ -413,6 +413,11 @@ slat::TwoDimensionalWalk LogicalProcessor::translate(const GuestContext& guest, 
 
 // The engine's TLB missed. What the page grants beyond this access it may keep, but for writes to a clean page.
 bool LogicalProcessor::translate_page(u64 linear_page, mmu::Access access, PageTranslation& page) {
+    if (guest_->pdptes_are_stale()) {
+        Registers r = guest_->registers();
+        if (!load_pdptes(r, *control_)) r.pdpte = {};
+        guest_->set_pdptes(r.pdpte);
+    }
     const mmu::PagingState state = guest_->paging();
     mmu::AccessKind kind{.access = access, .user = guest_->cpl() == 3};
     auto found = slat::walk(state, control_->second_level, memory_, linear_page, kind);

@@ -18,7 +18,7 @@ namespace cpu::testing {
 
 using sim::Time;
 
-struct ProcessorBench final : slat::TablePages {
+struct ProcessorBench : slat::TablePages {
     static constexpr u64 memory_bytes = 2 << 20;
     static constexpr u64 guest_bytes = 1 << 20;
 
