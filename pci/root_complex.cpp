@@ -53,22 +53,24 @@ void RootComplex::write_config(RequesterId target, unsigned offset, unsigned siz
 namespace {
 
 bool fits(std::uint64_t address, std::size_t bytes) {
-    return bytes == 0 || address + (bytes - 1) >= address;
+    return address + (bytes - 1) >= address;
 }
 
 bool in_message_window(std::uint64_t address, std::size_t bytes) {
-    return bytes != 0 && address < RootComplex::message_window + RootComplex::message_window_bytes &&
+    return address < RootComplex::message_window + RootComplex::message_window_bytes &&
            address + (bytes - 1) >= RootComplex::message_window;
 }
 
 }  // namespace
 
 DmaStatus RootComplex::dma_read(RequesterId requester, std::uint64_t address, std::span<std::byte> out) {
+    if (out.empty()) return DmaStatus::ok;
     if (!fits(address, out.size()) || in_message_window(address, out.size())) return DmaStatus::unsupported;
     return host_.read_memory(requester, address, out);
 }
 
 DmaStatus RootComplex::dma_write(RequesterId requester, std::uint64_t address, std::span<const std::byte> data) {
+    if (data.empty()) return DmaStatus::ok;
     if (!fits(address, data.size())) return DmaStatus::unsupported;
     if (!in_message_window(address, data.size())) return host_.write_memory(requester, address, data);
     // A device that writes a dword there by hand sends a message, with its own identity.
