@@ -12,14 +12,9 @@ namespace {
 constexpr std::uint16_t reset_control_port = 0xcf9;
 constexpr std::uint32_t first_bus_port = 0x100, all_ports = 0x10000;
 
-std::string drive_name(const Generation1Config::Drive& drive) {
-    return fmt::format("ide{}.{}", drive.channel, drive.position);
-}
-
 }  // namespace
 
-Generation1Devices::Generation1Devices(const sim::Scope& scope, const Generation1Config& config,
-                                       const Generation1Ports& ports)
+Generation1Devices::Generation1Devices(const sim::Scope& scope, const Generation1Ports& ports)
     : scope_(scope),
       processors_(ports.processors),
       memory_(ports.memory),
@@ -34,54 +29,51 @@ Generation1Devices::Generation1Devices(const sim::Scope& scope, const Generation
            isa_.line(Piix4Ide::secondary_irq)),
       power_(scope.child("power"), root_.bus().slot(chipset_device, 3), isa_.line(Piix4Power::sci_irq), ports.power),
       pit_(scope.child("pit"), isa_.line(Pit8254::irq)) {
-    for (const Generation1Config::Drive& drive : config.drives) add_drive(scope, drive);
-    if (config.adapters.size() > Generation1Config::most_adapters) {
-        throw sim::UserError(fmt::format("{} legacy network adapters: a partition has at most {}",
-                                         config.adapters.size(), Generation1Config::most_adapters));
-    }
-    for (const Generation1Config::Adapter& adapter : config.adapters) {
-        VG_CHECK(adapter.port != nullptr);
-        const auto number = static_cast<unsigned>(adapters_.size());
-        adapters_.push_back(std::make_unique<Dec21140>(scope.child(fmt::format("legacy_nic{}", number)),
-                                                       root_.bus().slot(first_adapter_device + number, 0),
-                                                       *adapter.port, adapter.address));
-    }
     run_firmware();
 }
 
 Generation1Devices::~Generation1Devices() = default;
 
-void Generation1Devices::add_drive(const sim::Scope& scope, const Generation1Config::Drive& drive) {
-    if (drive.channel > 1 || drive.position > 1) {
+sim::Scope Generation1Devices::drive_scope(unsigned channel, unsigned position) const {
+    if (channel > 1 || position > 1) {
         throw sim::UserError(
-            fmt::format("IDE has channels 0 and 1 with positions 0 and 1, not {}.{}", drive.channel, drive.position));
+            fmt::format("IDE has channels 0 and 1 with positions 0 and 1 each, not {}.{}", channel, position));
     }
-    IdeChannel& channel = ide_.channel(drive.channel);
-    if (channel.has(drive.position)) {
+    if (ide_.channel(channel).has(position)) {
         throw sim::UserError(
-            fmt::format("two IDE drives at {}.{}: give each its own position", drive.channel, drive.position));
+            fmt::format("two IDE drives at {}.{}: give each a position of its own", channel, position));
     }
-    if (drive.kind == Generation1Config::DriveKind::cd) {
-        cds_.push_back({drive.channel, drive.position, std::make_unique<AtapiCd>(scope.child(drive_name(drive)))});
-        if (drive.blocks != nullptr) cds_.back().drive->insert(drive.blocks);
-        channel.attach(drive.position, *cds_.back().drive);
-        return;
-    }
-    VG_CHECK(drive.blocks != nullptr);
-    if (drive.blocks->geometry().logical_sector_bytes != ata::sector_bytes) {
-        throw sim::UserError(fmt::format("the disk at {}.{} has sectors of {} bytes; an IDE disk has {}", drive.channel,
-                                         drive.position, drive.blocks->geometry().logical_sector_bytes,
-                                         ata::sector_bytes));
-    }
-    disks_.push_back(std::make_unique<AtaDisk>(scope.child(drive_name(drive)), *drive.blocks));
-    channel.attach(drive.position, *disks_.back());
+    return scope_.child(fmt::format("ide{}.{}", channel, position));
 }
 
-AtapiCd* Generation1Devices::cd(unsigned channel, unsigned position) {
-    for (CdDrive& cd : cds_) {
-        if (cd.channel == channel && cd.position == position) return cd.drive.get();
+AtaDisk& Generation1Devices::add_disk(unsigned channel, unsigned position, vmbus::BlockDevice& blocks) {
+    const sim::Scope scope = drive_scope(channel, position);
+    const std::uint32_t sector = blocks.geometry().logical_sector_bytes;
+    if (sector != ata::sector_bytes) {
+        throw sim::UserError(fmt::format("the disk at {}.{} has sectors of {} bytes; an IDE disk has {}", channel,
+                                         position, sector, ata::sector_bytes));
     }
-    return nullptr;
+    AtaDisk& disk = *disks_.emplace_back(std::make_unique<AtaDisk>(scope, blocks));
+    ide_.channel(channel).attach(position, disk);
+    return disk;
+}
+
+AtapiCd& Generation1Devices::add_cd(unsigned channel, unsigned position, vmbus::BlockDevice* disc) {
+    AtapiCd& cd = *cds_.emplace_back(std::make_unique<AtapiCd>(drive_scope(channel, position)));
+    if (disc != nullptr) cd.insert(disc);
+    ide_.channel(channel).attach(position, cd);
+    return cd;
+}
+
+Dec21140& Generation1Devices::add_adapter(const AddressFilter::Address& address, FramePort& port) {
+    const auto number = static_cast<std::uint32_t>(adapters_.size());
+    if (number == most_adapters) {
+        throw sim::UserError(fmt::format("a partition has at most {} legacy network adapters", most_adapters));
+    }
+    auto adapter = std::make_unique<Dec21140>(scope_.child(fmt::format("legacy_nic{}", number)),
+                                              root_.bus().slot(first_adapter_device + number, 0), port, address);
+    place(*adapter, number);
+    return *adapters_.emplace_back(std::move(adapter));
 }
 
 void Generation1Devices::connect(IoPortMap& ports, MmioMap& memory) {
@@ -114,14 +106,20 @@ void Generation1Devices::run_firmware() {
     set(power, 0x40, 4, Piix4Power::base);
     set(power, 0x80, 1, 1);
     set(power, header::interrupt_line, 1, Piix4Power::sci_irq);
-    for (std::uint32_t n = 0; n < adapters_.size(); ++n) {
-        const RequesterId adapter = adapters_[n]->function().id();
-        set(adapter, header::bar0, 4, adapter_io - n * dec21140::csr_bytes);
-        set(adapter, header::bar0 + 4, 4, adapter_memory - n * 0x1000);
-        set(adapter, header::latency_timer, 1, 0x40);
-        set(adapter, header::interrupt_line, 1, IsaBridge::lane_a_irq);
-        set(adapter, header::command, 2, pci::command::io_space | pci::command::memory_space);
-    }
+    for (std::uint32_t n = 0; n < adapters_.size(); ++n) place(*adapters_[n], n);
+}
+
+void Generation1Devices::place(Dec21140& adapter, std::uint32_t number) {
+    namespace header = pci::header;
+    const pci::RequesterId who = adapter.function().id();
+    const auto set = [&](unsigned offset, unsigned size, std::uint32_t value) {
+        root_.write_config(who, offset, size, value);
+    };
+    set(header::bar0, 4, adapter_io - number * dec21140::csr_bytes);
+    set(header::bar0 + 4, 4, adapter_memory - number * 0x1000);
+    set(header::latency_timer, 1, 0x40);
+    set(header::interrupt_line, 1, IsaBridge::lane_a_irq);
+    set(header::command, 2, pci::command::io_space | pci::command::memory_space);
 }
 
 void Generation1Devices::reset() {

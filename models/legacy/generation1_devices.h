@@ -29,24 +29,6 @@
 
 namespace models {
 
-struct Generation1Config {
-    static constexpr unsigned most_adapters = 4;
-
-    enum class DriveKind : std::uint8_t { disk, cd };
-    struct Drive {
-        unsigned channel = 0;   // 0 or 1
-        unsigned position = 0;  // 0 or 1
-        DriveKind kind = DriveKind::disk;
-        vmbus::BlockDevice* blocks = nullptr;  // a CD drive may be empty
-    };
-    struct Adapter {
-        AddressFilter::Address address{};
-        FramePort* port = nullptr;
-    };
-    std::vector<Drive> drives;
-    std::vector<Adapter> adapters;
-};
-
 // What of the machine around them the devices need.
 struct Generation1Ports {
     IoApic& io_apic;
@@ -65,21 +47,25 @@ public:
     static constexpr std::uint32_t adapter_memory = 0xfebf'f000;
     static constexpr unsigned first_adapter_device = 10, chipset_device = 7;
 
-    // Throws sim::UserError for drives or adapters that such a machine cannot have.
-    Generation1Devices(const sim::Scope& scope, const Generation1Config& config, const Generation1Ports& ports);
+    static constexpr unsigned most_adapters = 4;
+
+    Generation1Devices(const sim::Scope& scope, const Generation1Ports& ports);
     ~Generation1Devices();
     Generation1Devices(const Generation1Devices&) = delete;
 
     // After all other devices of the machine: every port that is nobody's belongs to the PCI bus.
     void connect(IoPortMap& ports, MmioMap& memory);
 
+    // Before the guest runs. Each throws sim::UserError for what such a machine cannot have: there are channels 0 and 1
+    // with positions 0 and 1, sectors of 512 bytes on a disk, and four adapters. A CD drive may be empty.
+    AtaDisk& add_disk(unsigned channel, unsigned position, vmbus::BlockDevice& blocks);
+    AtapiCd& add_cd(unsigned channel, unsigned position, vmbus::BlockDevice* disc);
+    Dec21140& add_adapter(const AddressFilter::Address& address, FramePort& port);
+
     // As after power-on and firmware. A machine that has stopped falls silent by this as well.
     void reset();
     void press_power_button() { power_.press_power_button(); }
 
-    std::size_t adapters() const { return adapters_.size(); }
-    Dec21140& adapter(std::size_t n) { return *adapters_[n]; }
-    AtapiCd* cd(unsigned channel, unsigned position);
     pci::RootComplex& root() { return root_; }
     const Pic8259& pic() const { return pic_; }
 
@@ -87,16 +73,11 @@ public:
     void fields(Archive& archive) {
         archive(pic_, isa_, root_, config_ports_, host_bridge_, isa_bridge_, ide_, power_, pit_);
         for (auto& disk : disks_) archive(*disk);
-        for (auto& cd : cds_) archive(*cd.drive);
+        for (auto& cd : cds_) archive(*cd);
         for (auto& adapter : adapters_) archive(*adapter);
     }
 
 private:
-    struct CdDrive {
-        unsigned channel;
-        unsigned position;
-        std::unique_ptr<AtapiCd> drive;
-    };
     // INTR of the 8259 pair. Systems with an I/O APIC mask the pair; a processor that listens is not modelled.
     struct ProcessorLine final : InterruptLine {
         explicit ProcessorLine(sim::Counter& c) : count(c) {}
@@ -118,8 +99,9 @@ private:
     void interrupt(const pci::InterruptMessage& message) override;
     void line(unsigned line, bool asserted) override;
 
-    void add_drive(const sim::Scope& scope, const Generation1Config::Drive& drive);
+    sim::Scope drive_scope(unsigned channel, unsigned position) const;
     void run_firmware();
+    void place(Dec21140& adapter, std::uint32_t number);
 
     sim::Scope scope_;
     InterruptMessagePort& processors_;
@@ -135,7 +117,7 @@ private:
     Piix4Power power_;
     Pit8254 pit_;
     std::vector<std::unique_ptr<AtaDisk>> disks_;
-    std::vector<CdDrive> cds_;
+    std::vector<std::unique_ptr<AtapiCd>> cds_;
     std::vector<std::unique_ptr<Dec21140>> adapters_;
 };
 

@@ -22,6 +22,7 @@ public:
     Piix4Ide(const Piix4Ide&) = delete;
 
     IdeChannel& channel(unsigned number) { return number == 0 ? primary_ : secondary_; }
+    const IdeChannel& channel(unsigned number) const { return number == 0 ? primary_ : secondary_; }
     pci::Function& function() { return function_; }
 
     template <class Archive>

@@ -8,7 +8,6 @@
 #include "tests/models/legacy_nic_rig.h"
 
 using namespace legacy_test;
-using models::Generation1Config;
 using models::Generation1Devices;
 using models::Piix4Power;
 using sim::Time;
@@ -39,12 +38,13 @@ struct Machine {
     RecordedPower power;
     MemoryBlocks blocks{simulation.agenda(), 1u << 20};
     RecordedFrames wire{simulation.agenda()};
-    Generation1Config config{
-        {{0, 0, Generation1Config::DriveKind::disk, &blocks}, {1, 0, Generation1Config::DriveKind::cd, nullptr}},
-        {{NicRig::mac, &wire}, {{2, 0, 0, 0, 0, 1}, &wire}}};
-    Generation1Devices devices{simulation.scope("gen1"), config, {io_apic, messages, memory, power}};
+    Generation1Devices devices{simulation.scope("gen1"), {io_apic, messages, memory, power}};
+    models::Dec21140& adapter = devices.add_adapter(NicRig::mac, wire);
 
     Machine() {
+        devices.add_disk(0, 0, blocks);
+        devices.add_cd(1, 0, nullptr);
+        devices.add_adapter({2, 0, 0, 0, 0, 1}, wire);
         devices.connect(ports, memory_map);
         for (unsigned pin = 0; pin < 24; ++pin) route(pin, 0x30 + pin);
     }
@@ -210,7 +210,7 @@ TEST_CASE("devices reach memory and send messages with the machine's own ports")
     machine.out(0xec30, 0x2000, 4);
     machine.simulation.agenda().run_until(Time::us(100));
     CHECK(machine.wire.frames.size() == 1);
-    auto& master = machine.devices.adapter(0).function().master();
+    auto& master = machine.adapter.function().master();
     master.message(0xfee0'3004, 0x8155);
     CHECK(machine.messages.messages ==
           std::vector<models::InterruptMessage>{{0x55, models::DeliveryMode::lowest_priority,
@@ -236,26 +236,17 @@ TEST_CASE("a reset brings back what firmware leaves, and silence") {
 }
 
 TEST_CASE("what such a machine cannot have is a user's mistake") {
-    sim::Simulation simulation;
-    RecordedMessages messages;
-    models::IoApic io_apic{simulation.scope("io_apic"), messages, 0};
-    FlatMemory memory;
-    RecordedPower power;
-    MemoryBlocks blocks{simulation.agenda(), 1u << 16}, wide{simulation.agenda(), 1u << 16};
+    Machine machine;
+    MemoryBlocks wide{machine.simulation.agenda(), 1u << 16};
     wide.shape.logical_sector_bytes = 4096;
-    RecordedFrames wire{simulation.agenda()};
-    using Kind = Generation1Config::DriveKind;
-    const std::vector<Generation1Config> wrong = {
-        {{{2, 0, Kind::disk, &blocks}}, {}},
-        {{{0, 2, Kind::disk, &blocks}}, {}},
-        {{{0, 0, Kind::disk, &blocks}, {0, 0, Kind::cd, nullptr}}, {}},
-        {{{0, 0, Kind::disk, &wide}}, {}},
-        {{}, {5, {NicRig::mac, &wire}}},
-    };
-    for (const Generation1Config& config : wrong) {
-        CHECK_THROWS_AS(Generation1Devices(simulation.scope("gen1"), config, {io_apic, messages, memory, power}),
-                        sim::UserError);
-    }
+    auto& devices = machine.devices;
+    CHECK_THROWS_AS(devices.add_disk(2, 0, machine.blocks), sim::UserError);
+    CHECK_THROWS_AS(devices.add_disk(0, 2, machine.blocks), sim::UserError);
+    CHECK_THROWS_AS(devices.add_cd(0, 0, nullptr), sim::UserError);
+    CHECK_THROWS_AS(devices.add_disk(1, 1, wide), sim::UserError);
+    devices.add_adapter(NicRig::mac, machine.wire);
+    devices.add_adapter(NicRig::mac, machine.wire);
+    CHECK_THROWS_AS(devices.add_adapter(NicRig::mac, machine.wire), sim::UserError);
 }
 
 TEST_CASE("saved and restored: nothing moves, everything goes on") {
