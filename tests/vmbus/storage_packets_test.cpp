@@ -227,6 +227,39 @@ TEST_CASE("SCSI requests, byte by byte") {
     CHECK(status(rig.put(read("00 04 00 00"), good)) == full("34 00 01 00"));
 }
 
+TEST_CASE("two controllers share a disk") {
+    PacketRig first;
+    PacketRig second;
+    second.provider.remove_disk({});
+    second.provider.add_disk({}, first.scsi.disk);
+    first.initialize();
+    second.initialize();
+    const auto status = [](const std::string& answer) { return answer.substr(36, 11); };
+    const auto sense = [](const std::string& answer) { return answer.substr(28 * 3, 53); };
+    // PERSISTENT RESERVE OUT with a key and an action's key.
+    const auto out = [&](PacketRig& rig, std::string_view action_and_type, std::string_view keys) {
+        const auto list = hex(std::string{keys} + " 00*8");
+        std::copy(list.begin(), list.end(), rig.bus.memory.bytes.begin());
+        return status(rig.put(srb("5f " + std::string{action_and_type} + " 00 00 00 00 00 18", "18 00 00 00", 0, "0a"),
+                              {pages(24, 0, {0})}));
+    };
+    const std::string good = full("34 00 01 00");
+    const std::string conflict = full("34 00 04 18");
+    CHECK(out(first, "00 00", "00*8 00*7 01") == good);
+    CHECK(out(first, "01 03", "00*7 01 00*8") == good);
+    const auto reads = [&](PacketRig& rig) {
+        return status(rig.put(srb("28 00*8 00", "00 02 00 00", 1, "0a"), {pages(512, 0, {1})}));
+    };
+    CHECK(reads(second) == conflict);
+    CHECK(reads(first) == good);
+    CHECK(out(second, "01 03", "00*8 00*8") == conflict);
+    CHECK(out(second, "00 00", "00*8 00*7 02") == good);
+    CHECK(out(second, "04 03", "00*7 02 00*7 01") == good);
+    CHECK(reads(second) == good);
+    CHECK(sense(first.put(srb("00", "00*4", 2))) == full("70 00 06 00*4 0a 00*4 2a 05 00*4"));
+    CHECK(reads(first) == conflict);
+}
+
 TEST_CASE("the table of operations") {
     for (const auto& row : vstor::operations) {
         const std::string name{row.name};
