@@ -1,0 +1,7 @@
+// Hostile frames to the virtual switch, NVGRE and a behavioural host.
+#include "tests/fuzz/frame_inputs.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    return fuzz::hostile_frames({data, size});
+}
