@@ -51,13 +51,15 @@ CpuidTable::CpuidTable(const CpuidProfile& profile, unsigned processors) : signa
         {0xb, 0, {0, 1, 0x100, 0}},
         {0xb, 1, {width, processors, 0x201, 0}},
         {0xb, any, {0, 0, 0, 0}},
-        {0x8000'0000, any, vendor(0x8000'0008)},
+        {0x8000'0000, any, vendor(0x8000'0021)},
         {0x8000'0001, any, {profile.signature, 0, extended_ecx, edx}},
         // L1: 32 KiB, 8-way, 64-byte lines, both; L2: 256 KiB, 8-way; L3: 20 MiB, 16-way (in 512 KiB)
         {0x8000'0005, any, {0xff40'ff40, 0xff40'ff40, 0x2008'0140, 0x2008'0140}},
         {0x8000'0006, any, {0, 0x6400'4200, 0x0100'6140, 40u << 18 | 8u << 12 | 1u << 8 | 64}},
         {0x8000'0007, any, {0, 0, 0, 0}},
         {0x8000'0008, any, {profile.phys_bits | 48u << 8, 0, width << 12 | (count - 1), 0}},
+        // SRSO_NO: this processor does not speculate.
+        {0x8000'0021, any, {1u << 29, 0, 0, 0}},
     };
     std::array<char, 48> brand{};
     std::memcpy(brand.data(), profile.brand.data(), std::min(profile.brand.size(), brand.size() - 1));

@@ -49,6 +49,7 @@ struct PartitionConfig {
     std::uint32_t reserve = 0;
     std::uint32_t cap = 100000;
     std::uint64_t affinity = ~std::uint64_t{0};  // bit n: logical processor n
+    bool screen = false;                         // a synthetic video device, 1024 by 768 at first
     std::uint64_t rtc_epoch_s = 1767225600;      // what the guest's clock shows at time 0: 2026-01-01 00:00:00 UTC
 };
 

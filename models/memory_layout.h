@@ -49,6 +49,17 @@ struct MemoryLayout {
     bool operator==(const MemoryLayout&) const = default;
 };
 
+// The memory of a screen, at the start of the low window, and the picture that the firmware has set up there.
+struct Screen {
+    // More than video memory: a guest that keeps the firmware's picture for a while puts its own behind it.
+    static constexpr AddressRange memory = {MemoryLayout::gap_first, 16ull << 20};
+    static constexpr std::uint16_t video_megabytes = 8;
+    std::uint16_t width = 1024;
+    std::uint16_t height = 768;
+
+    constexpr std::uint32_t pitch() const { return width * 4u; }  // blue, green, red, unused
+};
+
 // Below 1 MiB (what the loaders write where).
 inline constexpr std::uint64_t conventional_end = 0xa'0000;
 inline constexpr AddressRange firmware_tables = {0xe'0000, 0x2'0000};

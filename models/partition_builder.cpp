@@ -86,7 +86,8 @@ void check_partition(const PartitionConfig& config, const HostConfig& host) {
 }
 
 void PartitionBuilder::check_memory(const PartitionConfig& config) const {
-    const std::uint64_t wanted = config.memory_bytes / page_bytes + deposit_for(config);
+    const std::uint64_t screen = config.screen ? Screen::memory.length / page_bytes : 0;
+    const std::uint64_t wanted = config.memory_bytes / page_bytes + screen + deposit_for(config);
     if (wanted <= pages_.free_pages()) return;
     throw sim::UserError(fmt::format(
         "partition '{}' wants {} ({} with what the hypervisor needs for it), the host has {} free: give the host more "
@@ -167,7 +168,9 @@ void PartitionBuilder::create(Built& built, const PartitionConfig& config, const
 void PartitionBuilder::map_memory(Built& built, const PartitionConfig& config, const MemoryLayout& layout) {
     namespace flag = h::map_gpa_flag;
     constexpr std::uint32_t all = flag::readable | flag::writable | flag::kernel_executable | flag::user_executable;
-    built.memory = pages_.allocate(layout);
+    std::vector<AddressRange> ranges{layout.low_ram, layout.high_ram};
+    if (config.screen) ranges.push_back(Screen::memory);
+    built.memory = pages_.allocate(ranges);
     if (built.memory.empty()) demand(h::HvStatus::insufficient_memory, config, "memory of the guest");
     for (const MemoryRun& run : built.memory) {
         demand(client_.map_range(built.id, run.gpa / page_bytes, run.spa / page_bytes, run.pages, all), config,
@@ -186,6 +189,7 @@ void PartitionBuilder::load(const Built& built, const PartitionConfig& config, c
     input.command_line = config.guest.command_line;
     input.layout = layout;
     input.acpi = acpi::build(tables);
+    if (config.screen) input.screen = Screen{};
     // A processor comes out of reset with its signature in EDX.
     const auto signature = client_.get_register(built.id, 0, h::HvRegister::x64_rdx);
     demand(signature.status, config, "read the processor's signature");

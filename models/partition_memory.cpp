@@ -9,8 +9,12 @@
 namespace models {
 
 std::vector<MemoryRun> RootPages::allocate(const MemoryLayout& layout) {
+    return allocate(std::array{layout.low_ram, layout.high_ram});
+}
+
+std::vector<MemoryRun> RootPages::allocate(std::span<const AddressRange> ranges) {
     std::vector<MemoryRun> runs;
-    for (const AddressRange& range : {layout.low_ram, layout.high_ram}) {
+    for (const AddressRange& range : ranges) {
         if (range.length == 0) continue;
         const auto parts = pages_.allocate_many(range.length / page_bytes);
         if (parts.empty()) {

@@ -34,6 +34,7 @@ public:
     std::uint64_t free_pages() const { return pages_.free_pages(); }
     // All zero. All or nothing: nothing (empty) if there are not as many.
     [[nodiscard]] std::vector<MemoryRun> allocate(const MemoryLayout& layout);
+    [[nodiscard]] std::vector<MemoryRun> allocate(std::span<const AddressRange> ranges);
     void free(std::span<const MemoryRun> runs);
 
     // Of any content.

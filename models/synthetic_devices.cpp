@@ -53,7 +53,23 @@ SyntheticDevices::SyntheticDevices(const sim::Scope& scope, const ServiceConfig&
       heartbeat_(scope.child("heartbeat"), service_host(), {}),
       shutdown_(scope.child("shutdown"), service_host()),
       time_sync_(scope.child("time_sync"), service_host(), {.start_unix_seconds = config.epoch_s}, *this),
-      keyboard_(scope.child("keyboard"), service_host(), {}) {}
+      keyboard_(scope.child("keyboard"), service_host(), {}) {
+    if (!config.screen) return;
+    constexpr Screen screen;
+    vmbus::SyntheticVideo::Settings settings;
+    settings.vram_megabytes = Screen::video_megabytes;
+    settings.resolutions = {{screen.width, screen.height}, {800, 600}, {640, 480}};
+    settings.firmware = vmbus::Framebuffer{
+        .gpa = Screen::memory.first, .width = screen.width, .height = screen.height, .pitch = screen.pitch()};
+    vmbus::VideoHost& video_host = *this;
+    video_.emplace(scope.child("video"), service_host(), settings, video_host);
+}
+
+// The memory is where the firmware had it, from the partition's beginning to its end; nowhere else is any.
+bool SyntheticDevices::place_vram(std::uint64_t gpa, std::uint64_t bytes) {
+    return gpa >= Screen::memory.first && bytes <= Screen::memory.length &&
+           gpa - Screen::memory.first <= Screen::memory.length - bytes;
+}
 
 std::uint64_t SyntheticDevices::reference_time() {
     const auto value = client_.get_register(partition_, 0, hypervisor::HvRegister::time_ref_count);

@@ -20,6 +20,7 @@
 #include "vmbus/integration/time_sync.h"
 #include "vmbus/network/network_provider.h"
 #include "vmbus/storage/storage_provider.h"
+#include "vmbus/video/synthetic_video.h"
 
 namespace models {
 
@@ -33,6 +34,7 @@ public:
 
 struct ServiceConfig {
     unsigned vps = 1;
+    bool screen = false;
     std::int64_t epoch_s = 0;  // time of day at simulated time 0, seconds since 1970
 };
 
@@ -58,7 +60,7 @@ private:
     vmbus::NetworkProvider provider_;
 };
 
-class SyntheticDevices final : private vmbus::ReferenceClock {
+class SyntheticDevices final : private vmbus::ReferenceClock, private vmbus::VideoHost {
 public:
     SyntheticDevices(const sim::Scope& scope, const ServiceConfig& config, hypervisor::RootClient& client,
                      PortNumbers& numbers, RootProcessors& processors, const HostMemory& memory,
@@ -71,6 +73,9 @@ public:
 
     vmbus::Keyboard& keyboard() { return keyboard_; }
 
+    // Nothing if the partition has no screen.
+    vmbus::SyntheticVideo* video() { return video_ ? &*video_ : nullptr; }
+
     // Both may come while the guest runs.
     SyntheticNic& add_network(Network& network, const NetworkConfig& config);
     VirtualDisk& add_disk(std::unique_ptr<DiskImage> image, const DiskConfig& config);
@@ -82,6 +87,8 @@ public:
 
 private:
     std::uint64_t reference_time() override;
+    bool place_vram(std::uint64_t gpa, std::uint64_t bytes) override;
+    void remove_vram() override {}
     vmbus::ServiceHost service_host();
     sim::Processor& processor_of(std::uint64_t channel);
 
@@ -95,6 +102,7 @@ private:
     vmbus::Shutdown shutdown_;
     vmbus::TimeSync time_sync_;
     vmbus::Keyboard keyboard_;
+    std::optional<vmbus::SyntheticVideo> video_;
     std::optional<vmbus::StorageProvider> storage_;
     std::vector<std::unique_ptr<VirtualDisk>> disks_;  // by unit number
     std::vector<std::unique_ptr<SyntheticNic>> nics_;

@@ -17,8 +17,9 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
       name_(config.name),
       built_(std::move(built)),
       machine_(scope, config, *stack.client_, built_.id, stack),
-      devices_(scope, {.vps = config.vps, .epoch_s = static_cast<std::int64_t>(config.rtc_epoch_s)}, *stack.client_,
-               stack.port_numbers_, *stack.processors_, stack.memory_, built_.id, built_.memory),
+      devices_(scope,
+               {.vps = config.vps, .screen = config.screen, .epoch_s = static_cast<std::int64_t>(config.rtc_epoch_s)},
+               *stack.client_, stack.port_numbers_, *stack.processors_, stack.memory_, built_.id, built_.memory),
       instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {}
 
 std::uint64_t VirtualizationStack::Child::instructions() const {

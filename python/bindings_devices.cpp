@@ -7,6 +7,7 @@
 
 #include "models/disk/disk_image.h"
 #include "models/disk/host_file.h"
+#include "models/framebuffer_png.h"
 #include "models/host_networks.h"
 #include "models/synthetic_devices.h"
 #include "python/machine.h"
@@ -247,6 +248,16 @@ py::dict services(Guest& guest) {
     return all;
 }
 
+// The screen as a PNG file's bytes.
+py::bytes picture(Guest& guest) {
+    vmbus::SyntheticVideo* video = guest.devices().video();
+    if (video == nullptr) throw sim::UserError("screen: the partition has none; make it with screen=True");
+    const auto pixels = video->picture();
+    if (!pixels) throw sim::UserError("screen: there is no picture: the guest has ended or has not drawn one");
+    const auto png = models::png_of(*pixels);
+    return py::bytes(reinterpret_cast<const char*>(png.data()), png.size());
+}
+
 }  // namespace
 
 void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine) {
@@ -274,6 +285,7 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
         .def("add_disk", &add_disk, reference)
         .def("shut_down", &shut_down)
         .def("services", &services)
+        .def("picture", &picture)
         .def("type_keys", [](Guest& self, const std::string& text) { self.devices().keyboard().type(text); })
         .def("press", [](Guest& self, const std::string& chord) { self.devices().keyboard().press(chord); });
 }

@@ -19,7 +19,7 @@ nc 10.0.0.1 5001 -e sh -c 'cat >/tmp/received'
 echo "received: $(sha256sum </tmp/received | cut -d' ' -f1) $(wc -c </tmp/received) bytes"
 nc 10.0.0.1 5002 -e sh -c 'cat /tmp/received'
 rm /tmp/received
-echo "on disk" >/home/file
+echo "on disk" >/var/file
 sync
 for count in rx_packets rx_bytes tx_packets tx_bytes; do
     echo "eth0 $count $(cat /sys/class/net/eth0/statistics/$count)"
@@ -35,7 +35,7 @@ server = switch.peer("server", address="10.0.0.1/24", dhcp=("10.0.0.100", "10.0.
 server.sink(5002)
 expected = server.source(5001, SIZE, seed=1)
 
-vm = host.partition("linux", vps=vps, memory="1GiB", guest=vg.Linux(script=SCRIPT, root="LABEL=verdigris"))
+vm = host.partition("linux", vps=vps, memory="1GiB", screen=True, guest=vg.Linux(script=SCRIPT, root="LABEL=verdigris"))
 adapter = vm.network(switch, channels=vps)
 disk = vm.disk(vg.Disk.create("vhdx", "1GiB", content=vg.linux_root()))
 
@@ -59,6 +59,8 @@ async def main(sim):
     sim.check("what was sent has arrived", sent and sent[0].received_sha256 == expected, f"{sent and sent[0].received} bytes")
     sim.check("heartbeats answered", vm.services.heartbeats >= 2, f"{vm.services.heartbeats}")
     sim.check("time of day taken", vm.services.time_samples >= 1, f"{vm.services.time_samples}")
+
+    vm.screen.save("screen.png")
 
     vm.services.shut_down(text="the scenario is over")
     await vm.stopped(within="30s")

@@ -22,7 +22,7 @@ import sys
 # What a Hyper-V guest may meet, with what a test of it needs. Absent ones are skipped: kernels differ in what is built in.
 WANTED_MODULES = [
     "hv_vmbus", "hv_utils", "hv_balloon", "hv_netvsc", "hv_storvsc", "hv_sock", "pci_hyperv", "hyperv_keyboard",
-    "hid_hyperv", "hyperv_fb", "hyperv_drm", "uio_hv_generic", "ixgbevf", "sd_mod", "sg", "ext4", "vfat", "nls_ascii",
+    "hid_hyperv", "evdev", "hyperv_fb", "hyperv_drm", "uio_hv_generic", "ixgbevf", "sd_mod", "sg", "ext4", "vfat", "nls_ascii",
     "nls_cp437", "af_packet", "bonding", "pktgen", "virtio_net", "virtio_blk",
 ]  # fmt: skip
 REQUIRED_MODULES = {"hv_vmbus", "hv_utils", "hv_netvsc", "hv_storvsc", "pci_hyperv", "ixgbevf", "sd_mod"}

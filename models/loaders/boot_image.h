@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,6 +38,7 @@ struct BootInput {
     std::string command_line;
     MemoryLayout layout;
     acpi::Image acpi;
+    std::optional<Screen> screen;
     std::uint32_t cpu_signature = 0;  // CPUID.1:EAX, in EDX after reset
 };
 
@@ -63,8 +65,8 @@ std::string assemble_command_line(std::span<const std::string> options);
 inline constexpr std::uint64_t gdt_gpa = 0x1000;
 inline constexpr std::uint64_t boot_parameters_gpa = 0x2000;  // boot_params, hvm_start_info or multiboot information
 inline constexpr std::uint64_t command_line_gpa = 0x3000;
-inline constexpr std::uint64_t page_tables_gpa = 0x4000;  // PML4, PDPT, 4 PDs: 4 GiB with 2 MiB pages
-inline constexpr std::uint64_t low_structures_end = 0xa000;
+inline constexpr std::uint64_t page_tables_gpa = 0x4000;     // PML4, PDPT, 4 PDs: 4 GiB with 2 MiB pages
+inline constexpr std::uint64_t low_structures_end = 0xb000;  // efi.h has the page below
 inline constexpr std::size_t longest_command_line = 2047;
 
 }  // namespace models::loaders

@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "models/byte_writer.h"
 #include "models/loaders/bzimage_header.h"
+#include "models/loaders/efi.h"
 #include "models/loaders/placement.h"
 #include "sim/bits.h"
 #include "sim/check.h"
@@ -78,6 +81,31 @@ Header read_header(View file) {
     return h;
 }
 
+void describe_firmware(ByteWriter& parameters, const EfiTables& efi) {
+    namespace at = boot_parameters;
+    parameters.patch(at::efi_signature, at::efi_64_bit);
+    parameters.patch(at::efi_system_table, efi.system_table);
+    parameters.patch(at::efi_descriptor_bytes, efi.descriptor_bytes);
+    parameters.patch(at::efi_descriptor_version, efi.descriptor_version);
+    parameters.patch(at::efi_memory_map, efi.memory_map);
+    parameters.patch(at::efi_memory_map_bytes, efi.memory_map_bytes);
+    parameters.patch(at::secure_boot, at::secure_boot_disabled);
+}
+
+void describe_screen(ByteWriter& parameters, const Screen& screen) {
+    namespace at = screen_info;
+    parameters.patch(at::video_type, at::efi_framebuffer);
+    parameters.patch(at::width, screen.width);
+    parameters.patch(at::height, screen.height);
+    parameters.patch(at::depth, std::uint16_t{32});
+    parameters.patch(at::base, static_cast<std::uint32_t>(Screen::memory.first));
+    parameters.patch(at::size, screen.pitch() * screen.height);
+    parameters.patch(at::pitch, static_cast<std::uint16_t>(screen.pitch()));
+    constexpr std::uint8_t colours[] = {8, 16, 8, 8, 8, 0, 8, 24};
+    for (std::size_t i = 0; i < std::size(colours); ++i) parameters.patch(at::colours + i, colours[i]);
+    parameters.patch(at::pages, std::uint16_t{1});
+}
+
 }  // namespace
 
 BootImage load_bzimage(const BootInput& input) {
@@ -129,6 +157,10 @@ BootImage load_bzimage(const BootInput& input) {
     parameters.patch(setup::command_line_address, static_cast<std::uint32_t>(command_line_gpa));
     parameters.patch(setup::initramfs_address, static_cast<std::uint32_t>(initramfs_gpa));
     parameters.patch(setup::initramfs_size, static_cast<std::uint32_t>(initramfs.size()));
+    EfiTables efi = efi_tables(out.memory_map);
+    describe_firmware(parameters, efi);
+    placement.add(efi_gpa, std::move(efi.bytes), "firmware's tables");
+    if (input.screen) describe_screen(parameters, *input.screen);
     placement.add(boot_parameters_gpa, parameters.take(), "boot parameters");
 
     out.registers = long_mode_registers(placement, input, load + setup::entry_64_offset);

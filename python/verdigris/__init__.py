@@ -18,7 +18,7 @@ Both are exact integers. A wrong value raises `UserError`, which ends the run wi
 
 from .errors import Cancelled, Timeout, UserError
 from .guests import Elf, Linux
-from .host import Console, Host, Keyboard, Partition, Services, Statistics
+from .host import Console, Host, Keyboard, Partition, Screen, Services, Statistics
 from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
 from .parameters import parameter
 from .simulation import Simulation
@@ -39,6 +39,7 @@ __all__ = [
     "NetworkAdapter",
     "Partition",
     "Peer",
+    "Screen",
     "Services",
     "Simulation",
     "Statistics",

@@ -12,8 +12,8 @@ from .errors import UserError
 from .world import world
 
 # `nokaslr`: the same addresses every time. `lpj`: the kernel needs no loop to find its delay constant. `panic=-1`: a
-# panic ends at once.
-LINUX_COMMAND_LINE = "console=ttyS0 nokaslr panic=-1 rdinit=/init lpj=1000000 8250.nr_uarts=1"
+# panic ends at once. `efi=noruntime`: the firmware has no services to call.
+LINUX_COMMAND_LINE = "console=ttyS0 nokaslr panic=-1 rdinit=/init lpj=1000000 8250.nr_uarts=1 efi=noruntime"
 
 Content = Union[str, bytes, pathlib.Path]
 

@@ -80,13 +80,14 @@ class Host:
         reserve: str | int = 0,
         cap: str | int = "100%",
         affinity: Iterable[int] | None = None,
+        screen: bool = False,
     ) -> Partition:
         """Makes a partition whose guest starts at the present simulated time.
 
         name: letters, digits, _ and -. vps: virtual processors. guest: what it boots, vg.Linux() if not given.
         weight: 1 to 10000, the share when processors are scarce. reserve, cap: share of one processor that each virtual
         processor has at least and at most, as "25%" or in thousandths of a percent. affinity: numbers of the logical
-        processors that it may use, all if not given. UserError if a value is wrong or memory does not fit.
+        processors that it may use, all if not given. screen: it has one, and a Linux guest shows its messages there, too. UserError if a value is wrong or memory does not fit.
         """
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
             raise UserError(f"partition: {name!r} is not a name of letters, digits, _ and -")
@@ -108,6 +109,7 @@ class Host:
             "affinity": mask,
         }
         image = guest.image()
+        command_line = f"console=tty0 {image.command_line}" if screen and isinstance(guest, Linux) else image.command_line
         machine = world().machine
         before = machine.statistics().keys()
         native = machine.add_partition(
@@ -115,7 +117,8 @@ class Host:
             elf=image.is_elf,
             kernel=image.kernel,
             initramfs=image.initramfs,
-            command_line=image.command_line,
+            command_line=command_line,
+            screen=bool(screen),
             **sizes,
         )
         # The hypervisor knows the partition by its number only; the first counts with that number come with it.
@@ -136,6 +139,7 @@ class Partition:
         self._disks = 0
         self.console = Console(name, native)
         self.keyboard = Keyboard(native)
+        self.screen = Screen(native)
         self.services = Services(name, native)
         self.stats = Statistics(name, statistics)
 
@@ -221,6 +225,24 @@ class Keyboard:
     def press(self, chord: str) -> None:
         """Presses and releases keys together, as "ctrl+alt+delete" or "enter". UserError for an unknown key."""
         self._native.press(chord)
+
+
+class Screen:
+    """The guest's screen, if the partition was made with one."""
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+
+    def png(self) -> bytes:
+        """The picture as it is now, as a PNG file. UserError if there is none."""
+        return bytes(self._native.picture())
+
+    def save(self, name: str) -> None:
+        """Writes the picture into the folder of results, if the run has one. UserError if there is no picture."""
+        picture = self.png()
+        folder = world().out
+        if folder is not None:
+            (folder / name).write_bytes(picture)
 
 
 class Services:

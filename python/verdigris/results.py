@@ -39,7 +39,7 @@ class Folder:
             raise UserError(f"--out: cannot write into {path}")
         # What an earlier run of perhaps another scenario left would be taken for this one's.
         if (path / "result.json").is_file():
-            for stale in [path / "result.json", path / "stats.csv", path / "trace.txt", *path.glob("console-*.txt"), *path.glob("*.pcapng")]:
+            for stale in [path / "result.json", path / "stats.csv", path / "trace.txt", *path.glob("console-*.txt"), *path.glob("*.pcapng"), *path.glob("*.png")]:
                 stale.unlink(missing_ok=True)
 
     def write(self, world: World, sim: Simulation, ending: Ending) -> None:

@@ -41,6 +41,7 @@ def run(
             raise UserError("--host-time writes host_time.csv into the folder of results: add --out DIR")
         source = _read(place)
         folder = Folder(pathlib.Path(out)) if out else None
+        world.out = folder.path if folder is not None else None
         if folder is not None and "pcap" in kinds:
             kinds.remove("pcap")
             world.machine.capture_into(str(folder.path))

@@ -35,6 +35,7 @@ class World:
     scheduler: Scheduler = dataclasses.field(default_factory=Scheduler)
     parameters: dict[str, Parameter] = dataclasses.field(default_factory=dict)
     host: Host | None = None
+    out: pathlib.Path | None = None  # the folder of results
     disks: int = 0  # made so far, for their names
     # Parameters are declared while the scenario's module runs, not later: only so can --set be checked at once.
     declaring: bool = True

@@ -6,7 +6,7 @@ import verdigris as vg
 
 SCRIPT = """\
 udhcpc -i eth0 -n -q -f
-dd if=/dev/zero of=/home/zeros bs=64k count=64 2>/dev/null &
+dd if=/dev/zero of=/var/zeros bs=64k count=64 2>/dev/null &
 echo "traffic starts"
 nc 10.0.0.1 5001 -e sh -c 'sha256sum >/tmp/sum'
 wait

@@ -55,14 +55,14 @@ class Vmbus(ExecutableCase):
         tool("qemu-img", "convert", "-O", "raw", self.folder / "saved.vhdx", raw)
         check = subprocess.run(["e2fsck", "-fn", raw], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, check.stdout)
-        self.assertEqual(tool("debugfs", "-R", "cat /home/written", raw), "by the guest\n")
+        self.assertEqual(tool("debugfs", "-R", "cat /var/written", raw), "by the guest\n")
 
 
 DISK_SCENARIO = """\
 import verdigris as vg
 
 host = vg.Host(cores=1, memory="1GiB")
-script = "echo by the guest >/home/written; sync"
+script = "echo by the guest >/var/written; sync"
 vm = host.partition("linux", memory="256MiB", guest=vg.Linux(script=script, root="/dev/sda"))
 disk = vm.disk(vg.Disk.create("vhdx", "128MiB", content=vg.linux_root()))
 
