@@ -296,8 +296,8 @@ void Server::restore(sim::Reader& reader) {
         }
         // A device knows the channels that it was built with; the others are told to it anew, also where they are here
         // still because the machine goes back in its own time.
-        const bool made_later = channel->device_ == nullptr || state.primary != 0 ||
-                                (state.offer.flags & Offer::socket_provider) != 0;
+        const bool made_later =
+            channel->device_ == nullptr || state.primary != 0 || (state.offer.flags & Offer::socket_provider) != 0;
         if (made_later) channel->device_ = adopter(*channel);
         if (channel->device_ == nullptr) {
             throw sim::UserError("checkpoint: nobody has the channel of " + to_text(state.offer.instance));

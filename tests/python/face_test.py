@@ -166,10 +166,16 @@ class Endings(ScenarioCase):
         self.assertEqual([check["passed"] for check in result["checks"]], [True, False])
 
     def test_nothing_left_to_happen(self) -> None:
-        done = self.run_main('await vm.console.expect("never", within=None)', "--out", "out")
+        done = self.run_main("await vm.stopped()", "--out", "out", guest="1000 print hello")
         self.assertEqual((done.returncode, done.stderr), (1, ""))
-        self.assertIn("no output 'never' of guest web: nothing is left to happen after 5 us", done.stdout)
+        self.assertIn("no end of guest web: nothing is left to happen after 1 us", done.stdout)
         self.assertEqual(self.result()["ended"], "timeout")
+
+    def test_output_of_a_guest_that_has_ended(self) -> None:
+        done = self.run_main('await vm.console.expect("never", within="1s")', "--out", "out")
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        self.assertIn("no output 'never' of guest web: the guest has ended (powered_off)", done.stdout)
+        self.assertEqual(self.result()["sim_time_ps"], 5_000_000)
 
     def test_until(self) -> None:
         done = self.run_main("await vm.stopped()", "--out", "out", "--until", "2.5us", guest="0 tick 1000")
