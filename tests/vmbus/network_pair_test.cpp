@@ -191,7 +191,9 @@ TEST_CASE("network pair: channels carry what hashes name, and the counts of each
 }
 
 TEST_CASE("network pair: MTU and number of channels change by taking the adapter down and up") {
-    Pair pair{Pair::provider_config(8), Pair::client_config(2)};
+    auto guest = Pair::client_config(2);
+    guest.most_channels = 8;
+    Pair pair{Pair::provider_config(8), guest};
     pair.up();
     struct Row {
         std::uint32_t mtu;
@@ -340,7 +342,12 @@ TEST_CASE("network pair: work costs the processors of both sides what it should"
 
 TEST_CASE("network pair: restored in the middle of traffic, a run ends as the straight one") {
     const auto host = Pair::provider_config(4);
-    const auto guest = Pair::client_config(4);
+    auto guest = Pair::client_config(4);
+    guest.receive_pages = 200;
+    guest.send_pages = 20;
+    guest.ring_pages = {8, 8};
+    test::LoopbackConfig bus;
+    bus.memory_pages = 600;
     const auto offer = [](Pair& pair, std::uint32_t from, std::uint32_t to) {
         for (std::uint32_t n = from; n < to; ++n) {
             IncomingFrame frame = incoming(numbered(60 + n % 1400, n));
@@ -354,7 +361,7 @@ TEST_CASE("network pair: restored in the middle of traffic, a run ends as the st
     };
     for (const std::int64_t moment : {0, 1, 3, 7, 20}) {
         CAPTURE(moment);
-        Pair straight{host, guest};
+        Pair straight{host, guest, bus};
         straight.up();
         offer(straight, 0, 200);
         straight.run(sim::Time::ns(moment * 700));
@@ -364,7 +371,7 @@ TEST_CASE("network pair: restored in the middle of traffic, a run ends as the st
         offer(straight, 200, 400);
         straight.run(sim::Time::ms(5));
 
-        Pair restored{host, guest};
+        Pair restored{host, guest, bus};
         restored.loop.simulation.restore(checkpoint);
         CHECK(restored.client->is_up());
         offer(restored, 200, 400);

@@ -377,6 +377,7 @@ TEST_CASE("network: a guest that breaks the protocol loses its channel, and only
             "a second receive buffer"},
         Row{"a second send buffer", bytes_of(nvsp::SendBuffer{MessageType::send_send_buffer, 1, 1, 0}, 40),
             "a second send buffer"},
+        Row{"another frame size", bytes_of(nvsp::SendNdisConfig{}, 40), "NDIS_CONFIG after the receive buffer"},
         Row{"the host's own message", of_type(128), "an NVSP message that no guest sends"},
         Row{"chimney", of_type(109), "an NVSP message that no guest sends"},
         Row{"packet direct", of_type(135), "an NVSP message that no guest sends"},

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,7 +45,9 @@ T as(std::span<const std::byte> bytes, std::size_t at = 0) {
 
 class Memory final : public GuestMemory {
 public:
-    Bytes bytes = Bytes(1 << 20);
+    explicit Memory(std::size_t size) : bytes(size) {}
+
+    Bytes bytes;
 
     bool read(std::uint64_t gpa, std::span<std::byte> out) override {
         if (gpa > bytes.size() || bytes.size() - gpa < out.size()) return false;
@@ -70,12 +73,17 @@ struct Sent {
 
 class FakeChannel final : public Channel {
 public:
-    FakeChannel(const Offer& offer, ChannelDevice& device, Memory& memory)
-        : offer_(offer), device_(&device), memory_(&memory) {}
+    // Sees what the host sends when it does.
+    using Observer = std::function<void(const FakeChannel&, const Sent&)>;
+
+    FakeChannel(const Offer& offer, ChannelDevice& device, Memory& memory, const Observer& observer)
+        : offer_(offer), device_(&device), memory_(&memory), observer_(observer) {}
 
     // The guest's side.
     bool open() {
         constexpr std::array<std::byte, 120> user_data{};
+        inbound.clear();
+        sent.clear();
         open_ = device_->open(*this, user_data) == 0;
         return open_;
     }
@@ -165,6 +173,7 @@ private:
             full_ = true;
             return false;
         }
+        if (observer_) observer_(*this, packet);
         sent.push_back(std::move(packet));
         return true;
     }
@@ -172,23 +181,27 @@ private:
     Offer offer_;
     ChannelDevice* device_;
     Memory* memory_;
+    const Observer& observer_;
     bool open_ = false;
     bool full_ = false;
 };
 
 class FakeBus final : public Bus {
 public:
+    explicit FakeBus(std::size_t memory_bytes) : memory(memory_bytes) {}
+
     Memory memory;
+    FakeChannel::Observer observer;
     std::vector<std::unique_ptr<FakeChannel>> channels;  // the primary first
 
     Channel& offer(const Offer& offer, ChannelDevice& device) override {
-        channels.push_back(std::make_unique<FakeChannel>(offer, device, memory));
+        channels.push_back(std::make_unique<FakeChannel>(offer, device, memory, observer));
         return *channels.back();
     }
     Channel& offer_sub_channel(Channel& primary, ChannelDevice& device) override {
         Offer offer = primary.offer();
         offer.sub_channel_index = static_cast<std::uint16_t>(channels.size());
-        channels.push_back(std::make_unique<FakeChannel>(offer, device, memory));
+        channels.push_back(std::make_unique<FakeChannel>(offer, device, memory, observer));
         return *channels.back();
     }
     void rescind(Channel& channel) override { static_cast<FakeChannel&>(channel).rescinded = true; }
@@ -246,6 +259,7 @@ inline Bytes frame_of(std::size_t bytes, std::uint8_t protocol = 6, const Networ
     std::memcpy(frame.data(), to.bytes.data(), 6);
     constexpr std::array<std::uint8_t, 8> rest{2, 0, 0, 0, 0, 9, 0x08, 0x00};
     std::memcpy(frame.data() + 6, rest.data(), rest.size());
+    if (bytes < 14 + 10) return frame;
     frame[14] = std::byte{0x45};
     frame[14 + 9] = std::byte{protocol};
     return frame;
@@ -277,8 +291,9 @@ inline NetworkProvider::Config ordinary_config(std::uint16_t channels = 1) {
 
 // A root with a processor for each of two kinds of channels, the service, and the guest's steps.
 struct Rig {
-    explicit Rig(const NetworkProvider::Config& config = ordinary_config())
-        : provider(simulation.scope("net"), bus, port, config,
+    explicit Rig(const NetworkProvider::Config& config = ordinary_config(), std::size_t memory_bytes = 1 << 20)
+        : bus(memory_bytes),
+          provider(simulation.scope("net"), bus, port, config,
                    [this](std::uint16_t queue) -> sim::Processor& { return queue == 0 ? first : second; }) {}
 
     sim::Simulation simulation{1};

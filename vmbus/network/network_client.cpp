@@ -15,8 +15,9 @@ NetworkClient::NetworkClient(const sim::Scope& scope, BusClient& bus, NetworkCli
     state_.wanted_mtu = config.mtu;
     state_.wanted_channels = config.channels;
     state_.filter = config.filter;
-    // One for each channel that there may ever be, so that tasks have the same numbers in every machine built alike.
-    for (std::uint16_t n = 0; n < largest_channel_count; ++n) {
+    // One for each channel that there may be, so that tasks have the same numbers in every machine built alike.
+    VG_CHECK(config.most_channels <= largest_channel_count);
+    for (std::uint16_t n = 0; n < std::max(config.channels, config.most_channels); ++n) {
         queues_.push_back(std::make_unique<Queue>(*this, scope.child("channel" + std::to_string(n)), n, processor(n)));
     }
     registration_ = scope.register_state(*this);

@@ -59,7 +59,8 @@ public:
         std::uint32_t newest_version = nvsp::version_6_1;
         std::uint32_t oldest_version = nvsp::version_1;
         std::uint32_t mtu = 1500;
-        std::uint16_t channels = 1;  // wanted; the host may grant fewer
+        std::uint16_t channels = 1;       // wanted; the host may grant fewer
+        std::uint16_t most_channels = 1;  // if reattach() is to ask for more than that
         std::uint64_t receive_pages = 4096;
         std::uint64_t send_pages = 256;
         OffloadSettings offloads = OffloadSettings::all(false);  // wanted, as far as the host has them

@@ -244,7 +244,7 @@ void NetworkClient::switch_data_path(bool to_virtual_function) {
 // -- Down.
 
 void NetworkClient::reattach(std::uint32_t mtu, std::uint16_t channels) {
-    VG_CHECK(channels >= 1 && channels <= largest_channel_count);
+    VG_CHECK(channels >= 1 && channels <= queues_.size());
     state_.wanted_mtu = mtu;
     state_.wanted_channels = channels;
     const bool was_up = is_up();

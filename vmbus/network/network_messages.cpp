@@ -63,6 +63,8 @@ void NetworkProvider::handle(Queue& queue, const Request& request) {
         case nvsp::MessageType::init:
             return initialize(queue, request);
         case nvsp::MessageType::send_ndis_config: {
+            // The size of sections goes by it.
+            if (state_.receive_buffer.established()) return queue.fault("NDIS_CONFIG after the receive buffer");
             const auto message = message_in<nvsp::SendNdisConfig>(request.bytes);
             // As Hyper-V's switch: what is out of its range is the ordinary size.
             const bool fits = message.mtu >= ordinary_frame_bytes && message.mtu <= config_.largest_frame;
