@@ -15,7 +15,6 @@ constexpr std::uint16_t system_reset_port = 0x92, keyboard_port = 0x64, reset_co
 
 // PM1 bits (ACPI 6.4, 4.8.3)
 constexpr std::uint16_t timer_status = 1u << 0, button_status = 1u << 8;
-constexpr std::uint16_t status_bits = timer_status | 1u << 4 | 1u << 5 | button_status | 1u << 10 | 1u << 15;
 constexpr std::uint16_t enable_bits = timer_status | 1u << 5 | button_status | 1u << 10;
 constexpr std::uint16_t sci_enable = 1u << 0, sleep_enable = 1u << 13, control_bits = 0x1c03;
 constexpr unsigned sleep_type_low = 10, sleep_type_high = 12;
