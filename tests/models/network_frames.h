@@ -48,7 +48,7 @@ inline Frame plain(const MacAddress& to, const MacAddress& from, std::uint8_t nu
     store_mac(frame.bytes, 0, to);
     store_mac(frame.bytes, 6, from);
     store_be16(frame.bytes, 12, 0x88b5);
-    frame.bytes[14] = std::byte{number};
+    if (bytes > 0) frame.bytes[14] = std::byte{number};
     return frame;
 }
 
