@@ -1,5 +1,6 @@
 // How a device's engine reads and writes the host's memory in time, as a link carries it out. BusMaster does the same
-// in no time at all; a device that models time uses this alone, so that its writes, reads and messages keep their order.
+// in no time at all; a device that models time uses this alone, so that its writes, reads and messages keep their
+// order.
 //
 // Order (PCIe 6.0, 2.4.1): writes and messages reach the host in the order of the calls, whichever function of the
 // device asks. A read never passes a write that was asked before it. Reads may end in another order than they were
@@ -42,8 +43,8 @@ public:
     // The data is copied at once; the memory changes when the last byte reaches it.
     [[nodiscard]] virtual bool write(BusMaster& function, std::uint64_t address, std::span<const std::byte> data,
                                      std::uint32_t cookie, bool notify) = 0;
-    // MSI or MSI-X: a posted write of a dword, behind the writes before it. Always accepted: a vector that is on its way
-    // already with the same address and data is not sent twice when there is no more room.
+    // MSI or MSI-X: a posted write of a dword, behind the writes before it. Always accepted: a vector that is on its
+    // way already with the same address and data is not sent twice when there is no more room.
     virtual void message(BusMaster& function, std::uint64_t address, std::uint32_t data) = 0;
     // The function was reset or goes away: none of its operations is answered any more. What has left the device
     // still arrives, what has not never will.
