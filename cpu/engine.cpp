@@ -298,18 +298,23 @@ bool Engine::pops_flags() {
 // A context that enters the engine brings its own address space; what the last one left in the TLB stays only if the
 // two translate alike.
 void Engine::load(GuestContext& context) {
-    if (loaded_ == &context) {
-        if (context.translation_changed_) flush_translations();
-        context.translation_changed_ = false;
-        return;
-    }
+    if (loaded_ == &context) return forget_changed_translations(context);
     if (loaded_ != nullptr) unload(*loaded_);
     std::memcpy(state_, &context.saved_, sizeof *state_);
     context.state_ = state_;
-    context.translation_changed_ = false;
+    context.translation_changed_ = true;
     loaded_ = &context;
     salt_ = context.code_salt();
-    flush_translations();
+    forget_changed_translations(context);
+}
+
+void Engine::forget_changed_translations(GuestContext& context) {
+    if (std::exchange(context.translation_changed_, false)) {
+        flush_translations();
+    } else {
+        for (unsigned i = 0; i < context.changed_pages_; ++i) flush_engine_page(state_, context.changed_page_[i]);
+    }
+    context.changed_pages_ = 0;
 }
 
 void Engine::unload(GuestContext& context) {

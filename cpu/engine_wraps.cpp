@@ -14,7 +14,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
+#include "cpu/engine_state.h"
 #include "sim/check.h"
 
 namespace cpu {
@@ -24,6 +26,9 @@ thread_local TscReader* current_tsc_reader = nullptr;
 }  // namespace cpu
 
 extern "C" {
+
+// In the engine: INVLPG, SVM's intercept included.
+void helper_invlpg_x86_64(void* state, std::uint64_t linear);
 
 // In the engine: leaves the running block for good, with precise state (SVM's #VMEXIT).
 [[noreturn]] void cpu_vmexit_x86_64(void* state, std::uint32_t exit_code, std::uint64_t exit_info_1,
@@ -81,3 +86,14 @@ std::uint64_t __wrap_helper_inl_x86_64(void* state, std::uint32_t port) {
     VG_IO_EXIT(port, 4u, 1u);
 }
 }
+
+namespace cpu {
+
+void flush_engine_page(void* state, std::uint64_t linear) {
+    auto& live = *static_cast<EngineState*>(state);
+    const std::uint64_t intercept = std::exchange(live.intercept, 0);
+    helper_invlpg_x86_64(state, linear);
+    live.intercept = intercept;
+}
+
+}  // namespace cpu

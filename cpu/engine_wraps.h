@@ -17,6 +17,9 @@ struct TscReader {
     virtual void code_placed(std::uintptr_t place) = 0;
 };
 
+// Forgets what the engine's TLB holds of a page, between runs. `state` is its live processor state.
+void flush_engine_page(void* state, std::uint64_t linear);
+
 // The engine that runs on this thread.
 extern thread_local TscReader* current_tsc_reader;
 

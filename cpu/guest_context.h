@@ -85,6 +85,11 @@ public:
     void set_phys_bits(u8 bits) { phys_bits_ = bits; }
     // The registers changed in a way that changes translations.
     void translations_changed() { translation_changed_ = true; }
+    // Of one page only. Too many of those are all.
+    void translation_changed(u64 linear) {
+        if (changed_pages_ == most_changed_pages) return translations_changed();
+        changed_page_[changed_pages_++] = linear;
+    }
 
     [[nodiscard]] u64 code_salt() const { return salt_; }
 
@@ -118,6 +123,9 @@ private:
     u64 salt_;
     u8 phys_bits_ = 46;
     bool translation_changed_ = false;
+    static constexpr unsigned most_changed_pages = 64;
+    std::array<u64, most_changed_pages> changed_page_{};
+    unsigned changed_pages_ = 0;
 };
 
 }  // namespace cpu

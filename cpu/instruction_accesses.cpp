@@ -175,6 +175,16 @@ bool writes_first_operand(const cs_insn& instruction) {
     }
 }
 
+u64 operand_address(const cs_insn& instruction, const cs_x86_op& operand, const Registers& r) {
+    const x86_op_mem& memory = operand.mem;
+    u64 offset = static_cast<u64>(memory.disp) + value_of(r, memory.base) +
+                 value_of(r, memory.index) * static_cast<u64>(memory.scale);
+    if (memory.base == X86_REG_RIP || memory.base == X86_REG_EIP) offset += r.rip + instruction.size;
+    // POP to memory through RSP uses its value after the increment.
+    if (instruction.id == X86_INS_POP && memory.base == X86_REG_RSP) offset += operand.size;
+    return linear(r, segment_of(memory), offset & mask_of(instruction.detail->x86.addr_size));
+}
+
 }  // namespace
 
 struct AccessFinder::Decoder {
@@ -200,30 +210,36 @@ struct AccessFinder::Decoder {
 AccessFinder::AccessFinder() : decoder_(std::make_unique<Decoder>()) {}
 AccessFinder::~AccessFinder() = default;
 
-DataAccesses AccessFinder::find(std::span<const u8> code, const Registers& r) const {
-    DataAccesses found;
-    const CodeSize size = code_size_of(r);
+bool AccessFinder::decode(std::span<const u8> code, const Registers& r) const {
     const u8* cursor = code.data();
     std::size_t left = std::min<std::size_t>(code.size(), 15);
-    u64 address = 0;
+    u64 at = 0;
+    return cs_disasm_iter(decoder_->handles[static_cast<std::size_t>(code_size_of(r))], &cursor, &left, &at,
+                          decoder_->scratch);
+}
+
+std::optional<u64> AccessFinder::address(std::span<const u8> code, const Registers& r) const {
+    if (!decode(code, r)) return std::nullopt;
+    const cs_x86& x86 = decoder_->scratch->detail->x86;
+    for (unsigned i = 0; i < x86.op_count; ++i) {
+        if (x86.operands[i].type == X86_OP_MEM) return operand_address(*decoder_->scratch, x86.operands[i], r);
+    }
+    return std::nullopt;
+}
+
+DataAccesses AccessFinder::find(std::span<const u8> code, const Registers& r) const {
+    DataAccesses found;
+    if (!decode(code, r)) return found;
+    const CodeSize size = code_size_of(r);
     const cs_insn& instruction = *decoder_->scratch;
-    if (!cs_disasm_iter(decoder_->handles[static_cast<std::size_t>(size)], &cursor, &left, &address, decoder_->scratch))
-        return found;
     const cs_x86& x86 = instruction.detail->x86;
     const bool repeated = x86.prefix[0] == X86_PREFIX_REP || x86.prefix[0] == X86_PREFIX_REPNE;
     const u64 address_mask = mask_of(x86.addr_size);
     for (unsigned i = 0; i < x86.op_count && !only_names_memory(instruction); ++i) {
         const cs_x86_op& operand = x86.operands[i];
         if (operand.type != X86_OP_MEM) continue;
-        const x86_op_mem& memory = operand.mem;
-        u64 offset = static_cast<u64>(memory.disp) + value_of(r, memory.base) +
-                     value_of(r, memory.index) * static_cast<u64>(memory.scale);
-        if (memory.base == X86_REG_RIP || memory.base == X86_REG_EIP) offset += r.rip + instruction.size;
-        // POP to memory through RSP uses its value after the increment.
-        if (instruction.id == X86_INS_POP && memory.base == X86_REG_RSP) offset += operand.size;
         const bool writes = (operand.access & CS_AC_WRITE) != 0 || (i == 0 && writes_first_operand(instruction));
-        found.add({linear(r, segment_of(memory), offset & address_mask), operand.size,
-                   (operand.access & CS_AC_READ) != 0, writes});
+        found.add({operand_address(instruction, operand, r), operand.size, (operand.access & CS_AC_READ) != 0, writes});
     }
     if (repeated && (r[Gpr::rcx] & address_mask) == 0) found.count = 0;
     const StackUse use = stack_use(instruction);

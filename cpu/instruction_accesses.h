@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "cpu/block_costs.h"
@@ -40,9 +41,12 @@ public:
     // Of the instruction at RIP; of one iteration of a repeated one. Left out: what reaches descriptor tables and task
     // state, FAR CALL's and IRET's frames beyond their first item, gathers.
     [[nodiscard]] DataAccesses find(std::span<const u8> code, const Registers& r) const;
+    // The linear address that its operand in memory names, accessed or not.
+    [[nodiscard]] std::optional<u64> address(std::span<const u8> code, const Registers& r) const;
 
 private:
     struct Decoder;
+    bool decode(std::span<const u8> code, const Registers& r) const;
     std::unique_ptr<Decoder> decoder_;
 };
 

@@ -194,10 +194,9 @@ LogicalProcessor::Step LogicalProcessor::on_control_register_write(unsigned n, s
         case 0x01: {
             u16 status = static_cast<u16>(source);
             if ((code[opcode + 2] >> 6) != 3) {
-                const DataAccesses operand = access_finder_.find(code.first(control_->instruction_length), r);
-                if (operand.count == 0) break;
-                if (const auto a = load(*this, operand.list[0].linear, status, privilege_of(r.cpl())); !a.ok())
-                    return raise(a);
+                const auto at = access_finder_.address(code.first(control_->instruction_length), r);
+                if (!at) break;
+                if (const auto a = load(*this, *at, status, privilege_of(r.cpl())); !a.ok()) return raise(a);
             }
             // LMSW sets PE but never clears it.
             done = write_cr0(r, (r.cr0 & ~u64{0xe}) | (status & 0xf));
@@ -222,11 +221,13 @@ LogicalProcessor::Step LogicalProcessor::on_control_register_write(unsigned n, s
     return Step::resume;
 }
 
-// Intercepted only in the `timed` fidelity, whose TLBs must hear of it. The engine forgets everything instead of a
-// page.
+// Intercepted only in the `timed` fidelity, whose TLBs must hear of it.
 LogicalProcessor::Step LogicalProcessor::on_invlpg(sim::Time& now) {
-    if (timing_) timing_->flush_processor();
-    guest_->translations_changed();
+    const auto code = std::span{control_->instruction}.first(control_->instruction_length);
+    if (const auto linear = access_finder_.address(code, guest_->registers())) {
+        if (timing_) timing_->invalidate_page(*linear);
+        guest_->translation_changed(*linear);
+    }
     complete_instruction(*guest_, *control_, now);
     return Step::resume;
 }

@@ -1,5 +1,7 @@
 #include "cpu/memory_timing.h"
 
+#include <string>
+
 #include "mmu/tlb_flush.h"
 
 namespace cpu {
@@ -17,19 +19,53 @@ mmu::PagingState permissive(mmu::PagingState state) {
     return state;
 }
 
+// No PCIDs are offered.
+mmu::TlbContext context_of(std::uint16_t partition, std::uint16_t vp) {
+    return {.slat = partition, .vmid = static_cast<std::uint16_t>(vp + 1), .pcid = 0};
+}
+
 }  // namespace
 
-MemoryTiming::MemoryTiming(const MemoryTimingConfig& config, mmu::SystemMemory memory, CacheArray& last_level)
+MemoryTiming::MemoryTiming(const sim::Scope& scope, const MemoryTimingConfig& config, mmu::SystemMemory memory,
+                           CacheArray& last_level)
     : unit_(measuring(config.translation), memory),
       caches_(config.caches, last_level),
       extra_ps_(config.caches.extra_ps),
-      l2_tlb_ps_(config.l2_tlb_ps) {}
+      l2_tlb_ps_(config.l2_tlb_ps),
+      published_(scope) {}
+
+MemoryTiming::Published::Published(const sim::Scope& scope)
+    : accesses(scope.counter("accesses", "count", "data accesses")),
+      tlb_l1(scope.counter("tlb.l1", "count", "translations found in the first-level TLBs")),
+      tlb_l2(scope.counter("tlb.l2", "count", "translations found in the second-level TLB")),
+      walks(scope.counter("tlb.walks", "count", "translations that took a walk of the tables")),
+      walk_references(scope.counter("tlb.walk_references", "count", "table entries that walks read")) {
+    constexpr std::array<const char*, 4> levels{"l1", "l2", "l3", "memory"};  // in the order of CacheLevel
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+        const std::string level = levels[i];
+        data[i] = &scope.counter("cache.data." + level, "count", "lines that data accesses found in " + level);
+        instruction[i] = &scope.counter("cache.instruction." + level, "count", "lines that fetches found in " + level);
+    }
+}
+
+void MemoryTiming::publish() {
+    const slat::TranslationUnit::Counts& tlb = unit_.counts();
+    published_.accesses.set(counts_.accesses);
+    published_.tlb_l1.set(tlb.l1_hits);
+    published_.tlb_l2.set(tlb.l2_hits);
+    published_.walks.set(tlb.walks);
+    published_.walk_references.set(tlb.references);
+    for (std::size_t i = 0; i < counts_.data.size(); ++i) {
+        published_.data[i]->set(counts_.data[i]);
+        published_.instruction[i]->set(counts_.instruction[i]);
+    }
+}
 
 void MemoryTiming::set_context(const mmu::PagingState& state, const slat::SecondLevel& second, std::uint16_t partition,
                                std::uint16_t vp) {
     partition_ = partition;
     vp_ = vp;
-    unit_.set_context(permissive(state), second, partition, static_cast<std::uint16_t>(vp + 1));
+    unit_.set_context(permissive(state), second, partition, context_of(partition, vp).vmid);
 }
 
 void MemoryTiming::loaded_cr3() {
@@ -45,8 +81,13 @@ void MemoryTiming::invalidate_page(std::uint64_t linear) {
     unit_.flush(mmu::flush::invlpg(unit_.context(), linear));
 }
 
-void MemoryTiming::flush_processor() {
-    unit_.flush(mmu::flush::processor(unit_.context(), false));
+void MemoryTiming::flush_space(std::uint16_t partition, std::uint16_t vp, bool all_spaces, bool non_global_only) {
+    unit_.flush(mmu::flush::hypercall_space(context_of(partition, vp), all_spaces, non_global_only));
+}
+
+void MemoryTiming::flush_page(std::uint16_t partition, std::uint16_t vp, bool all_spaces, bool non_global_only,
+                              std::uint64_t linear) {
+    unit_.flush(mmu::flush::hypercall_page(context_of(partition, vp), all_spaces, non_global_only, linear));
 }
 
 std::int64_t MemoryTiming::translation_cost(const slat::TranslationUnit::Result& result) {

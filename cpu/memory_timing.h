@@ -8,6 +8,7 @@
 
 #include "cpu/cache_model.h"
 #include "cpu/engine.h"
+#include "sim/scope.h"
 #include "slat/translation_unit.h"
 
 namespace cpu {
@@ -20,7 +21,8 @@ struct MemoryTimingConfig {
 
 class MemoryTiming final : public AccessObserver {
 public:
-    MemoryTiming(const MemoryTimingConfig& config, mmu::SystemMemory memory, CacheArray& last_level);
+    MemoryTiming(const sim::Scope& scope, const MemoryTimingConfig& config, mmu::SystemMemory memory,
+                 CacheArray& last_level);
 
     // What the processor runs from now on; and what MOV to CR3 and INVLPG remove from its TLBs.
     void set_context(const mmu::PagingState& state, const slat::SecondLevel& second, std::uint16_t partition,
@@ -29,8 +31,11 @@ public:
     void loaded_cr3();
     void mode_changed(const mmu::PagingState& before, const mmu::PagingState& after);
     void invalidate_page(std::uint64_t linear);
-    void flush_processor();
-    void second_level_changed() { unit_.flush_all(); }
+    // On behalf of a virtual processor that need not be the running one.
+    void flush_space(std::uint16_t partition, std::uint16_t vp, bool all_spaces, bool non_global_only);
+    void flush_page(std::uint16_t partition, std::uint16_t vp, bool all_spaces, bool non_global_only,
+                    std::uint64_t linear);
+    void second_level_changed(std::uint16_t partition) { unit_.flush_second_level(partition); }
 
     std::int64_t access_cost_ps(std::uint64_t linear, std::uint64_t spa, unsigned size, bool write) override;
     std::int64_t fetch_cost_ps(std::uint64_t linear, unsigned size) override;
@@ -47,6 +52,8 @@ public:
         }
     };
     const Counts& counts() const { return counts_; }
+    // What was counted so far, as statistics.
+    void publish();
     const slat::TranslationUnit& translation() const { return unit_; }
 
     template <class Archive>
@@ -66,6 +73,16 @@ private:
     std::uint16_t partition_ = 0;
     std::uint16_t vp_ = 0;
     Counts counts_;
+    struct Published {
+        explicit Published(const sim::Scope& scope);
+        sim::Counter& accesses;
+        sim::Counter& tlb_l1;
+        sim::Counter& tlb_l2;
+        sim::Counter& walks;
+        sim::Counter& walk_references;
+        std::array<sim::Counter*, 4> data;
+        std::array<sim::Counter*, 4> instruction;
+    } published_;
 };
 
 }  // namespace cpu

@@ -339,10 +339,34 @@ HvStatus SyntheticProcessor::flush_space(Call& call, bool ex, bool list) {
     std::uint64_t known = flush_flag::defined;
     if (!has(privilege::enable_extended_gva_ranges_flush)) known &= ~flush_flag::use_extended_range_format;
     if ((flags & ~known) != 0) return HvStatus::invalid_parameter;
-    if (list) call.done = std::min(call.rep_count, call.rep_start + most_reps_at_once);
-    // The engine's translations are dropped as a whole: more than was asked for, never less.
-    port_.flush_translations(targets);
+    TranslationFlush what;
+    what.all_spaces = (flags & flush_flag::all_virtual_address_spaces) != 0;
+    what.non_global_only = (flags & flush_flag::non_global_mappings_only) != 0;
+    if (list) {
+        call.done = std::min(call.rep_count, call.rep_start + most_reps_at_once);
+        what.everything = call.rep_count == 0 || (flags & flush_flag::use_extended_range_format) != 0;
+        if (!what.everything) list_pages(call, what);
+    }
+    port_.flush_translations(targets, what);
     return HvStatus::success;
+}
+
+// HV_GVA_RANGE: a page's address, and in its low twelve bits how many follow. Many pages are flushed as everything.
+void SyntheticProcessor::list_pages(const Call& call, TranslationFlush& what) {
+    constexpr std::uint64_t most_pages = 64;
+    for (std::uint32_t n = call.rep_start; n < call.done; ++n) {
+        const std::size_t at = call.shape.input_bytes + call.variable_bytes + std::size_t{n} * sizeof(std::uint64_t);
+        const auto range = read_as<std::uint64_t>(call.input, at);
+        const std::uint64_t pages = (range & (hv_page_size - 1)) + 1;
+        if (what.pages.size() + pages > most_pages) {
+            what.everything = true;
+            what.pages.clear();
+            return;
+        }
+        for (std::uint64_t i = 0; i < pages; ++i) {
+            what.pages.push_back((range & ~(hv_page_size - 1)) + (i << hv_page_shift));
+        }
+    }
 }
 
 HvStatus SyntheticProcessor::send_ipi(Call& call, bool ex) {

@@ -25,7 +25,7 @@ Partitions::Options partition_options() {
 }  // namespace
 
 Hypervisor::LogicalCpu::LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index)
-    : processor(scope, owner.engine_, owner.memory_, owner.make_timing()),
+    : processor(scope, owner.engine_, owner.memory_, owner.make_timing(scope)),
       slice(
           scope.agenda(), scope.path() + ".slice", [&owner, index] { owner.run_slice(index); },
           sim::Priority::processor),
@@ -58,9 +58,9 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
     }
 }
 
-std::unique_ptr<cpu::MemoryTiming> Hypervisor::make_timing() {
+std::unique_ptr<cpu::MemoryTiming> Hypervisor::make_timing(const sim::Scope& scope) {
     if (!config_.timed) return nullptr;
-    return std::make_unique<cpu::MemoryTiming>(config_.memory_timing, memory_, *last_level_cache_);
+    return std::make_unique<cpu::MemoryTiming>(scope, config_.memory_timing, memory_, *last_level_cache_);
 }
 
 Hypervisor::~Hypervisor() {
@@ -104,6 +104,7 @@ void Hypervisor::run_slice(std::uint32_t lp) {
     const std::uint64_t before = engine_.instructions();
     processor.run(cpu.processor, now, limit);
     processor.add_instructions(engine_.instructions() - before);
+    if (cpu::MemoryTiming* const timing = cpu.processor.timing()) timing->publish();
     cpu.time = now;
     processor.add_run_time(now - start);
     used(cpu, *chosen, start);
@@ -209,9 +210,23 @@ void Hypervisor::send_ipis(VirtualProcessor& from, VpMask targets, std::uint8_t 
     });
 }
 
-void Hypervisor::flush_translations(VirtualProcessor& from, VpMask targets) {
+// The engine holds translations of the current address space only, and doesn't know which are global: of both it may
+// forget more than was asked. The timing models are exact; whoever ran somewhere may still have entries there.
+void Hypervisor::flush_translations(VirtualProcessor& from, VpMask targets, const TranslationFlush& what) {
     for_each_vp(from.ref().partition, [&](VirtualProcessor& target) {
-        if ((targets & bit_of(target.index())) != 0) target.translations_changed();
+        if ((targets & bit_of(target.index())) == 0) return;
+        if (what.everything) target.translations_changed();
+        for (const std::uint64_t linear : what.pages) target.translation_changed(linear);
+        const auto partition = static_cast<std::uint16_t>(target.ref().partition);
+        const auto vp = static_cast<std::uint16_t>(target.index());
+        for (const auto& lp : lps_) {
+            cpu::MemoryTiming* const timing = lp->processor.timing();
+            if (timing == nullptr) break;
+            if (what.everything) timing->flush_space(partition, vp, what.all_spaces, what.non_global_only);
+            for (const std::uint64_t linear : what.pages) {
+                timing->flush_page(partition, vp, what.all_spaces, what.non_global_only, linear);
+            }
+        }
     });
 }
 
@@ -290,6 +305,11 @@ void Hypervisor::delete_vp(Partition& partition, std::uint32_t index) {
 
 void Hypervisor::mapping_changed(Partition& partition, std::uint64_t, std::uint64_t) {
     for_each_vp(partition.id(), [](VirtualProcessor& target) { target.translations_changed(); });
+    for (const auto& lp : lps_) {
+        if (cpu::MemoryTiming* const timing = lp->processor.timing()) {
+            timing->second_level_changed(static_cast<std::uint16_t>(partition.id()));
+        }
+    }
 }
 
 HvStatus Hypervisor::property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) {

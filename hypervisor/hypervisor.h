@@ -77,7 +77,7 @@ private:
         sim::Counter& switches;
     };
 
-    std::unique_ptr<cpu::MemoryTiming> make_timing();
+    std::unique_ptr<cpu::MemoryTiming> make_timing(const sim::Scope& scope);
     void run_slice(std::uint32_t lp);
     sim::Time switch_to(LogicalCpu& cpu, VpRef ref);
     void used(LogicalCpu& cpu, VpRef ref, sim::Time start);
@@ -95,7 +95,7 @@ private:
     // VpEnvironment
     void send_ipi(VirtualProcessor& from, const cpu::ApicMessage& message) override;
     void send_ipis(VirtualProcessor& from, VpMask targets, std::uint8_t vector) override;
-    void flush_translations(VirtualProcessor& from, VpMask targets) override;
+    void flush_translations(VirtualProcessor& from, VpMask targets, const TranslationFlush& what) override;
     void yield(VirtualProcessor& vp) override;
     void wake(VirtualProcessor& vp) override;
     void intercept(VirtualProcessor& vp, const HvMessage& message) override;

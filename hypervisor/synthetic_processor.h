@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "cpu/cpuid.h"
 #include "cpu/guest_context.h"
@@ -20,6 +21,16 @@ class RootHypercalls;
 // A set of virtual processors of one partition.
 using VpMask = std::uint64_t;
 static_assert(max_vps_per_partition <= 64);
+
+// What a hypercall wants forgotten of a processor's translations.
+struct TranslationFlush {
+    bool all_spaces = false;  // or the current one's
+    bool non_global_only = false;
+    bool everything = true;  // or only `pages`, linear addresses
+    std::vector<std::uint64_t> pages;
+
+    friend bool operator==(const TranslationFlush&, const TranslationFlush&) = default;
+};
 
 // The processor around it, and what hypercalls do to the others.
 class SyntheticPort {
@@ -39,7 +50,7 @@ public:
     // The guest idle register: waits for an interrupt, whatever RFLAGS.IF says.
     virtual void idle() = 0;
     virtual void send_ipis(VpMask targets, std::uint8_t vector) = 0;
-    virtual void flush_translations(VpMask targets) = 0;
+    virtual void flush_translations(VpMask targets, const TranslationFlush& what) = 0;
     virtual void yield() = 0;
     virtual void charge_hypercall_reps(std::uint32_t reps) = 0;
 };
@@ -152,6 +163,7 @@ private:
     HvStatus dispatch(Call& call);
     void name_own_vp(Call& call) const;
     HvStatus flush_space(Call& call, bool ex, bool list);
+    static void list_pages(const Call& call, TranslationFlush& what);
     HvStatus send_ipi(Call& call, bool ex);
     HvStatus retarget_interrupt(Call& call);
     std::optional<VpMask> vp_set(const Call& call, std::size_t header_offset) const;

@@ -33,7 +33,7 @@ public:
     virtual void send_ipi(VirtualProcessor& from, const cpu::ApicMessage& message) = 0;
     // The hypercalls that act on processors of the partition, the caller among them.
     virtual void send_ipis(VirtualProcessor& from, VpMask targets, std::uint8_t vector) = 0;
-    virtual void flush_translations(VirtualProcessor& from, VpMask targets) = 0;
+    virtual void flush_translations(VirtualProcessor& from, VpMask targets, const TranslationFlush& what) = 0;
     virtual void yield(VirtualProcessor& vp) = 0;
     // It was blocked and can run now.
     virtual void wake(VirtualProcessor& vp) = 0;
@@ -70,6 +70,7 @@ public:
     SyntheticProcessor& synthetic() { return synthetic_; }
     cpu::GuestContext& guest() { return guest_; }
     void translations_changed() { guest_.translations_changed(); }
+    void translation_changed(std::uint64_t linear) { guest_.translation_changed(linear); }
     void abandon_pages() { synthetic_.abandon_pages(); }
     bool running() const { return lp_ != nullptr; }
     sim::Time run_time() const { return state_.run_time; }
@@ -185,7 +186,9 @@ private:
     sim::Time vp_run_time() const override { return state_.run_time; }
     void idle() override { state_.idle = true; }
     void send_ipis(VpMask targets, std::uint8_t vector) override { environment_.send_ipis(*this, targets, vector); }
-    void flush_translations(VpMask targets) override { environment_.flush_translations(*this, targets); }
+    void flush_translations(VpMask targets, const TranslationFlush& what) override {
+        environment_.flush_translations(*this, targets, what);
+    }
     void yield() override { environment_.yield(*this); }
     void charge_hypercall_reps(std::uint32_t reps) override { charge(settings_.costs.hypercall_rep * reps); }
 

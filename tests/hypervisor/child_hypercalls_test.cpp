@@ -62,6 +62,34 @@ TEST_CASE("flushes and whom they reach") {
             CHECK(m.port.flushes.empty());
         }
     }
+    // What a list names.
+    const struct {
+        const char* reason;
+        std::uint64_t flags;
+        std::vector<std::uint64_t> ranges;
+        TranslationFlush what;
+    } lists[] = {
+        {"a page", all, {0x7000}, {false, false, false, {0x7000}}},
+        {"pages and those that follow",
+         all | spaces,
+         {0x7002, 0xffff'8000'0000'0000},
+         {true, false, false, {0x7000, 0x8000, 0x9000, 0xffff'8000'0000'0000}}},
+        {"no global ones", all | flush_flag::non_global_mappings_only, {0x7000}, {false, true, false, {0x7000}}},
+        {"up to the end of the address space", all, {0xffff'ffff'ffff'f001}, {false, false, false, {~0xfffull, 0}}},
+        {"too many", all | spaces, {0x7000, 0x1003f}, {true, false, true, {}}},
+        {"far too many", all | spaces, {0x7fff}, {true, false, true, {}}},
+        {"none", all | spaces, {}, {true, false, true, {}}},
+    };
+    for (const auto& list : lists) {
+        CAPTURE(list.reason);
+        SyntheticMachine m;
+        m.store(in, std::array<std::uint64_t, 3>{0, list.flags, 0});
+        for (std::size_t i = 0; i < list.ranges.size(); ++i) m.store(in + 24 + 8 * i, list.ranges[i]);
+        const auto n = static_cast<std::uint32_t>(list.ranges.size());
+        CHECK(call(m, {code_of(HvCall::flush_virtual_address_list) | reps(n), in}).status == HvStatus::success);
+        REQUIRE(m.port.flushed.size() == 1);
+        CHECK(m.port.flushed[0] == list.what);
+    }
     // Ranges of large pages need their privilege.
     for (const bool granted : {true, false}) {
         SyntheticMachine m(granted ? all_synthetic_privileges : child_privileges);

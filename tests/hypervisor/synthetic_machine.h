@@ -25,7 +25,10 @@ struct FakePort final : SyntheticPort {
     sim::Time vp_run_time() const override { return sim::Time::us(7); }
     void idle() override { ++idles; }
     void send_ipis(VpMask targets, std::uint8_t vector) override { ipis.emplace_back(targets, vector); }
-    void flush_translations(VpMask targets) override { flushes.push_back(targets); }
+    void flush_translations(VpMask targets, const TranslationFlush& what) override {
+        flushes.push_back(targets);
+        flushed.push_back(what);
+    }
     void yield() override { ++yields; }
     void charge_hypercall_reps(std::uint32_t reps_done) override { charged += reps_done; }
 
@@ -33,12 +36,14 @@ struct FakePort final : SyntheticPort {
         interrupts.clear();
         ipis.clear();
         flushes.clear();
+        flushed.clear();
     }
 
     cpu::GuestContext guest{cpu::EngineState{}, 1};
     std::vector<std::pair<std::uint8_t, bool>> interrupts;
     std::vector<std::pair<VpMask, std::uint8_t>> ipis;
     std::vector<VpMask> flushes;
+    std::vector<TranslationFlush> flushed;
     bool waiting = false;
     std::uint64_t icr = 0;
     std::uint8_t tpr = 0;

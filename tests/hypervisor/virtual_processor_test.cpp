@@ -292,6 +292,88 @@ TEST_CASE("hypercalls through their page, with a list charged by its elements") 
     CHECK(m.data(12) - m.data(8) == 1 + 1 + 3 + 1 + 2 * ns(cost::hypercall) + 100 + 1 + 1 + 1);
 }
 
+// What a flush names is forgotten by the engine and by the timing models, and of a list no more than its pages.
+TEST_CASE("flush hypercalls: a page, a list, everything; INVLPG") {
+    constexpr std::uint32_t tables = 0x40'000;  // a directory and a table for the linear pages from 3 GiB on
+    constexpr std::uint32_t watched = 0xc000'0000;
+    const auto vmmcall = [](Code& code, std::uint64_t control, std::uint32_t input) -> Code& {
+        code.raw({0x48, 0xb9});
+        for (unsigned i = 0; i < 64; i += 8) code.bytes.push_back(static_cast<std::uint8_t>(control >> i));
+        return code.mov_edx(input).mov_ebx(0x30'000).raw({0xff, 0xd3});
+    };
+    const struct {
+        const char* why;
+        std::uint64_t control;  // 0: INVLPG
+        std::array<std::uint64_t, 4> input;
+        bool forgotten;
+    } rows[] = {
+        {"nothing", 0x5c, {}, false},  // a call that is none of these
+        {"everything", 0x02, {0, 3, 0}, true},
+        {"everything but global pages, by mask", 0x02, {place::pml4, 4, 1}, true},
+        {"the page", 0x1'0000'0003, {0, 3, 0, watched}, true},
+        {"its neighbour", 0x1'0000'0003, {0, 3, 0, watched + 0x1000}, false},
+        {"the page, behind others", 0x1'0000'0003, {0, 3, 0, (watched - 0x3000) | 3}, true},
+        {"others up to the page", 0x1'0000'0003, {0, 3, 0, (watched - 0x3000) | 2}, false},
+        {"so many that it is everything", 0x1'0000'0003, {0, 3, 0, 0x1000'0fff}, true},
+        {"no elements", 0x03, {0, 3, 0}, true},
+        {"INVLPG", 0, {watched + 0x123}, true},
+        {"INVLPG of the neighbour", 0, {watched + 0x1000}, false},
+    };
+    for (const bool timed : {false, true}) {
+        for (const auto& row : rows) {
+            CAPTURE(row.why);
+            CAPTURE(timed);
+            HypervisorConfig config = round_numbers(1);
+            config.timed = timed;
+            WholeMachine m{1, config};
+            m.guest();
+            m.store<std::uint64_t>(place::pdpt + 24, tables | 7);
+            m.store<std::uint64_t>(tables, (tables + 0x1000) | 7);
+            m.store<std::uint64_t>(tables + 0x1000, 0x50'000 | 7);
+            m.store<std::uint32_t>(0x50'000, 1);
+            m.store<std::uint32_t>(0x51'000, 2);
+            for (std::size_t i = 0; i < row.input.size(); ++i) m.store(0x31'000 + 8 * i, row.input[i]);
+            Code code;
+            code.wrmsr(msr::guest_os_id, 1).wrmsr(msr::hypercall, 0x30'001).mov_ebx(watched);
+            code.raw({0x8b, 0x03}).store_eax(here);             // MOV EAX, [RBX]
+            code.mov_eax(0x51'067).store_eax(tables + 0x1000);  // another page, used before
+            if (row.control != 0) {
+                vmmcall(code, row.control, 0x31'000);
+            } else {
+                code.mov_ebx(static_cast<std::uint32_t>(row.input[0])).raw({0x0f, 0x01, 0x3b});
+            }
+            code.mov_ebx(watched).raw({0x8b, 0x03}).store_eax(here + 4).hlt();
+            m.start(0, code);
+            m.run();
+            CHECK(m.data() == 1);
+            CHECK(m.data(4) == (row.forgotten ? 2 : 1));
+        }
+    }
+}
+
+TEST_CASE("timed: what the models counted are statistics") {
+    HypervisorConfig config = round_numbers(1);
+    config.timed = true;
+    WholeMachine m{1, config};
+    m.guest();
+    m.start(0, Code{}.load_eax(here).load_eax(here).store_eax(here + 64).hlt());
+    m.run();
+    const auto value = [&](const char* name) {
+        const auto& all = m.simulation.statistics().all();
+        const auto found = all.find(std::string{"hypervisor.lp0."} + name);
+        REQUIRE(found != all.end());
+        return found->second.counter.value();
+    };
+    CHECK(value("accesses") == 3);
+    CHECK(value("tlb.walks") == 3);  // the code's, the data's, and again for the dirty bit
+    CHECK(value("tlb.l1") == 1);
+    CHECK(value("tlb.l2") == 0);
+    CHECK(value("tlb.walk_references") > 2);
+    CHECK(value("cache.data.l1") == 1);
+    CHECK(value("cache.data.memory") == 2);
+    CHECK(value("cache.instruction.memory") == 1);
+}
+
 TEST_CASE("two partitions share the host and nothing else") {
     WholeMachine m{2};
     const PartitionId a = m.guest();
