@@ -27,11 +27,13 @@ void Bus::release(unsigned index) {
     map_.set(index, {});
     set_pins(index, 0, true);
     places_.erase(index);
+    if (index < functions_.size()) functions_[index] = nullptr;
 }
 
-Function* Bus::function_at(unsigned index) const {
-    const auto place = places_.find(index);
-    return place != places_.end() ? place->second.function : nullptr;
+void Bus::attach(unsigned index, Function& function) {
+    places_[index].function = &function;
+    if (index >= functions_.size()) functions_.resize(index + 1);
+    functions_[index] = &function;
 }
 
 // Type 0: the function on this bus, or a virtual one on the numbers that follow.

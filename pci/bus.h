@@ -80,7 +80,7 @@ public:
     // Lines asserted, one bit each.
     std::uint8_t lines() const { return lines_; }
     // The function at a place of this bus, as devices there see each other; nullptr if there is none.
-    Function* function_at(unsigned index) const;
+    Function* function_at(unsigned index) const { return index < functions_.size() ? functions_[index] : nullptr; }
     void reset_all(ResetKind kind);
 
     template <class Archive>
@@ -96,7 +96,7 @@ private:
         BusRoute* route = nullptr;     // of a bridge
         std::uint8_t pins = 0;         // asserted, bit 0 is INTA
     };
-    void attach(unsigned index, Function& function) { places_[index].function = &function; }
+    void attach(unsigned index, Function& function);
     void set_route(unsigned index, BusRoute& route) { places_[index].route = &route; }
     void release(unsigned index);
     void set_ranges(unsigned index, std::vector<Range> ranges) { map_.set(index, std::move(ranges)); }
@@ -110,6 +110,7 @@ private:
     Wiring wiring_;
     AddressMap map_;
     std::map<unsigned, Place> places_;
+    std::vector<Function*> functions_;  // the same functions by index, for those who look one up per transaction
     std::uint8_t number_ = 0;
     bool only_device0_ = false;
     bool held_ = false;

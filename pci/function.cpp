@@ -17,6 +17,10 @@ RequesterId BusMaster::id() const {
     return function_.slot_.id();
 }
 
+std::uint16_t BusMaster::place() const {
+    return static_cast<std::uint16_t>(function_.slot_.index());
+}
+
 bool BusMaster::enabled() const {
     return function_.may_master_;
 }

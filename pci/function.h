@@ -49,6 +49,8 @@ public:
     BusMaster(const BusMaster&) = delete;
 
     RequesterId id() const;
+    // Its place on its bus, which stays when bus numbers change.
+    std::uint16_t place() const;
     // Whether software lets the function master the bus.
     bool enabled() const;
     [[nodiscard]] DmaStatus read(std::uint64_t address, std::span<std::byte> out);

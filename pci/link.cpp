@@ -1,0 +1,399 @@
+#include "pci/link.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "sim/check.h"
+
+namespace pci {
+
+namespace {
+constexpr std::size_t write_room = 1024;
+constexpr std::size_t message_room = 1024;  // beyond the writes'
+constexpr std::size_t read_room = 256;
+constexpr std::size_t notice_room = 2048;
+constexpr std::size_t downward_room = 64;
+constexpr std::uint32_t arena_bytes = 256 * 1024;
+constexpr std::size_t most_requests = read_room * (DmaPort::max_bytes / 64);
+}  // namespace
+
+Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig& config)
+    : scope_(scope),
+      bus_(bus),
+      host_(host),
+      config_(config),
+      reads_(scope.counter("reads", "count", "reads of the device that have ended")),
+      writes_(scope.counter("writes", "count", "writes of the device that have reached the host")),
+      messages_(scope.counter("messages", "count", "message-signalled interrupts that have reached the host")),
+      merged_messages_(scope.counter("merged_messages", "count", "messages not sent twice for want of room")),
+      refused_(scope.counter("refused", "count", "accesses of functions that may not master the bus")),
+      up_(usable_rate(config.rate), config.errors),
+      down_(usable_rate(config.rate), config.errors),
+      random_(scope.random()),
+      posted_(write_room + message_room),
+      notices_(notice_room),
+      credits_(write_room + message_room),
+      waiting_(read_room),
+      serving_(most_requests),
+      completing_(most_requests),
+      downward_(downward_room),
+      slots_(read_room),
+      arena_(arena_bytes),
+      headers_left_(config.posted_headers),
+      data_left_(config.posted_data),
+      tags_left_(config.tags),
+      timer_(scope.agenda(), scope.path() + ".timer", [this] { run(); }) {
+    VG_CHECK(config.tags != 0 && config.posted_headers != 0 && config.non_posted_headers != 0);
+    VG_CHECK(config.limits.max_payload >= 64 && config.limits.max_read_request >= 64);
+    VG_CHECK(config.errors.one_in_packets != 1);
+    for (std::uint32_t slot = read_room; slot-- > 0;) free_slots_.push_back(slot);
+}
+
+bool Link::idle() const {
+    return posted_.empty() && notices_.empty() && waiting_.empty() && serving_.empty() && completing_.empty() &&
+           downward_.empty();
+}
+
+// A piece of the arena without a seam, given back in the same order.
+std::optional<std::uint32_t> Link::reserve(std::uint32_t bytes) {
+    std::uint64_t head = arena_head_;
+    const std::uint64_t left_to_seam = arena_bytes - head % arena_bytes;
+    if (left_to_seam < bytes) head += left_to_seam;
+    if (head + bytes - arena_tail_ > arena_bytes) return std::nullopt;
+    arena_head_ = head + bytes;
+    return static_cast<std::uint32_t>(head % arena_bytes);
+}
+
+void Link::release(const Posted& write) {
+    const std::uint64_t at = arena_tail_ % arena_bytes;
+    if (at > write.data) arena_tail_ += arena_bytes - at;  // its writer skipped the seam
+    arena_tail_ = arena_tail_ / arena_bytes * arena_bytes + write.data + write.size;
+}
+
+// Posted credits come back when memory has the data, by a DLLP downwards.
+sim::Time Link::wait_for_credits(WireBytes wire, std::uint32_t size) {
+    const std::uint32_t headers = std::min(wire.packets, config_.posted_headers);
+    const std::uint32_t data = std::min((size + 15) / 16, config_.posted_data);
+    sim::Time start = now();
+    while (!credits_.empty() && (credits_.front().at <= start || headers_left_ < headers || data_left_ < data)) {
+        start = std::max(start, credits_.front().at);
+        headers_left_ += credits_.front().headers;
+        data_left_ += credits_.front().data;
+        credits_.pop();
+    }
+    headers_left_ -= headers;
+    data_left_ -= data;
+    return start;
+}
+
+// Where there is no room to remember them one by one, two come back together, at the later time.
+void Link::return_credits(const Credit& credit) {
+    if (!credits_.full()) return credits_.push(credit);
+    Credit& last = credits_[credits_.size() - 1];
+    last = {credit.at, last.headers + credit.headers, last.data + credit.data};
+}
+
+sim::Time Link::send_posted(RequesterId requester, std::uint64_t address, std::uint32_t size, Posted& entry) {
+    const WireBytes wire = write_packets(config_.limits, address, size);
+    const sim::Time start = wait_for_credits(wire, size);
+    entry.sent = up_.send(start, wire, random_);
+    const sim::Time arrival = entry.sent + config_.flight;
+    entry.due = std::max(last_posted_, host_.served({requester, address, size, true}, arrival));
+    last_posted_ = entry.due;
+    return_credits({entry.due + config_.flight, std::min(wire.packets, config_.posted_headers),
+                    std::min((size + 15) / 16, config_.posted_data)});
+    return entry.sent;
+}
+
+void Link::refuse(BusMaster& function, std::uint32_t cookie, bool of_read) {
+    ++refused_;
+    const Notice notice{std::max(now(), notices_.empty() ? now() : notices_[notices_.size() - 1].at),
+                        cookie,
+                        function.place(),
+                        DmaStatus::not_sent,
+                        of_read,
+                        false};
+    notices_.push(notice);
+    arm();
+}
+
+bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std::byte> data, std::uint32_t cookie,
+                 bool notify) {
+    VG_CHECK(!data.empty() && data.size() <= max_bytes);
+    const auto size = static_cast<std::uint32_t>(data.size());
+    if (notices_.full() || posted_.room() <= message_room) {
+        starved_ = true;
+        return false;
+    }
+    if (!function.enabled()) {
+        if (notify) {
+            refuse(function, cookie, false);
+        } else {
+            ++refused_;
+        }
+        return true;
+    }
+    const auto place = reserve(size);
+    if (!place) {
+        starved_ = true;
+        return false;
+    }
+    std::memcpy(&arena_[*place], data.data(), size);
+    Posted entry;
+    entry.address = address;
+    entry.size = size;
+    entry.data = *place;
+    entry.place = function.place();
+    send_posted(function.id(), address, size, entry);
+    posted_.push(entry);
+    if (notify) {
+        const Notice notice{entry.sent, cookie, entry.place, DmaStatus::ok, false, false};
+        notices_.insert(notice, [](const Notice& a, const Notice& b) { return a.at < b.at; });
+    }
+    arm();
+    return true;
+}
+
+void Link::message(BusMaster& function, std::uint64_t address, std::uint32_t data) {
+    if (!function.enabled()) return;
+    if (posted_.full()) {
+        ++merged_messages_;
+        return;
+    }
+    Posted entry;
+    entry.address = address;
+    entry.size = 4;
+    entry.data = data;
+    entry.place = function.place();
+    entry.kind = Kind::message;
+    send_posted(function.id(), address, 4, entry);
+    posted_.push(entry);
+    arm();
+}
+
+bool Link::read(BusMaster& function, std::uint64_t address, std::uint32_t size, std::uint32_t cookie) {
+    VG_CHECK(size != 0 && size <= max_bytes);
+    if (notices_.full() || free_slots_.empty()) {
+        starved_ = true;
+        return false;
+    }
+    if (!function.enabled()) {
+        refuse(function, cookie, true);
+        return true;
+    }
+    const std::uint32_t number = free_slots_.back();
+    free_slots_.pop_back();
+    Slot& slot = slots_[number];
+    slot.address = address;
+    slot.size = size;
+    slot.cookie = cookie;
+    slot.asked = 0;
+    slot.answered = 0;
+    slot.since = now();
+    slot.place = function.place();
+    slot.status = DmaStatus::ok;
+    slot.used = true;
+    slot.dropped = false;
+    if (slot.data.size() < size) slot.data.resize(size);
+    waiting_.push(number);
+    pump_reads();
+    arm();
+    return true;
+}
+
+// Requests go as tags, the root port's non-posted credits and the device's own room allow. Writes that come meanwhile
+// pass them, as they may.
+void Link::pump_reads() {
+    while (!waiting_.empty() && tags_left_ != 0 && at_host_ < config_.non_posted_headers) {
+        const std::uint32_t number = waiting_.front();
+        Slot& slot = slots_[number];
+        const std::uint64_t address = slot.address + slot.asked;
+        const std::uint32_t size = next_request(address, slot.size - slot.asked, config_.limits.max_read_request);
+        if (config_.completion_room != 0 && room_used_ != 0 && room_used_ + size > config_.completion_room) return;
+        --tags_left_;
+        ++at_host_;
+        room_used_ += size;
+        const sim::Time sent = up_.send(now(), {1, request_overhead(address, size)}, random_);
+        const Function* function = function_of(slot.place);
+        const RequesterId requester = function != nullptr ? function->id() : RequesterId{};
+        const sim::Time arrival = std::max(sent + config_.flight, last_posted_);
+        const sim::Time served = host_.served({requester, address, size, false}, arrival);
+        serving_.insert({served, number, slot.asked, size},
+                        [](const Request& a, const Request& b) { return a.at < b.at; });
+        slot.asked += size;
+        if (slot.asked == slot.size) waiting_.pop();
+    }
+}
+
+sim::Time Link::next() const {
+    sim::Time first = posted_.empty() ? sim::Time::never() : posted_.front().due;
+    if (!serving_.empty()) first = std::min(first, serving_.front().at);
+    if (!completing_.empty()) first = std::min(first, completing_.front().at);
+    if (!notices_.empty()) first = std::min(first, notices_.front().at);
+    if (!downward_.empty()) first = std::min(first, downward_.front().at);
+    return first;
+}
+
+void Link::arm() {
+    if (running_) return;
+    const sim::Time first = next();
+    if (first == timer_.deadline()) return;
+    if (first.is_never()) {
+        timer_.disarm();
+    } else {
+        timer_.arm(first);
+    }
+}
+
+// All that is due, the earliest first; at the same instant what arrives at the host goes first.
+void Link::run() {
+    running_ = true;
+    const sim::Time present = now();
+    for (sim::Time first = next(); first <= present; first = next()) {
+        if (!posted_.empty() && posted_.front().due == first) {
+            const Posted entry = posted_.front();
+            arrive(entry);
+            posted_.pop();
+        } else if (!serving_.empty() && serving_.front().at == first) {
+            const Request request = serving_.front();
+            serving_.pop();
+            serve(request);
+        } else if (!completing_.empty() && completing_.front().at == first) {
+            const Request request = completing_.front();
+            completing_.pop();
+            complete(request);
+        } else if (!notices_.empty() && notices_.front().at == first) {
+            const Notice notice = notices_.front();
+            notices_.pop();
+            this->notify(notice);
+        } else {
+            const Down write = downward_.front();
+            downward_.pop();
+            (void)bus_.write(Space::memory, write.address, write.size, write.value);
+        }
+        if (starved_ && !free_slots_.empty() && posted_.room() > message_room && !notices_.full()) {
+            starved_ = false;
+            if (client_ != nullptr) client_->link_ready();
+        }
+    }
+    running_ = false;
+    arm();
+}
+
+void Link::arrive(const Posted& entry) {
+    Function* function = entry.kind == Kind::dropped ? nullptr : function_of(entry.place);
+    if (entry.kind == Kind::message) {
+        ++messages_;
+        if (function != nullptr) function->master().message(entry.address, entry.data);
+        return;
+    }
+    ++writes_;
+    if (function != nullptr) {
+        scope_.trace("dma_write", entry.place, entry.address, entry.size);
+        (void)function->master().write(entry.address, std::span{arena_}.subspan(entry.data, entry.size));
+    }
+    release(entry);
+}
+
+void Link::serve(const Request& request) {
+    --at_host_;
+    Slot& slot = slots_[request.slot];
+    Function* function = slot.dropped ? nullptr : function_of(slot.place);
+    DmaStatus status = DmaStatus::not_sent;
+    if (function != nullptr) {
+        status = function->master().read(slot.address + request.offset,
+                                         std::span{slot.data}.subspan(request.offset, request.size));
+    }
+    if (status != DmaStatus::ok) slot.status = status;
+    // A refusal is a completion without data (2.2.9).
+    const WireBytes wire = status == DmaStatus::ok
+                               ? completion_packets(config_.limits, slot.address + request.offset, request.size)
+                               : WireBytes{1, completion_overhead};
+    Request ending = request;
+    ending.at = down_.send(now(), wire, random_) + config_.flight;
+    completing_.push(ending);
+    pump_reads();
+}
+
+void Link::complete(const Request& request) {
+    ++tags_left_;
+    room_used_ -= request.size;
+    Slot& slot = slots_[request.slot];
+    slot.answered += request.size;
+    if (slot.answered == slot.asked && (slot.dropped || slot.asked == slot.size)) {
+        ++reads_;
+        if (!slot.dropped && client_ != nullptr) {
+            const bool good = slot.status == DmaStatus::ok;
+            scope_.trace("dma_read", slot.place, slot.address, slot.size, (now() - slot.since).ps());
+            client_->read_done(
+                slot.cookie, slot.status,
+                good ? std::span<const std::byte>{slot.data}.first(slot.size) : std::span<const std::byte>{});
+        }
+        slot.used = false;
+        free_slots_.push_back(request.slot);
+    }
+    pump_reads();
+}
+
+void Link::notify(const Notice& notice) {
+    if (notice.dropped || client_ == nullptr) return;
+    if (notice.of_read) {
+        client_->read_done(notice.cookie, notice.status, {});
+    } else {
+        client_->write_sent(notice.cookie, notice.status);
+    }
+}
+
+void Link::forget(BusMaster& function) {
+    const std::uint16_t place = function.place();
+    for (std::size_t i = 0; i < notices_.size(); ++i) {
+        if (notices_[i].place == place) notices_[i].dropped = true;
+    }
+    for (std::size_t i = 0; i < posted_.size(); ++i) {
+        Posted& entry = posted_[i];
+        if (entry.place != place || entry.sent <= now()) continue;
+        // Its turn on the wire stays taken; a write's room comes back in order.
+        entry.kind = entry.kind == Kind::message ? Kind::message : Kind::dropped;
+        if (entry.kind == Kind::message) entry.place = 0xffff;
+    }
+    waiting_.erase_if([&](std::uint32_t number) {
+        if (slots_[number].place != place) return false;
+        Slot& slot = slots_[number];
+        slot.dropped = true;
+        if (slot.answered == slot.asked) {
+            slot.used = false;
+            free_slots_.push_back(number);
+        }
+        return true;
+    });
+    for (Slot& slot : slots_) {
+        if (slot.used && slot.place == place) slot.dropped = true;
+    }
+    pump_reads();
+    arm();
+}
+
+sim::Time Link::post_write(std::uint64_t address, unsigned size, std::uint64_t value) {
+    if (downward_.full()) return sim::Time::zero();
+    const sim::Time sent = down_.send(now(), write_packets(config_.limits, address, size), random_);
+    const sim::Time at = sent + config_.flight;
+    downward_.push({at, address, value, static_cast<std::uint8_t>(size)});
+    arm();
+    return at;
+}
+
+Link::Value Link::read_now(std::uint64_t address, unsigned size) {
+    while (!downward_.empty()) {
+        const Down write = downward_.front();
+        downward_.pop();
+        (void)bus_.write(Space::memory, write.address, write.size, write.value);
+    }
+    const sim::Time asked = down_.send(now(), {1, request_overhead(address, size)}, random_) + config_.flight;
+    const auto value = bus_.read(Space::memory, address, size);
+    const WireBytes wire{1, completion_overhead + (value ? std::uint64_t{size} : 0)};
+    const sim::Time at = up_.send(asked, wire, random_) + config_.flight;
+    arm();
+    return {value.value_or(size == 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << 8 * size) - 1), at};
+}
+
+}  // namespace pci

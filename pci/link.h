@@ -1,0 +1,205 @@
+// A link between a device and the root complex, in time: packets, credits, tags, ordering, replays, and the host's
+// latency behind it. Every time is computed when a request is accepted; events are few: a write has one, when memory
+// changes; each request of a read two, when the host takes the data and when their last byte is in the device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "pci/dma.h"
+#include "pci/host_timing.h"
+#include "pci/link_channel.h"
+#include "pci/link_rate.h"
+#include "pci/ring_queue.h"
+#include "sim/scope.h"
+
+namespace pci {
+
+struct LinkConfig {
+    LinkRate rate;
+    PacketLimits limits;
+    LinkErrors errors;
+    // Propagation, physical and data link layers, one way, apart from the bytes' own time.
+    sim::Time flight = sim::Time::ns(75);
+    unsigned tags = 32;  // requests that the device keeps track of
+    // What the root port advertises. Completions are never short of credits: an endpoint has to promise endless ones
+    // (PCIe 6.0, 2.6.1), and a device reserves their room before it asks: completion_room bytes, 0 for enough.
+    unsigned posted_headers = 64;
+    unsigned posted_data = 1024;  // units of 16 bytes
+    unsigned non_posted_headers = 64;
+    std::uint32_t completion_room = 0;
+};
+
+class Link final : public DmaPort {
+public:
+    // `bus` is the one at whose place 0 the device sits, behind a root port.
+    Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig& config);
+    Link(const Link&) = delete;
+    void connect(DmaClient& client) { client_ = &client; }
+
+    // The device's side.
+    [[nodiscard]] bool read(BusMaster& function, std::uint64_t address, std::uint32_t size,
+                            std::uint32_t cookie) override;
+    [[nodiscard]] bool write(BusMaster& function, std::uint64_t address, std::span<const std::byte> data,
+                             std::uint32_t cookie, bool notify) override;
+    void message(BusMaster& function, std::uint64_t address, std::uint32_t data) override;
+    void forget(BusMaster& function) override;
+
+    // The processors' side, with addresses of the bus. A write is posted: it reaches the device at the time that is
+    // given back, unless `size` bytes find no room: then zero, and the processor waits.
+    [[nodiscard]] sim::Time post_write(std::uint64_t address, unsigned size, std::uint64_t value);
+    // A read pushes the writes before it (2.4.1). The value is the device's at once; the processor has it at `at`.
+    struct Value {
+        std::uint64_t value;
+        sim::Time at;
+    };
+    [[nodiscard]] Value read_now(std::uint64_t address, unsigned size);
+
+    const LinkConfig& config() const { return config_; }
+    const LinkChannel& up() const { return up_; }
+    const LinkChannel& down() const { return down_; }
+    bool idle() const;
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(up_, down_, random_, posted_, notices_, credits_, waiting_, serving_, completing_, downward_);
+        archive(arena_head_, arena_tail_, headers_left_, data_left_, tags_left_, at_host_, room_used_, last_posted_,
+                starved_, timer_);
+        for (Slot& slot : slots_) archive(slot);
+        archive(free_slots_, arena_);
+    }
+
+private:
+    enum class Kind : std::uint8_t { write, message, dropped };
+    struct Posted {
+        sim::Time sent;
+        sim::Time due;
+        std::uint64_t address = 0;
+        std::uint32_t size = 0;
+        std::uint32_t data = 0;  // place in the arena, or a message's content
+        std::uint16_t place = 0;
+        Kind kind = Kind::write;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(sent, due, address, size, data, place, kind);
+        }
+    };
+    struct Notice {
+        sim::Time at;
+        std::uint32_t cookie = 0;
+        std::uint16_t place = 0;
+        DmaStatus status = DmaStatus::ok;
+        bool of_read = false;
+        bool dropped = false;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(at, cookie, place, status, of_read, dropped);
+        }
+    };
+    struct Credit {
+        sim::Time at;
+        std::uint32_t headers = 0;
+        std::uint32_t data = 0;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(at, headers, data);
+        }
+    };
+    // A read of the device: one or more requests.
+    struct Slot {
+        std::uint64_t address = 0;
+        std::uint32_t size = 0;
+        std::uint32_t cookie = 0;
+        std::uint32_t asked = 0;     // bytes requested so far
+        std::uint32_t answered = 0;  // bytes of requests that have ended
+        sim::Time since;
+        std::uint16_t place = 0;
+        DmaStatus status = DmaStatus::ok;
+        bool used = false;
+        bool dropped = false;
+        std::vector<std::byte> data;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(address, size, cookie, asked, answered, since, place, status, used, dropped, data);
+        }
+    };
+    struct Request {
+        sim::Time at;
+        std::uint32_t slot = 0;
+        std::uint32_t offset = 0;
+        std::uint32_t size = 0;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(at, slot, offset, size);
+        }
+    };
+    struct Down {
+        sim::Time at;
+        std::uint64_t address = 0;
+        std::uint64_t value = 0;
+        std::uint8_t size = 0;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(at, address, value, size);
+        }
+    };
+
+    sim::Time now() const { return scope_.now(); }
+    Function* function_of(std::uint16_t place) const { return bus_.function_at(place); }
+    std::optional<std::uint32_t> reserve(std::uint32_t bytes);
+    void release(const Posted& write);
+    sim::Time send_posted(RequesterId requester, std::uint64_t address, std::uint32_t size, Posted& entry);
+    sim::Time wait_for_credits(WireBytes wire, std::uint32_t size);
+    void return_credits(const Credit& credit);
+    void pump_reads();
+    void refuse(BusMaster& function, std::uint32_t cookie, bool of_read);
+
+    void run();
+    void arm();
+    sim::Time next() const;
+    void arrive(const Posted& entry);
+    void serve(const Request& request);
+    void complete(const Request& request);
+    void notify(const Notice& notice);
+
+    sim::Scope scope_;
+    Bus& bus_;
+    HostTiming& host_;
+    LinkConfig config_;
+    DmaClient* client_ = nullptr;
+    sim::Counter& reads_;
+    sim::Counter& writes_;
+    sim::Counter& messages_;
+    sim::Counter& merged_messages_;
+    sim::Counter& refused_;
+
+    LinkChannel up_;
+    LinkChannel down_;
+    sim::Random random_;
+    RingQueue<Posted> posted_;          // by due
+    RingQueue<Notice> notices_;         // by at
+    RingQueue<Credit> credits_;         // posted credits on their way back, by at
+    RingQueue<std::uint32_t> waiting_;  // reads whose requests have not all been sent
+    RingQueue<Request> serving_;        // by the time the host has their data
+    RingQueue<Request> completing_;     // by the time of their last byte
+    RingQueue<Down> downward_;          // processors' writes
+    std::vector<Slot> slots_;
+    std::vector<std::uint32_t> free_slots_;
+    std::vector<std::byte> arena_;  // data of writes on their way, in order
+    std::uint64_t arena_head_ = 0;
+    std::uint64_t arena_tail_ = 0;
+    std::uint32_t headers_left_;
+    std::uint32_t data_left_;
+    std::uint32_t tags_left_;
+    std::uint32_t at_host_ = 0;
+    std::uint32_t room_used_ = 0;
+    sim::Time last_posted_;
+    bool starved_ = false;
+    bool running_ = false;
+    sim::Timer timer_;
+};
+
+}  // namespace pci

@@ -1,0 +1,76 @@
+// A queue of fixed room in one block of memory: what is in flight on a link, without an allocation per operation.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <vector>
+
+#include "sim/check.h"
+
+namespace pci {
+
+template <class T>
+class RingQueue final {
+public:
+    explicit RingQueue(std::size_t room) : slots_(std::bit_ceil(room)), mask_(slots_.size() - 1) {}
+
+    bool empty() const { return head_ == tail_; }
+    bool full() const { return size() == slots_.size(); }
+    std::size_t size() const { return tail_ - head_; }
+    std::size_t room() const { return slots_.size() - size(); }
+
+    // From the oldest on.
+    T& operator[](std::size_t i) { return slots_[(head_ + i) & mask_]; }
+    const T& operator[](std::size_t i) const { return slots_[(head_ + i) & mask_]; }
+    T& front() { return slots_[head_ & mask_]; }
+    const T& front() const { return slots_[head_ & mask_]; }
+
+    void push(const T& item) {
+        VG_CHECK(!full());
+        slots_[tail_++ & mask_] = item;
+    }
+    void pop() { ++head_; }
+    void clear() { head_ = tail_; }
+
+    // Keeps the queue in the order of `before`; items that are equal stay in the order they came.
+    template <class Before>
+    void insert(const T& item, Before&& before) {
+        push(item);
+        for (std::size_t i = size() - 1; i > 0 && before(item, (*this)[i - 1]); --i) {
+            (*this)[i] = (*this)[i - 1];
+            (*this)[i - 1] = item;
+        }
+    }
+    // Removes what the predicate names.
+    template <class Predicate>
+    void erase_if(Predicate&& matches) {
+        std::size_t kept = 0;
+        const std::size_t count = size();
+        for (std::size_t i = 0; i < count; ++i) {
+            if (matches((*this)[i])) continue;
+            if (kept != i) (*this)[kept] = (*this)[i];
+            ++kept;
+        }
+        tail_ = head_ + kept;
+    }
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        std::uint64_t count = size();
+        archive(count);
+        if constexpr (Archive::reading) {
+            if (count > slots_.size()) throw sim::UserError("checkpoint: more in flight than the link has room for");
+            head_ = 0;
+            tail_ = static_cast<std::size_t>(count);
+        }
+        for (std::size_t i = 0; i < size(); ++i) archive((*this)[i]);
+    }
+
+private:
+    std::vector<T> slots_;
+    std::size_t mask_;
+    std::size_t head_ = 0;
+    std::size_t tail_ = 0;
+};
+
+}  // namespace pci
