@@ -18,7 +18,7 @@ Upstream& Slot::upstream() const {
 }
 
 Slot Bus::slot_at(unsigned index) {
-    VG_CHECK(index < 0x10000 && !places_.contains(index));
+    VG_CHECK(is_free(index));
     places_[index];
     return Slot{*this, index};
 }

@@ -58,11 +58,14 @@ enum class Wiring : std::uint8_t {
 
 class Bus final {
 public:
+    static constexpr unsigned max_places = 0x10000;  // as there are requester identities
+
     Bus(Upstream& upstream, Wiring wiring) : upstream_(upstream), wiring_(wiring) {}
     Bus(const Bus&) = delete;
 
     [[nodiscard]] Slot slot(unsigned device, unsigned function) { return slot_at((device & 31) << 3 | (function & 7)); }
     [[nodiscard]] Slot slot_at(unsigned index);
+    bool is_free(unsigned index) const { return index < max_places && !places_.contains(index); }
 
     std::uint8_t number() const { return number_; }
     void set_number(std::uint8_t number) { number_ = number; }

@@ -124,6 +124,12 @@ void Function::set_further_ranges(std::vector<Range> ranges) {
     update_decode();
 }
 
+std::optional<Slot> Function::further_place(unsigned routing_offset) {
+    const unsigned index = slot_.index() + routing_offset;
+    if (!slot_.bus_->is_free(index)) return std::nullopt;
+    return slot_.bus_->slot_at(index);
+}
+
 void Function::write_config(unsigned offset, unsigned size, std::uint32_t value) {
     scope_.trace("config_write", offset, size, value);
     config_.write(offset, size, value);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -84,6 +85,9 @@ public:
     // What the function decodes besides its BARs: a bridge's windows, a VF's share of its PF's, fixed ports. Numbers
     // from 16 on; the command register must be minded by the caller.
     void set_further_ranges(std::vector<Range> ranges);
+
+    // A place on its bus behind its own by so many routing identifiers, for a virtual function; nothing if it is taken.
+    std::optional<Slot> further_place(unsigned routing_offset);
 
     // Software, or the bus above, resets it.
     void reset(ResetKind kind);
