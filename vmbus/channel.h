@@ -54,6 +54,8 @@ public:
     // No guest can reach it any more; the offer was withdrawn (rescind) or has been released by the guest. After this
     // the device may not touch the channel again.
     virtual void released(Channel& channel) { (void)channel; }
+    // Restoring a checkpoint made this primary channel anew, or kept it; of several the last one is the latest offer.
+    virtual void adopted(Channel& channel) { (void)channel; }
     // Restoring a checkpoint made this sub-channel anew. The device that answers for it; it is called before the
     // device's own state is restored if the bus was built first.
     virtual ChannelDevice& adopt_sub_channel(Channel& primary, Channel& sub_channel) {

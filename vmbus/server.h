@@ -173,6 +173,7 @@ private:
     ServerConfig config_;
     SocketListener* sockets_ = nullptr;
     State state_;
+    std::map<std::pair<Guid, Guid>, ChannelDevice*> devices_;         // that have offered, by type and instance
     std::map<std::uint32_t, std::unique_ptr<HostChannel>> channels_;  // by id, in the order of their making
     std::map<GpadlKey, Gpadl> gpadls_;
     std::uint64_t gpadl_words_ = 0;

@@ -51,6 +51,7 @@ Channel& Server::offer(const Offer& offer, ChannelDevice& device) {
     }
     Offer kept = offer;
     kept.sub_channel_index = 0;
+    if ((kept.flags & Offer::socket_provider) == 0) devices_[{kept.type, kept.instance}] = &device;
     return add_channel(kept, device, 0);
 }
 
@@ -270,7 +271,10 @@ ChannelDevice* Server::adopter(HostChannel& channel) const {
         HostChannel* primary = find(channel.state_.primary);
         return primary != nullptr ? &primary->device_->adopt_sub_channel(*primary, channel) : nullptr;
     }
-    return sockets_ != nullptr ? sockets_->adopt(channel) : nullptr;
+    const Offer& offer = channel.state_.offer;
+    if ((offer.flags & Offer::socket_provider) != 0) return sockets_ != nullptr ? sockets_->adopt(channel) : nullptr;
+    const auto owner = devices_.find({offer.type, offer.instance});
+    return owner != devices_.end() ? owner->second : nullptr;
 }
 
 // The machine was built as the saved one was, so the channels of its devices are here. Those that were made later are
@@ -304,6 +308,7 @@ void Server::restore(sim::Reader& reader) {
         }
         HostChannel& kept = *channel;
         channels_.emplace(id, std::move(channel));
+        if (kept.state_.primary == 0) kept.device_->adopted(kept);
         if (kept.state_.phase == ChannelPhase::open) attach_rings(kept);
         reader(kept.rings_);
     }

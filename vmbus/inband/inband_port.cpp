@@ -2,24 +2,54 @@
 
 #include <utility>
 
+#include "sim/check.h"
 #include "vmbus/inband/bytes.h"
 
 namespace vmbus {
 
-InbandPort::InbandPort(const sim::Scope& scope, const ServiceHost& host, const Offer& offer, InbandDevice& device)
+InbandPort::InbandPort(const sim::Scope& scope, const ServiceHost& host, const Offer& offer, InbandDevice& device,
+                       Offered offered)
     : scope_(scope),
+      bus_(host.bus),
+      offer_(offer),
       device_(device),
       costs_(host.costs),
       received_(scope.counter("messages_received", "messages", "taken from the guest")),
       sent_(scope.counter("messages_sent", "messages", "put on the guest's ring")),
       ignored_(scope.counter("packets_ignored", "packets", "from the guest, of a kind that this protocol lacks")),
       faults_(scope.counter("faults", "count", "times that the guest broke the protocol and lost the channel")),
-      slot_(host.processor, *this),
-      channel_(&host.bus.offer(offer, *this)) {}
+      slot_(host.processor, *this) {
+    if (offered == Offered::at_once) this->offer();
+}
+
+// A guest that has not let go of the channel's predecessor hears of this one when it does.
+void InbandPort::offer() {
+    VG_CHECK(!offered_);
+    offered_ = true;
+    channel_ = &bus_.offer(offer_, *this);
+}
+
+void InbandPort::rescind() {
+    VG_CHECK(offered_);
+    offered_ = false;
+    bus_.rescind(*std::exchange(channel_, nullptr));
+}
+
+void InbandPort::released(Channel& channel) {
+    if (channel_ == &channel) channel_ = nullptr;
+}
 
 void InbandPort::send(std::vector<std::byte> message, std::uint64_t transaction) {
+    queue({false, transaction, std::move(message)});
+}
+
+void InbandPort::complete(std::vector<std::byte> message, std::uint64_t transaction) {
+    queue({true, transaction, std::move(message)});
+}
+
+void InbandPort::queue(InbandMessage message) {
     if (!state_.open || state_.faulted) return;
-    state_.outgoing.push_back({false, transaction, std::move(message)});
+    state_.outgoing.push_back(std::move(message));
     slot_.wake();
 }
 
@@ -104,6 +134,7 @@ void InbandPort::handle_incoming() {
     channel_->flush();
     scope_.trace("inband.receive", message.completion, message.transaction, message.bytes.size());
     ++received_;
+    if (message.completion && device_.requested(message.bytes, message.transaction)) return;
     if (message.completion) state_.outgoing.push_back({true, message.transaction, {}});
     device_.received(message.bytes, message.transaction);
 }

@@ -34,6 +34,12 @@ public:
     // It is closed; what was not sent yet is dropped.
     virtual void closed() = 0;
     virtual void received(std::span<const std::byte> message, std::uint64_t transaction) = 0;
+    // A message that wants a completion. False: an empty one is sent and received() follows. True: the device has
+    // handled it and completes it itself.
+    virtual bool requested(std::span<const std::byte> message, std::uint64_t transaction) {
+        (void)message, (void)transaction;
+        return false;
+    }
 
 protected:
     ~InbandDevice() = default;
@@ -54,10 +60,20 @@ struct InbandMessage {
 
 class InbandPort final : public ChannelDevice, public sim::Task {
 public:
-    InbandPort(const sim::Scope& scope, const ServiceHost& host, const Offer& offer, InbandDevice& device);
+    // Whether the device is there from the beginning, or comes and goes.
+    enum class Offered : std::uint8_t { at_once, later };
+    InbandPort(const sim::Scope& scope, const ServiceHost& host, const Offer& offer, InbandDevice& device,
+               Offered offered = Offered::at_once);
+
+    // The channel comes, and goes by rescission. The device's closed() is called within rescind() if it was open.
+    void offer();
+    void rescind();
+    bool offered() const { return offered_; }
 
     // Appears on the ring after what was sent before, as soon as there is room. Dropped while the channel is closed.
     void send(std::vector<std::byte> message, std::uint64_t transaction = 0);
+    // The same, for a message that requested() has kept.
+    void complete(std::vector<std::byte> message, std::uint64_t transaction);
     // The guest broke the protocol: the channel goes. For use in received(), which should do nothing after it.
     void fault(std::string_view reason);
 
@@ -69,12 +85,14 @@ public:
     std::uint32_t open(Channel& channel, std::span<const std::byte, 120> user_data) override;
     void closed(Channel& channel) override;
     void signalled(Channel& channel) override;
+    void released(Channel& channel) override;
+    void adopted(Channel& channel) override { channel_ = &channel; }
     std::optional<sim::Time> begin() override;
     void finish() override;
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(state_);
+        archive(offered_, state_);
     }
 
 private:
@@ -94,19 +112,23 @@ private:
         }
     };
 
+    void queue(InbandMessage message);
     void send_first();
     void handle_incoming();
 
     sim::Scope scope_;
+    Bus& bus_;
+    Offer offer_;
     InbandDevice& device_;
     Costs costs_;
+    bool offered_ = false;
     State state_;
     sim::Counter& received_;
     sim::Counter& sent_;
     sim::Counter& ignored_;
     sim::Counter& faults_;
     sim::TaskSlot slot_;
-    Channel* channel_;
+    Channel* channel_ = nullptr;  // the last one that was offered
 };
 
 // An offer of the kind that every device here makes: packets of a message pipe.
