@@ -313,11 +313,13 @@ VpMask SyntheticProcessor::all_vps() const {
 
 // HV_VP_SET: one bank follows for each bit of the mask, in the variable header. Processors that don't exist are
 // ignored, and so are banks beyond the first, which no partition is large enough for.
-std::optional<VpMask> SyntheticProcessor::vp_set(const Call& call, std::size_t header_offset) const {
+std::optional<VpMask> SyntheticProcessor::vp_set(const Call& call, std::size_t header_offset,
+                                                 std::size_t words_before) const {
     const auto header = read_as<HvVpSetHeader>(call.input, header_offset);
     if (header.format == vp_set_all) return all_vps();
     if (header.format != vp_set_sparse_4k) return std::nullopt;
-    if (static_cast<std::size_t>(std::popcount(header.valid_bank_mask)) > call.variable_bytes / 8) return std::nullopt;
+    const auto banks = static_cast<std::size_t>(std::popcount(header.valid_bank_mask));
+    if (words_before + banks > call.variable_bytes / 8) return std::nullopt;
     if ((header.valid_bank_mask & 1) == 0) return VpMask{0};
     return read_as<std::uint64_t>(call.input, header_offset + sizeof header) & all_vps();
 }
@@ -391,15 +393,27 @@ HvStatus SyntheticProcessor::send_ipi(Call& call, bool ex) {
     return HvStatus::success;
 }
 
-// There is no device behind any identifier yet.
+// Of a set the fixed part holds the format alone: the mask of banks is the first word of the variable header.
 HvStatus SyntheticProcessor::retarget_interrupt(Call& call) {
     const auto input = read_as<HvInputRetargetDeviceInterrupt>(call.input, 0);
     if (input.partition_id != hv_partition_id_self) return HvStatus::access_denied;
-    if (input.reserved != 0 ||
+    constexpr std::uint32_t known = interrupt_target_flag::multicast | interrupt_target_flag::processor_set;
+    if (input.reserved != 0 || (input.flags & ~known) != 0 ||
         (input.entry.source != interrupt_source_msi && input.entry.source != interrupt_source_ioapic)) {
         return HvStatus::invalid_parameter;
     }
-    return HvStatus::invalid_device_id;
+    if (input.entry.source != interrupt_source_msi) return HvStatus::invalid_device_id;
+    InterruptTarget target{.vector = input.vector,
+                           .processors = input.mask_or_format & all_vps(),
+                           .multicast = (input.flags & interrupt_target_flag::multicast) != 0};
+    if ((input.flags & interrupt_target_flag::processor_set) != 0) {
+        if (call.variable_bytes == 0) return HvStatus::invalid_parameter;
+        const auto set = vp_set(call, offsetof(HvInputRetargetDeviceInterrupt, mask_or_format), 1);
+        if (!set) return HvStatus::invalid_parameter;
+        target.processors = *set;
+    }
+    return partition_.partition().devices().retarget(input.device_id, {input.entry.msi_address, input.entry.msi_data},
+                                                     target);
 }
 
 }  // namespace hypervisor

@@ -44,6 +44,8 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
       ports_(scope.child("ports"), root_partition, partitions_, root),
       calls_(scope.child("calls"), partitions_, ports_),
       scheduler_(config.logical_processors, config.scheduler),
+      device_interrupts_(scope.counter("device_interrupts", "count", "messages of devices that a processor took")),
+      stray_interrupts_(scope.counter("stray_interrupts", "count", "messages of devices that nobody has asked for")),
       release_(scope.agenda(), scope.path() + ".release", [this] { kick_idle(); }),
       registration_(scope_.register_state(*this)) {
     for (std::uint32_t i = 0; i < config.logical_processors; ++i) {
@@ -170,6 +172,14 @@ void Hypervisor::for_each_vp(PartitionId partition, Function function) {
     for (auto at = vps_.lower_bound(VpRef{partition, 0}); at != vps_.end() && at->first.partition == partition; ++at) {
         function(*at->second);
     }
+}
+
+bool Hypervisor::device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data) {
+    const bool known =
+        address >> 32 == 0 && partitions_.device_interrupt(device, {static_cast<std::uint32_t>(address), data});
+    scope_.trace("device_interrupt", device, address, data, known ? 1 : 0);
+    ++(known ? device_interrupts_ : stray_interrupts_);
+    return known;
 }
 
 void Hypervisor::send_ipi(VirtualProcessor& from, const cpu::ApicMessage& message) {

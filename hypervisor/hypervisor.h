@@ -45,6 +45,11 @@ public:
 
     RootInterface& root_interface() { return calls_; }
 
+    // The host's devices: how processors reach their registers, and what a device's interrupt message does. `device` is
+    // its device_id; what nobody has asked for is counted and goes nowhere.
+    void connect_devices(DevicePort& port) { device_port_ = &port; }
+    bool device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data);
+
     // The root partition has a virtual processor for each logical one, and bound to it.
     sim::Processor& root_processor(std::uint32_t index) { return *roots_.at(index); }
 
@@ -99,6 +104,7 @@ private:
     void yield(VirtualProcessor& vp) override;
     void wake(VirtualProcessor& vp) override;
     void intercept(VirtualProcessor& vp, const HvMessage& message) override;
+    DevicePort* device_port() override { return device_port_; }
 
     template <class Function>
     void for_each_vp(PartitionId partition, Function function);
@@ -120,6 +126,9 @@ private:
     std::map<VpRef, std::unique_ptr<VirtualProcessor>> vps_;
     std::vector<std::unique_ptr<RootProcessor>> roots_;
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
+    DevicePort* device_port_ = nullptr;
+    sim::Counter& device_interrupts_;
+    sim::Counter& stray_interrupts_;
     sim::Timer release_;  // a capped virtual processor may run again
     sim::StateRegistration registration_;
 };

@@ -14,8 +14,9 @@ using cpu::ExitCode;
 using cpu::Gpr;
 
 void VirtualProcessor::handle_exit() {
-    ++counters_.exits;
     const ExitCode code = control_.exit_code;
+    if (code == ExitCode::nested_fault && access_assigned_device()) return;
+    ++counters_.exits;
     if (code == ExitCode::interrupt) {
         ++counters_.host_interrupt;  // nothing of the guest's: it costs what the host's own work costs
         return;

@@ -1,6 +1,7 @@
 #include "hypervisor/partition.h"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include "sim/check.h"
@@ -91,6 +92,7 @@ HvStatus Partition::finalize() {
     pool_.put_back(state_.pages);
     pool_.put_back(state_.port_pages);
     intercepts_ = {};
+    devices_ = {};
     state_.state = PartitionState::finalized;
     return HvStatus::success;
 }
@@ -162,6 +164,12 @@ HvStatus Partition::delete_vp(std::uint32_t index) {
     pool_.put_back(slot->second);
     state_.vps.erase(slot);
     return HvStatus::success;
+}
+
+std::uint64_t Partition::vp_mask() const {
+    std::uint64_t mask = 0;
+    for (const auto& [index, pages] : state_.vps) mask |= std::uint64_t{1} << index;
+    return mask;
 }
 
 VpControl* Partition::vp(std::uint32_t index) const {
@@ -247,6 +255,7 @@ HvStatus Partitions::remove(Partition& partition) {
     const auto pages = objects_.find(partition.id());
     root().pool().put_back(pages->second);
     objects_.erase(pages);
+    std::erase_if(attached_, [&](const auto& entry) { return entry.second.first == partition.id(); });
     partitions_.erase(partition.id());
     return HvStatus::success;
 }
@@ -256,6 +265,40 @@ void Partitions::rebuild(const std::vector<PartitionId>& ids) {
     partitions_.clear();
     for (const PartitionId id : ids) partitions_[id] = make(id, root_partition, 0);
     if (!partitions_.contains(root_partition)) throw sim::UserError("checkpoint: it has no root partition");
+}
+
+// Devices
+// -----------------------------------------------------------------------------------------------------------------
+
+HvStatus Partitions::attach_device(Partition& partition, std::uint64_t physical, std::uint64_t logical) {
+    if (physical >> device_id::kind_shift != device_id::pci) return HvStatus::invalid_device_id;
+    if (attached_.contains(physical)) return HvStatus::invalid_device_state;
+    const HvStatus status = partition.devices().attach(logical, physical);
+    if (status == HvStatus::success) attached_[physical] = {partition.id(), logical};
+    return status;
+}
+
+HvStatus Partitions::detach_device(Partition& partition, std::uint64_t logical) {
+    const auto physical = partition.devices().physical(logical);
+    if (physical) attached_.erase(*physical);
+    return partition.devices().detach(logical);
+}
+
+bool Partitions::device_interrupt(std::uint64_t physical, const DeviceMessage& message) {
+    const auto owner = attached_.find(physical);
+    if (owner == attached_.end()) return false;
+    const Partition& partition = *find(owner->second.first);
+    const InterruptTarget* target = partition.devices().find(owner->second.second, message);
+    if (target == nullptr) return false;
+    const InterruptRequest request{.vector = target->vector};
+    bool taken = false;
+    for (std::uint64_t left = target->processors; left != 0; left &= left - 1) {
+        VpControl* vp = partition.vp(static_cast<std::uint32_t>(std::countr_zero(left)));
+        if (vp == nullptr) continue;
+        taken = vp->assert_interrupt(request) == HvStatus::success || taken;
+        if (taken && !target->multicast) break;
+    }
+    return taken;
 }
 
 HvStatus Partitions::post_message(std::uint64_t partition, std::uint32_t vp, std::uint32_t sint,

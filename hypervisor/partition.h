@@ -11,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "hypervisor/assigned_devices.h"
 #include "hypervisor/gpa_space.h"
 #include "hypervisor/intercept_table.h"
 #include "hypervisor/page_ownership.h"
@@ -116,11 +117,14 @@ public:
     const GpaSpace& gpa_space() const { return gpa_space_; }
     InterceptTable& intercepts() { return intercepts_; }
     const InterceptTable& intercepts() const { return intercepts_; }
+    AssignedDevices& devices() { return devices_; }
+    const AssignedDevices& devices() const { return devices_; }
 
     HvStatus create_vp(std::uint32_t index);
     HvStatus delete_vp(std::uint32_t index);
     VpControl* vp(std::uint32_t index) const;  // nullptr: no such virtual processor
     std::size_t vp_count() const { return state_.vps.size(); }
+    std::uint64_t vp_mask() const;  // bit n: virtual processor n exists
     template <class Function>
     void for_each_vp(Function function) const {
         for (const auto& [index, slot] : state_.vps) function(index, *vp(index));
@@ -139,7 +143,7 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         if constexpr (Archive::reading) forget_vps();
-        archive(state_, pool_, gpa_space_, intercepts_);
+        archive(state_, pool_, gpa_space_, intercepts_, devices_);
         if constexpr (Archive::reading) recreate_vps();
     }
 
@@ -170,6 +174,7 @@ private:
     MemoryPool pool_;
     GpaSpace gpa_space_;
     InterceptTable intercepts_;
+    AssignedDevices devices_;
     std::map<std::uint32_t, VpControl*> vp_objects_;
 };
 
@@ -200,6 +205,12 @@ public:
     // Of a finalized partition whose pool is empty.
     HvStatus remove(Partition& partition);
 
+    // A physical device is in one partition at most.
+    HvStatus attach_device(Partition& partition, std::uint64_t physical, std::uint64_t logical);
+    HvStatus detach_device(Partition& partition, std::uint64_t logical);
+    // What a device has sent goes to virtual processors of its partition. False: to nobody.
+    bool device_interrupt(std::uint64_t physical, const DeviceMessage& message);
+
     PageOwnership& ownership() { return ownership_; }
     const PageOwnership& ownership() const { return ownership_; }
 
@@ -210,7 +221,7 @@ public:
     // Reading builds the partitions that were saved in place of those that are there.
     template <class Archive>
     void fields(Archive& archive) {
-        archive(next_id_, objects_);
+        archive(next_id_, objects_, attached_);
         std::vector<PartitionId> ids;
         for (const auto& [id, partition] : partitions_) ids.push_back(id);
         archive(ids);
@@ -229,7 +240,8 @@ private:
     PartitionHost& host_;
     PageOwnership ownership_;
     std::map<PartitionId, std::unique_ptr<Partition>> partitions_;
-    std::map<PartitionId, std::vector<std::uint64_t>> objects_;  // the parent's pages behind each child
+    std::map<PartitionId, std::vector<std::uint64_t>> objects_;                // the parent's pages behind each child
+    std::map<std::uint64_t, std::pair<PartitionId, std::uint64_t>> attached_;  // by physical device: whose, its name
     PartitionId next_id_ = root_partition + 1;
 };
 

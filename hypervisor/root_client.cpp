@@ -374,6 +374,37 @@ HvStatus RootClient::assert_interrupt(PartitionId partition, const InterruptRequ
     return simple(HvCall::assert_virtual_interrupt, input);
 }
 
+// Devices
+// ----------------------------------------------------------------------------------------------------------------
+
+HvStatus RootClient::attach_device(PartitionId partition, std::uint64_t device, std::uint64_t logical) {
+    return simple(HvCall::attach_device, HvInputAttachDevice{partition, device, 0, logical});
+}
+
+HvStatus RootClient::detach_device(PartitionId partition, std::uint64_t logical) {
+    return simple(HvCall::detach_device, HvInputDetachDevice{partition, logical});
+}
+
+HvResult<DeviceMessage> RootClient::map_device_interrupt(PartitionId partition, std::uint64_t logical,
+                                                         const InterruptTarget& target, std::uint32_t count) {
+    HvInputMapDeviceInterrupt input{};
+    input.partition_id = partition;
+    input.device_id = logical;
+    input.descriptor.vector_count = count;
+    input.descriptor.vector = target.vector;
+    input.descriptor.flags = target.multicast ? interrupt_target_flag::multicast : 0;
+    input.descriptor.vp_mask = target.processors;
+    HvOutputMapDeviceInterrupt output{};
+    const HvStatus status = simple(HvCall::map_device_interrupt, input, output);
+    return {status, {output.entry.msi_address, output.entry.msi_data}};
+}
+
+HvStatus RootClient::unmap_device_interrupt(PartitionId partition, std::uint64_t logical,
+                                            const DeviceMessage& message) {
+    const HvInterruptEntry entry{interrupt_source_msi, 0, message.address, message.data};
+    return simple(HvCall::unmap_device_interrupt, HvInputUnmapDeviceInterrupt{partition, logical, entry});
+}
+
 // Ports
 // ------------------------------------------------------------------------------------------------------------------
 

@@ -90,6 +90,14 @@ public:
     [[nodiscard]] HvStatus assert_interrupt(PartitionId partition, const InterruptRequest& request,
                                             std::uint64_t destination, bool logical = false);
 
+    // `device` is a device_id; their registers are mapped as memory is.
+    [[nodiscard]] HvStatus attach_device(PartitionId partition, std::uint64_t device, std::uint64_t logical);
+    [[nodiscard]] HvStatus detach_device(PartitionId partition, std::uint64_t logical);
+    HvResult<DeviceMessage> map_device_interrupt(PartitionId partition, std::uint64_t logical,
+                                                 const InterruptTarget& target, std::uint32_t count = 1);
+    [[nodiscard]] HvStatus unmap_device_interrupt(PartitionId partition, std::uint64_t logical,
+                                                  const DeviceMessage& message);
+
     [[nodiscard]] HvStatus create_message_port(PortAddress port, PartitionId sender, std::uint32_t vp,
                                                std::uint32_t sint);
     [[nodiscard]] HvStatus create_event_port(PortAddress port, PartitionId sender, std::uint32_t vp, std::uint32_t sint,

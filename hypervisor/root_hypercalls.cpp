@@ -50,6 +50,10 @@ std::span<const RootHypercalls::Row> RootHypercalls::table() {
         {HvCall::disconnect_port,           "HvCallDisconnectPort",           simple, 16,  0,  0, p::connect_port, &H::disconnect_port},
         {HvCall::post_message,              "HvCallPostMessage",              simple, 256, 0,  0, p::post_messages, &H::post_message},
         {HvCall::signal_event,              "HvCallSignalEvent",              simple,  8,  0,  0, p::signal_events, &H::signal_event},
+        {HvCall::map_device_interrupt,      "HvCallMapDeviceInterrupt",       simple, 72,  0, 16, p::create_partitions, &H::map_device_interrupt},
+        {HvCall::unmap_device_interrupt,    "HvCallUnmapDeviceInterrupt",     simple, 32,  0,  0, p::create_partitions, &H::unmap_device_interrupt},
+        {HvCall::attach_device,             "HvCallAttachDevice",             simple, 32,  0,  0, p::create_partitions, &H::attach_device},
+        {HvCall::detach_device,             "HvCallDetachDevice",             simple, 16,  0,  0, p::create_partitions, &H::detach_device},
         {HvCall::register_intercept_result, "HvCallRegisterInterceptResult",  simple, register_intercept_result_bytes, 0, 0, p::create_partitions, &H::register_intercept_result},
         {HvCall::assert_virtual_interrupt,  "HvCallAssertVirtualInterrupt",   simple, 32,  0,  0, p::create_partitions, &H::assert_virtual_interrupt},
         {HvCall::create_port,               "HvCallCreatePort",               simple, 56,  0,  0, p::create_port, &H::create_port},
@@ -292,9 +296,12 @@ HvStatus RootHypercalls::map_gpa_pages(Call& call) {
         const std::uint64_t gpa_page = input.target_gpa_base + call.done * step;
         if (gpa_page < input.target_gpa_base) return HvStatus::invalid_parameter;
         const auto spa_page = call.element<std::uint64_t>(call.done);
-        const GpaEdit done =
-            partition->gpa_space().map(gpa_page, spa_page, large ? mmu::shift_2m : mmu::shift_4k, *rights, type);
+        const bool device = spa_page >= first_device_spa >> hv_page_shift;
+        const GpaEdit done = device ? map_device_page(*partition, gpa_page, spa_page, large)
+                                    : partition->gpa_space().map(gpa_page, spa_page,
+                                                                 large ? mmu::shift_2m : mmu::shift_4k, *rights, type);
         if (done != GpaEdit::ok) return status_of(done);
+        if (!device) partition->devices().unmap_pages(gpa_page, step);
     }
     return HvStatus::success;
 }
@@ -310,6 +317,7 @@ HvStatus RootHypercalls::unmap_gpa_pages(Call& call) {
     const std::uint64_t step = (input.unmap_flags & unmap_gpa_large_page) != 0 ? 512 : 1;
     if (input.target_gpa_base % step != 0) return HvStatus::invalid_parameter;
     if (input.target_gpa_base > (std::uint64_t{1} << (48 - hv_page_shift))) return HvStatus::invalid_parameter;
+    partition->devices().unmap_pages(input.target_gpa_base + call.start * step, (call.count - call.start) * step);
     const GpaEdit done =
         partition->gpa_space().unmap(input.target_gpa_base + call.start * step, (call.count - call.start) * step);
     if (done == GpaEdit::ok) call.done = call.count;

@@ -122,6 +122,14 @@ private:
     HvStatus clear_virtual_interrupt(Call& call);
     HvStatus assert_virtual_interrupt(Call& call);
 
+    // root_hypercalls_devices.cpp
+    Partition* device_owner(Call& call, std::uint64_t id, HvStatus& status);
+    HvStatus attach_device(Call& call);
+    HvStatus detach_device(Call& call);
+    HvStatus map_device_interrupt(Call& call);
+    HvStatus unmap_device_interrupt(Call& call);
+    GpaEdit map_device_page(Partition& partition, std::uint64_t gpa_page, std::uint64_t spa_page, bool large);
+
     HvStatus create_port(Call& call);
     HvStatus delete_port(Call& call);
     HvStatus connect_port(Call& call);

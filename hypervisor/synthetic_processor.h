@@ -166,7 +166,7 @@ private:
     static void list_pages(const Call& call, TranslationFlush& what);
     HvStatus send_ipi(Call& call, bool ex);
     HvStatus retarget_interrupt(Call& call);
-    std::optional<VpMask> vp_set(const Call& call, std::size_t header_offset) const;
+    std::optional<VpMask> vp_set(const Call& call, std::size_t header_offset, std::size_t words_before = 0) const;
     VpMask all_vps() const;
 
     sim::Scope scope_;

@@ -39,6 +39,8 @@ public:
     virtual void wake(VirtualProcessor& vp) = 0;
     // The root's stack is told; when this returns it may have resumed the processor or not.
     virtual void intercept(VirtualProcessor& vp, const HvMessage& message) = 0;
+    // Null: the host has no devices that could be assigned.
+    virtual DevicePort* device_port() = 0;
 };
 
 // What is the same for all processors of a partition.
@@ -154,6 +156,9 @@ private:
     void on_nested_fault();
     bool nested_fault_was_write() const;
     void emulate_apic_access();
+    // device_access.cpp: what was no exit on real hardware. False: it was none of an assigned device's.
+    struct AssignedRegisters;
+    bool access_assigned_device();
     std::optional<std::uint64_t> read_msr(std::uint32_t number);
     bool write_msr(std::uint32_t number, std::uint64_t value);
     void report_msr(std::uint32_t number, bool is_write, std::uint32_t low, std::uint32_t high);

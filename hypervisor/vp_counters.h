@@ -21,6 +21,8 @@ struct VpCounters {
               scope.counter("exits.host", "count", "exits because the host had something to do: a timer, the quantum")),
           refused(scope.counter("refused", "count",
                                 "instructions and registers that don't exist here: answered with #UD or #GP")),
+          device_access(scope.counter("device_accesses", "count",
+                                      "accesses to registers of assigned devices: no exits, but the engine's")),
           unhandled_mmio(scope.counter("unhandled_mmio", "count",
                                        "device accesses by instructions that the emulator doesn't know: #UD")) {}
 
@@ -35,6 +37,7 @@ struct VpCounters {
     sim::Counter& interrupt_window;
     sim::Counter& host_interrupt;
     sim::Counter& refused;
+    sim::Counter& device_access;
     sim::Counter& unhandled_mmio;
 };
 

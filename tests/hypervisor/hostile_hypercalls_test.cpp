@@ -107,6 +107,18 @@ void call_at_random(sim::Random& random, Machine& m, PartitionId caller, Success
     }
     const bool objects = row.code == HvCall::disconnect_port || row.code == HvCall::get_port_property;
     if (objects && random.one_in(2)) input = {input[0], random.below(8), random.below(2)};
+    const std::uint64_t device = random.one_in(8) ? 1 : 0;
+    if (row.code == HvCall::attach_device && !random.one_in(4)) {
+        input = {input[0], device_id::of_pci(static_cast<std::uint16_t>(random.below(8))), 0, device};
+    }
+    if (row.code == HvCall::detach_device && !random.one_in(4)) input = {input[0], device};
+    if (row.code == HvCall::map_device_interrupt && !random.one_in(4)) {
+        input = {input[0],     device, 0, 0, 0, 0, random.below(5), random.below(256) | random.below(2) << 32,
+                 ~word(random)};
+    }
+    if (row.code == HvCall::unmap_device_interrupt && !random.one_in(4)) {
+        input = {input[0], device, 1, 0xfee0'0010 + 8 * random.below(2)};
+    }
     if (row.code == HvCall::signal_event) input[0] = random.below(8) | random.below(12) << 32;
 
     std::uint64_t control = code;

@@ -1,0 +1,104 @@
+// What a partition has of devices: which are attached to it and how its software names them, where their interrupts go,
+// and which guest pages are their registers.
+//
+// An interrupt message that the hypervisor has handed out names an entry, not a processor (the remappable format of
+// VT-d 5.1.2.2): the handle is in the address, and for one of several messages its number in the data. So a device
+// that sends anything else reaches nobody.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "hypervisor/tlfs_devices.h"
+#include "hypervisor/tlfs_root_hypercalls.h"
+#include "sim/time.h"
+
+namespace hypervisor {
+
+// Where one message goes. Of several processors the first takes it, unless it is for all.
+struct InterruptTarget {
+    std::uint32_t vector = 0;
+    std::uint64_t processors = 0;
+    bool multicast = false;
+
+    friend bool operator==(const InterruptTarget&, const InterruptTarget&) = default;
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(vector, processors, multicast);
+    }
+};
+
+struct DeviceMessage {
+    std::uint32_t address = 0;
+    std::uint32_t data = 0;
+
+    friend auto operator<=>(const DeviceMessage&, const DeviceMessage&) = default;
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(address, data);
+    }
+};
+
+class AssignedDevices final {
+public:
+    static constexpr std::size_t most_messages = 8192;  // of all devices of the partition
+    static constexpr std::uint32_t most_at_once = 32;   // messages of one MSI capability
+
+    // Each with the status of its hypercall.
+    HvStatus attach(std::uint64_t logical, std::uint64_t physical);
+    HvStatus detach(std::uint64_t logical);
+    bool attached(std::uint64_t logical) const { return state_.devices.contains(logical); }
+    std::optional<std::uint64_t> physical(std::uint64_t logical) const;
+
+    // `count` messages, with vectors and data that follow one another; the first is given.
+    HvStatus map_interrupt(std::uint64_t logical, const InterruptTarget& target, std::uint32_t count,
+                           DeviceMessage& message);
+    // All that were mapped together.
+    HvStatus unmap_interrupt(std::uint64_t logical, const DeviceMessage& message);
+    HvStatus retarget(std::uint64_t logical, const DeviceMessage& message, const InterruptTarget& target);
+    // Null: the message is nobody's.
+    const InterruptTarget* find(std::uint64_t logical, const DeviceMessage& message) const;
+    std::size_t message_count() const { return state_.messages.size(); }
+
+    void map_page(std::uint64_t gpa_page, std::uint64_t spa_page) { state_.pages[gpa_page] = spa_page; }
+    void unmap_pages(std::uint64_t gpa_page, std::uint64_t count);
+    // The host's address of a device's register.
+    std::optional<std::uint64_t> translate(std::uint64_t gpa) const;
+    bool has_pages() const { return !state_.pages.empty(); }
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(state_);
+    }
+
+private:
+    using MessageKey = std::pair<std::uint64_t, DeviceMessage>;  // of a logical device
+    struct State {
+        std::map<std::uint64_t, std::uint64_t> devices;  // logical -> physical
+        std::map<MessageKey, InterruptTarget> messages;
+        std::map<std::uint64_t, std::uint64_t> pages;  // guest -> host
+
+        friend bool operator==(const State&, const State&) = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(devices, messages, pages);
+        }
+    };
+    State state_;
+};
+
+// What processors reach of the host's devices, at host addresses from first_device_spa on.
+class DevicePort {
+public:
+    // `size` is 1, 2, 4 or 8; `cost` is how long the processor waits.
+    virtual std::uint64_t read(std::uint64_t spa, unsigned size, sim::Time& cost) = 0;
+    virtual void write(std::uint64_t spa, unsigned size, std::uint64_t value, sim::Time& cost) = 0;
+
+protected:
+    ~DevicePort() = default;
+};
+
+}  // namespace hypervisor
