@@ -22,7 +22,7 @@ LAYERS: dict[str, set[str]] = {
     "sim": set(),
     "mmu": {"sim"},
     "slat": {"sim", "mmu"},
-    "pci": {"sim", "slat"},
+    "pci": {"sim", "mmu", "slat"},
     "cpu": {"sim", "mmu", "slat"},
     "vmbus": {"sim"},
     "sriov_nic": {"sim", "pci"},

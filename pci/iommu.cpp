@@ -1,0 +1,227 @@
+#include "pci/iommu.h"
+
+#include <algorithm>
+#include <array>
+
+#include "pci/root_complex.h"
+#include "sim/check.h"
+
+namespace pci {
+
+namespace {
+
+namespace remap = dma_remapping;
+
+// Tables on the way, as the walk meets them; they are cached when it succeeds.
+struct TableRecorder {
+    struct Seen {
+        int level;
+        std::uint64_t entry;
+    };
+    std::array<Seen, 4> seen{};
+    unsigned count = 0;
+    void entry(int level, std::uint64_t, unsigned, std::uint64_t entry) {
+        if (count < seen.size()) seen[count++] = {level, entry};
+    }
+};
+
+slat::PageRights narrowed(slat::Format format, const slat::PageRights& rights, std::uint64_t entry) {
+    const bool ept = format == slat::Format::ept;
+    return {rights.readable && (entry & (ept ? slat::ept::read : mmu::pte::user)) != 0,
+            rights.writable && (entry & (ept ? slat::ept::write : mmu::pte::writable)) != 0, rights.executable};
+}
+
+}  // namespace
+
+Iommu::Iommu(const sim::Scope& scope, mmu::SystemMemory memory, HostPort& host, HostTiming& timing,
+             const IommuConfig& config)
+    : scope_(scope),
+      memory_(memory),
+      host_(host),
+      timing_(timing),
+      config_(config),
+      blocked_(scope.counter("blocked", "count", "accesses and interrupts of devices that were not their own")),
+      hits_(scope.counter("iotlb_hits", "count", "requests whose translation was cached")),
+      walks_(scope.counter("walks", "count", "walks of second-level tables")),
+      references_(scope.counter("references", "count", "table entries read from memory")),
+      remapped_(scope.counter("remapped", "count", "interrupts remapped")),
+      posted_(scope.counter("posted", "count", "interrupts posted to a descriptor")),
+      caches_(config),
+      faults_(config.fault_registers) {
+    VG_CHECK(config.walkers != 0 && config.fault_registers != 0);
+}
+
+void Iommu::set_root_table(std::uint64_t spa) {
+    state_.root_table = spa & remap::address_mask;
+    invalidate_contexts();
+    invalidate_translations();
+}
+
+void Iommu::enable_translation(bool on) {
+    state_.translating = on;
+    invalidate_contexts();
+    invalidate_translations();
+}
+
+// The context of a requester, from the cache or from the tables in memory (3.4).
+IommuContext Iommu::context_of(RequesterId requester, Look look, unsigned& references, FaultReason& fault) {
+    if (const IommuContext* cached = caches_.find_context(requester.value)) return *cached;
+    std::uint64_t root = 0;
+    std::uint64_t root_high = 0;
+    references += 2;
+    const std::uint64_t root_at = state_.root_table + remap::entry_bytes * requester.bus();
+    if (!memory_.try_load(root_at, root) || !memory_.try_load(root_at + 8, root_high)) {
+        fault = FaultReason::root_table_access;
+        return {};
+    }
+    if ((root & remap::present) == 0) {
+        fault = FaultReason::root_not_present;
+        return {};
+    }
+    if ((root & remap::root_reserved) != 0 || root_high != 0) {
+        fault = FaultReason::root_reserved;
+        return {};
+    }
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+    const std::uint64_t at = (root & remap::address_mask) + remap::entry_bytes * requester.devfn();
+    if (!memory_.try_load(at, low) || !memory_.try_load(at + 8, high)) {
+        fault = FaultReason::context_table_access;
+        return {};
+    }
+    IommuContext context;
+    context.root = low & remap::address_mask;
+    context.domain = static_cast<std::uint16_t>(high >> remap::domain_shift);
+    context.type = static_cast<std::uint8_t>(low >> remap::translation_type_shift & 3);
+    context.fault_disable = (low & remap::fault_disable) != 0;
+    const bool passes = context.type == static_cast<std::uint8_t>(TranslationType::pass_through);
+    if ((low & remap::present) == 0) {
+        fault = FaultReason::context_not_present;
+    } else if ((low & remap::context_reserved_low) != 0 || (high & remap::context_reserved_high) != 0) {
+        fault = FaultReason::context_reserved;
+    } else if (context.type == 3 || (!passes && (high & remap::width_mask) != remap::width_4_levels)) {
+        fault = FaultReason::context_invalid;
+    } else if (look == Look::timed) {
+        caches_.insert_context(requester.value, context);
+    }
+    return context;
+}
+
+Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now) {
+    Place place;
+    place.ready = now;
+    if (!state_.translating) {
+        place.spa = address;
+        return place;
+    }
+    const IommuContext context = context_of(requester, look, place.references, place.fault);
+    place.silent = context.fault_disable;
+    if (place.fault != FaultReason::none) return place;
+    if (context.type == static_cast<std::uint8_t>(TranslationType::pass_through)) {
+        place.spa = address;
+        return place;
+    }
+    if (address >> 48 != 0) {
+        place.fault = FaultReason::beyond_address_width;
+        return place;
+    }
+    // A cached translation that does not allow the access is no verdict: the tables may allow more by now.
+    const IotlbEntry* cached = caches_.find(context.domain, address, look == Look::timed);
+    if (cached != nullptr && cached->rights.allow(!write, write, false)) {
+        if (look == Look::timed) ++hits_;
+        place.ready = std::max(now, cached->ready);
+        const std::uint64_t within = (std::uint64_t{1} << cached->page_shift) - 1;
+        place.spa = (cached->frame & ~within) | (address & within);
+        return place;
+    }
+
+    slat::SecondLevel second = config_.second;
+    second.root = context.root;
+    slat::Start start = slat::root_of(second);
+    if (look == Look::timed) start = caches_.start(second, context.domain, address);
+    TableRecorder recorder;
+    slat::Request request;
+    request.access = write ? mmu::Access::write : mmu::Access::read;
+    request.linear_valid = false;
+    const slat::Translation found = slat::translate_from<slat::TranslateOptions{.leave_flags = true}>(
+        second, memory_, start, address, request, recorder);
+    place.references += found.references;
+    if (look == Look::timed) {
+        ++walks_;
+        references_.add(place.references);
+        place.ready = caches_.walk(now, config_.walk_overhead + config_.reference * place.references);
+    }
+    if (!found.ok()) {
+        const FaultReason denied = write ? FaultReason::write_denied : FaultReason::read_denied;
+        place.fault = found.outcome == slat::Outcome::misconfiguration ? FaultReason::table_reserved : denied;
+        return place;
+    }
+    place.spa = found.spa;
+    if (look != Look::timed) return place;
+    slat::PageRights rights = start.rights;
+    for (unsigned i = 0; i < recorder.count; ++i) {
+        const auto& [level, entry] = recorder.seen[i];
+        rights = narrowed(config_.second.format, rights, entry);
+        if (level == found.level) break;
+        caches_.insert_table(level, context.domain, address, entry & mmu::pte::address, rights);
+    }
+    caches_.insert(context.domain, address, {found.spa, place.ready, rights, found.page_shift});
+    return place;
+}
+
+void Iommu::blocked(RequesterId requester, std::uint64_t address, bool write, FaultReason reason) {
+    scope_.trace("fault", requester.value, address, write ? 1 : 0, static_cast<std::uint64_t>(reason));
+    if (!faults_.record({reason, requester, address, write})) return;
+    if (state_.fault_event.address != 0) host_.interrupt(state_.fault_event);
+}
+
+// Page by page, as the requests on the link are cut: what lies before a fault has happened.
+template <class Access>
+DmaStatus Iommu::access(RequesterId requester, std::uint64_t address, std::size_t size, bool write, Access&& piece) {
+    for (std::size_t done = 0; done < size;) {
+        const std::uint64_t at = address + done;
+        const std::size_t bytes = std::min<std::size_t>(size - done, 4096 - (at & 4095));
+        const Place place = translate(requester, at, write, Look::only, scope_.now());
+        if (place.fault != FaultReason::none) {
+            ++blocked_;
+            if (!place.silent) blocked(requester, at & ~std::uint64_t{4095}, write, place.fault);
+            return DmaStatus::unsupported;
+        }
+        const DmaStatus status = piece(place.spa, done, bytes);
+        if (status != DmaStatus::ok) return status;
+        done += bytes;
+    }
+    return DmaStatus::ok;
+}
+
+DmaStatus Iommu::read_memory(RequesterId requester, std::uint64_t address, std::span<std::byte> out) {
+    return access(requester, address, out.size(), false, [&](std::uint64_t spa, std::size_t from, std::size_t bytes) {
+        return host_.read_memory(requester, spa, out.subspan(from, bytes));
+    });
+}
+
+DmaStatus Iommu::write_memory(RequesterId requester, std::uint64_t address, std::span<const std::byte> data) {
+    return access(requester, address, data.size(), true, [&](std::uint64_t spa, std::size_t from, std::size_t bytes) {
+        return host_.write_memory(requester, spa, data.subspan(from, bytes));
+    });
+}
+
+// The link asks when a request leaves; the walk begins when it arrives. A fault costs its walk.
+sim::Time Iommu::served(const HostAccess& access, sim::Time arrival) {
+    HostAccess behind = access;
+    const bool message =
+        access.write && access.address - RootComplex::message_window < RootComplex::message_window_bytes;
+    if (message) return timing_.served(behind, arrival + (state_.remapping ? config_.interrupt : sim::Time::zero()));
+    sim::Time ready = arrival;
+    const std::uint64_t last = access.address + (access.size - 1);
+    for (std::uint64_t page = access.address >> 12; page <= last >> 12; ++page) {
+        const std::uint64_t at = std::max(access.address, page << 12);
+        const Place place = translate(access.requester, at, access.write, Look::timed, ready);
+        if (page == access.address >> 12) behind.address = place.spa;
+        ready = std::max(ready, place.ready);
+        if (place.fault != FaultReason::none) return ready;
+    }
+    return timing_.served(behind, ready);
+}
+
+}  // namespace pci

@@ -1,0 +1,135 @@
+// The I/O memory management unit of a root complex, on the host's side of it: what a device asks is translated by the
+// tables of its requester identity, an interrupt checked against the entry it names. What is not the requester's own is
+// blocked and recorded, and nothing else happens. Modelled on VT-d; software speaks to it through methods that stand
+// for its registers, and through its tables and its queue in memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "mmu/system_memory.h"
+#include "pci/host_timing.h"
+#include "pci/iommu_caches.h"
+#include "pci/iommu_faults.h"
+#include "pci/iommu_format.h"
+#include "pci/ports.h"
+#include "sim/scope.h"
+
+namespace pci {
+
+class Iommu final : public HostPort, public HostTiming {
+public:
+    // `memory` holds the tables; `host` and `timing` are what lies behind, with system addresses.
+    Iommu(const sim::Scope& scope, mmu::SystemMemory memory, HostPort& host, HostTiming& timing,
+          const IommuConfig& config);
+    Iommu(const Iommu&) = delete;
+
+    // DMA remapping. Off: system addresses from every device. Changing either forgets all that is cached.
+    void set_root_table(std::uint64_t spa);
+    void enable_translation(bool on);
+    // Interrupt remapping: 2^(size_log2 + 1) entries. `compatible`: interrupts in the old format still pass.
+    void set_interrupt_table(std::uint64_t spa, unsigned size_log2);
+    void enable_interrupt_remapping(bool on, bool compatible);
+
+    // The queue of invalidations: 2^size_log2 descriptors. A new tail carries out what lies before it.
+    void set_queue(std::uint64_t spa, unsigned size_log2);
+    void set_queue_tail(std::uint32_t index);
+    std::uint32_t queue_head() const { return state_.queue_head; }
+    // A descriptor that could not be read or understood stops the queue until this is cleared (6.5.2.10).
+    bool queue_error() const { return state_.queue_error; }
+    void clear_queue_error() { state_.queue_error = false; }
+    // The same without a queue.
+    void invalidate_contexts(std::optional<std::uint16_t> domain = std::nullopt);
+    void invalidate_context(RequesterId requester);
+    void invalidate_translations(std::optional<std::uint16_t> domain = std::nullopt);
+    void invalidate_pages(std::uint16_t domain, std::uint64_t address, std::uint64_t bytes);
+
+    // Faults, the oldest first. The event is a message of the unit's own, sent when the first is recorded.
+    IommuFaults& faults() { return faults_; }
+    void set_fault_event(std::optional<InterruptMessage> message) {
+        state_.fault_event = message.value_or(InterruptMessage{});
+    }
+
+    // The devices' side.
+    [[nodiscard]] DmaStatus read_memory(RequesterId requester, std::uint64_t address,
+                                        std::span<std::byte> out) override;
+    [[nodiscard]] DmaStatus write_memory(RequesterId requester, std::uint64_t address,
+                                         std::span<const std::byte> data) override;
+    void interrupt(const InterruptMessage& message) override;
+    void line(unsigned line, bool asserted) override { host_.line(line, asserted); }
+    [[nodiscard]] sim::Time served(const HostAccess& access, sim::Time arrival) override;
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(state_, caches_, faults_);
+    }
+
+private:
+    struct State {
+        std::uint64_t root_table = 0;
+        std::uint64_t interrupt_table = 0;
+        std::uint64_t queue = 0;
+        std::uint32_t queue_entries = 0;
+        std::uint32_t queue_head = 0;
+        std::uint32_t interrupt_entries = 0;
+        InterruptMessage fault_event;
+        bool translating = false;
+        bool remapping = false;
+        bool compatible = false;
+        bool queue_error = false;
+        bool operator==(const State&) const = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(root_table, interrupt_table, queue, queue_entries, queue_head, interrupt_entries);
+            archive(fault_event.address, fault_event.data, fault_event.requester);
+            archive(translating, remapping, compatible, queue_error);
+        }
+    };
+    // Where one page's worth of an access lies.
+    struct Place {
+        std::uint64_t spa = 0;
+        FaultReason fault = FaultReason::none;
+        bool silent = false;  // fault recording is off for this function
+        unsigned references = 0;
+        sim::Time ready;
+    };
+    struct InterruptEntry {
+        std::uint64_t low = 0;
+        std::uint64_t high = 0;
+    };
+
+    // Whether a look-up is the hardware's own, which fills caches, or only asks what they and the tables say.
+    enum class Look : std::uint8_t { timed, only };
+    IommuContext context_of(RequesterId requester, Look look, unsigned& references, FaultReason& fault);
+    Place translate(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now);
+    template <class Access>
+    DmaStatus access(RequesterId requester, std::uint64_t address, std::size_t size, bool write, Access&& piece);
+    void blocked(RequesterId requester, std::uint64_t address, bool write, FaultReason reason);
+
+    FaultReason entry_of(const InterruptMessage& message, std::uint32_t& index, InterruptEntry& entry) const;
+    static bool source_allowed(const InterruptEntry& entry, RequesterId requester);
+    FaultReason deliver(const InterruptMessage& message, const InterruptEntry& entry);
+    FaultReason post(const InterruptEntry& entry);
+    void send(std::uint32_t destination, std::uint8_t vector, std::uint64_t low_bits, std::uint32_t data,
+              RequesterId requester);
+
+    bool carry_out(std::uint64_t low, std::uint64_t high);
+
+    sim::Scope scope_;
+    mmu::SystemMemory memory_;
+    HostPort& host_;
+    HostTiming& timing_;
+    IommuConfig config_;
+    sim::Counter& blocked_;
+    sim::Counter& hits_;
+    sim::Counter& walks_;
+    sim::Counter& references_;
+    sim::Counter& remapped_;
+    sim::Counter& posted_;
+    IommuCaches caches_;
+    IommuFaults faults_;
+    State state_;
+};
+
+}  // namespace pci
