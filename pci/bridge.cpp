@@ -71,8 +71,11 @@ Bus* Bridge::bus_towards(std::uint8_t number) {
 // 3.2.5.6 to 3.2.5.10: a window whose limit is below its base is closed.
 void Bridge::update_windows() {
     std::vector<Range> windows;
+    closed_ = {};
     const auto open = [&](Space space, unsigned number, std::uint64_t base, std::uint64_t limit) {
-        if (function_.decodes(space) && base <= limit) windows.push_back({space, base, limit, number, this});
+        if (!function_.decodes(space) || base > limit) return;
+        windows.push_back({space, base, limit, number, this});
+        if (space == Space::memory) closed_[number - memory_window] = {base, limit};
     };
     const std::uint64_t io_base = (get(header1::io_base, 1) & 0xf0u) << 8 | get(header1::io_base_upper, 2) << 16;
     const std::uint64_t io_limit = (get(header1::io_limit, 1) & 0xf0u) << 8 | get(header1::io_limit_upper, 2) << 16;
@@ -114,16 +117,11 @@ void Bridge::log_unclaimed(bool write) {
 // A bridge takes upstream what is not for its own windows; what is stays below, and nothing there goes from device to
 // device.
 bool Bridge::below(std::uint64_t address, std::size_t bytes) const {
-    const auto hits = [&](std::uint64_t base, std::uint64_t limit) {
-        return base <= limit && address <= limit && address + (bytes - 1) >= base;
-    };
-    const std::uint64_t prefetch_high = std::uint64_t{get(header1::prefetch_base_upper, 4)} << 32;
-    const std::uint64_t prefetch_limit_high = std::uint64_t{get(header1::prefetch_limit_upper, 4)} << 32;
-    return function_.decodes(Space::memory) && bytes != 0 &&
-           (hits(std::uint64_t{get(header1::memory_base, 2) & 0xfff0u} << 16,
-                 std::uint64_t{get(header1::memory_limit, 2) & 0xfff0u} << 16 | 0xf'ffff) ||
-            hits(prefetch_high | std::uint64_t{get(header1::prefetch_base, 2) & 0xfff0u} << 16,
-                 prefetch_limit_high | std::uint64_t{get(header1::prefetch_limit, 2) & 0xfff0u} << 16 | 0xf'ffff));
+    if (bytes == 0) return false;
+    for (const Closed& window : closed_) {
+        if (address <= window.last && address + (bytes - 1) >= window.first) return true;
+    }
+    return false;
 }
 
 DmaStatus Bridge::dma_read(RequesterId requester, std::uint64_t address, std::span<std::byte> out) {

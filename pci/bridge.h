@@ -3,6 +3,7 @@
 // (PCIe 6.0, 6.7.3).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -58,6 +59,12 @@ private:
     std::uint16_t express_;
     Function function_;
     std::optional<Msi> msi_;
+    // Memory that lies below, so that nothing from below may go up to it; follows from the registers.
+    struct Closed {
+        std::uint64_t first = 1;
+        std::uint64_t last = 0;
+    };
+    std::array<Closed, 2> closed_;
     Bus secondary_;
 };
 
