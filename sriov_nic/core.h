@@ -1,0 +1,91 @@
+// What the transmit and the receive side share: registers, switch, interrupts, statistics, and which queue is whose.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "sim/scope.h"
+#include "sriov_nic/interrupts.h"
+#include "sriov_nic/ports.h"
+#include "sriov_nic/profile.h"
+#include "sriov_nic/register_bank.h"
+#include "sriov_nic/statistics.h"
+#include "sriov_nic/switch.h"
+
+namespace sriov_nic {
+
+enum class Direction : std::uint8_t { receive, transmit };
+
+// What a read was for, in the upper bits of its cookie.
+enum class Fetch : std::uint8_t { transmit_descriptors, transmit_data, receive_descriptors };
+constexpr std::uint32_t cookie_of(Fetch what, std::uint8_t epoch, unsigned index) {
+    return static_cast<std::uint32_t>(what) << 24 | std::uint32_t{epoch} << 16 | index;
+}
+constexpr Fetch fetch_of(std::uint32_t cookie) {
+    return static_cast<Fetch>(cookie >> 24);
+}
+constexpr std::uint8_t epoch_of(std::uint32_t cookie) {
+    return static_cast<std::uint8_t>(cookie >> 16);
+}
+constexpr unsigned index_of(std::uint32_t cookie) {
+    return cookie & 0xffff;
+}
+
+struct Core {
+    Core(const sim::Scope& s, const Profile& p, BusPort& b, Wire& w, RegisterValues& r)
+        : scope(s), profile(p), bus(b), wire(w), registers(r), bridge(r) {
+        for (unsigned f = 0; f < functions; ++f) {
+            const bool pf = f == physical_function;
+            interrupts[f] = std::make_unique<Interrupts>(pf ? s.child("pf") : s.child("vf" + std::to_string(f)), b, f,
+                                                         p.moderation_quantum);
+        }
+    }
+    Core(const Core&) = delete;
+
+    unsigned queues_per_pool() const { return 1u << pool_shift; }
+    unsigned pool_of(unsigned queue) const { return queue >> pool_shift; }
+    unsigned function_of(unsigned queue) const {
+        const unsigned pool = pool_of(queue);
+        return pool < vfs ? pool : physical_function;
+    }
+    // The byte of IVAR or VTIVAR; without "valid" it names no vector.
+    unsigned vector_of(unsigned queue, Direction direction) const {
+        const unsigned function = function_of(queue);
+        const bool pf = function == physical_function;
+        const unsigned own = pf ? queue : queue & (queues_per_pool() - 1);
+        const std::uint32_t word = pf ? registers[reg::ivar + 4 * (own >> 1)] : vf_ivar[function][own >> 1];
+        return word >> ((own & 1) * 16 + (direction == Direction::transmit ? 8 : 0)) & 0xff;
+    }
+    void raise(unsigned queue, Direction direction) {
+        const unsigned entry = vector_of(queue, direction);
+        if ((entry & ivar::valid) == 0) return;
+        const unsigned function = function_of(queue);
+        const unsigned vector = entry & ivar::vector;
+        if (function != physical_function && vector >= virtual_vectors) return;
+        interrupts[function]->set_cause(std::uint64_t{1} << vector);
+    }
+
+    sim::Scope scope;
+    const Profile& profile;
+    BusPort& bus;
+    Wire& wire;
+    RegisterValues& registers;
+    EmbeddedSwitch bridge;
+    std::array<std::unique_ptr<Interrupts>, functions> interrupts;
+    std::array<std::array<std::uint32_t, 4>, max_pools> vf_ivar{};
+    Statistics statistics;
+    unsigned vfs = 0;         // enabled
+    unsigned pool_shift = 1;  // queues of a pool, as a power of two
+    bool link_up = false;
+    bool bus_full = false;  // a call found no room
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        for (auto& one : interrupts) archive(*one);
+        archive(vf_ivar, statistics, vfs, pool_shift, link_up, bus_full);
+        if constexpr (Archive::reading) bridge.invalidate();
+    }
+};
+
+}  // namespace sriov_nic

@@ -1,0 +1,87 @@
+#include "sriov_nic/interrupts.h"
+
+#include <bit>
+
+namespace sriov_nic {
+
+Interrupts::Interrupts(const sim::Scope& scope, BusPort& bus, unsigned function, sim::Time quantum)
+    : scope_(scope),
+      bus_(bus),
+      function_(function),
+      quantum_(quantum),
+      timer_(scope.agenda(), scope.path() + ".throttle", [this] { update(); }) {}
+
+void Interrupts::reset() {
+    state_ = {};
+    timer_.disarm();
+}
+
+void Interrupts::set_cause(std::uint64_t vectors) {
+    state_.cause |= vectors;
+    state_.pending |= vectors;
+    if ((vectors & state_.mask) != 0) update();
+}
+
+void Interrupts::set_other(std::uint32_t causes) {
+    state_.other_cause |= causes;
+    state_.other_pending = true;
+    update();
+}
+
+void Interrupts::clear_cause(std::uint64_t vectors, std::uint32_t other) {
+    state_.cause &= ~vectors;
+    state_.pending &= ~vectors;
+    state_.other_cause &= ~other;
+    if (state_.other_cause == 0) state_.other_pending = false;
+}
+
+void Interrupts::enable(std::uint64_t vectors, std::uint32_t other) {
+    state_.mask |= vectors;
+    state_.other_mask |= other;
+    state_.pending |= state_.cause & vectors;
+    if ((state_.other_cause & other) != 0) state_.other_pending = true;
+    update();
+}
+
+void Interrupts::disable(std::uint64_t vectors, std::uint32_t other) {
+    state_.mask &= ~vectors;
+    state_.other_mask &= ~other;
+}
+
+// Without "counter write disable" the running counter is replaced too: by its field, bits 27:21, in units of the
+// quantum.
+void Interrupts::write_throttle(unsigned vector, std::uint32_t value) {
+    state_.interval[vector] = static_cast<std::uint16_t>(value & eitr::interval);
+    if ((value & eitr::counter_write_disable) != 0) return;
+    state_.quiet_until[vector] = scope_.now() + quantum_ * (value >> 21 & 0x7f);
+    update();
+}
+
+bool Interrupts::fire(unsigned vector) {
+    sim::Time& quiet_until = state_.quiet_until[vector];
+    if (scope_.now() < quiet_until) {
+        if (!timer_.armed() || quiet_until < timer_.deadline()) timer_.arm(quiet_until);
+        return false;
+    }
+    quiet_until = scope_.now() + quantum_ * (state_.interval[vector] >> 3);
+    ++state_.fired;
+    scope_.trace("msix", vector, state_.cause);
+    bus_.interrupt(function_, vector);
+    return true;
+}
+
+void Interrupts::update() {
+    for (std::uint64_t due = state_.pending & state_.mask; due != 0; due &= due - 1) {
+        const auto vector = static_cast<unsigned>(std::countr_zero(due));
+        if (!fire(vector)) continue;
+        const std::uint64_t bit = std::uint64_t{1} << vector;
+        state_.pending &= ~bit;
+        state_.cause &= ~(bit & state_.auto_clear);
+        state_.mask &= ~(bit & state_.auto_mask);
+    }
+    if (state_.other_pending && (state_.other_cause & state_.other_mask) != 0 && fire(state_.other_vector)) {
+        state_.other_pending = false;
+    }
+}
+
+}  // namespace sriov_nic

@@ -1,0 +1,82 @@
+// The interrupts of one function: causes, masks, and per vector the throttle (82599 datasheet, 7.3; VF: 8.3.5.2).
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "sim/scope.h"
+#include "sriov_nic/ports.h"
+#include "sriov_nic/registers.h"
+
+namespace sriov_nic {
+
+class Interrupts final {
+public:
+    Interrupts(const sim::Scope& scope, BusPort& bus, unsigned function, sim::Time quantum);
+    Interrupts(const Interrupts&) = delete;
+
+    // Bit n of a cause is vector n. The others (mailbox, link) share the vector that IVAR_MISC names.
+    void set_cause(std::uint64_t vectors);
+    void set_other(std::uint32_t causes);
+
+    std::uint64_t cause() const { return state_.cause; }
+    std::uint32_t other_cause() const { return state_.other_cause; }
+    // Reading EICR clears it (7.3.1.4.1), except for what clears itself.
+    void clear_cause(std::uint64_t vectors, std::uint32_t other);
+    std::uint64_t mask() const { return state_.mask; }
+    std::uint32_t other_mask() const { return state_.other_mask; }
+    void enable(std::uint64_t vectors, std::uint32_t other);
+    void disable(std::uint64_t vectors, std::uint32_t other);
+    void set_auto_clear(std::uint64_t vectors) { state_.auto_clear = vectors; }
+    std::uint64_t auto_clear() const { return state_.auto_clear; }
+    void set_auto_mask(std::uint64_t vectors) { state_.auto_mask = vectors; }
+    std::uint64_t auto_mask() const { return state_.auto_mask; }
+    void set_other_vector(unsigned vector) { state_.other_vector = static_cast<std::uint8_t>(vector); }
+
+    void write_throttle(unsigned vector, std::uint32_t value);
+    std::uint32_t read_throttle(unsigned vector) const { return state_.interval[vector]; }
+    // When the vector may fire at the earliest, and whether it is throttled at all.
+    sim::Time quiet_until(unsigned vector) const { return state_.quiet_until[vector]; }
+    bool throttled(unsigned vector) const { return state_.interval[vector] != 0; }
+    std::uint64_t fired() const { return state_.fired; }
+
+    struct State {
+        std::uint64_t cause = 0;
+        std::uint64_t mask = 0;
+        std::uint64_t auto_clear = 0;
+        std::uint64_t auto_mask = 0;
+        std::uint64_t pending = 0;  // causes that have not fired
+        std::uint32_t other_cause = 0;
+        std::uint32_t other_mask = 0;
+        bool other_pending = false;
+        std::uint8_t other_vector = 0;
+        std::uint64_t fired = 0;
+        std::array<std::uint16_t, physical_vectors> interval{};  // as in EITR, bits 11:3
+        std::array<sim::Time, physical_vectors> quiet_until{};
+        bool operator==(const State&) const = default;
+        template <class Archive>
+        void fields(Archive& a) {
+            a(cause, mask, auto_clear, auto_mask, pending, other_cause, other_mask, other_pending, other_vector, fired,
+              interval, quiet_until);
+        }
+    };
+    const State& state() const { return state_; }
+    void reset();
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(state_, timer_);
+    }
+
+private:
+    void update();
+    bool fire(unsigned vector);
+
+    sim::Scope scope_;
+    BusPort& bus_;
+    unsigned function_;
+    sim::Time quantum_;
+    sim::Timer timer_;
+    State state_;
+};
+
+}  // namespace sriov_nic

@@ -1,0 +1,148 @@
+// The receive side (82599 datasheet, 7.1): frames from the wire and from the switch lie in the packet buffer until
+// their pools' queues have descriptors; then data and descriptor are written to memory. The buffer's fill makes pause
+// frames.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "sriov_nic/core.h"
+#include "sriov_nic/descriptors.h"
+#include "sriov_nic/packet_memory.h"
+#include "sriov_nic/transmit.h"
+
+namespace sriov_nic {
+
+// What the receive side asks of the MAC's sending half.
+class PauseSender {
+public:
+    virtual void send_pause(std::uint16_t quanta) = 0;
+    // There is room in the packet buffer again.
+    virtual void receive_room() = 0;
+
+protected:
+    ~PauseSender() = default;
+};
+
+class Receive final : public LoopbackTarget {
+public:
+    Receive(Core& core, PauseSender& mac);
+    Receive(const Receive&) = delete;
+
+    std::uint32_t read(unsigned queue, RxRegister which) const;
+    void write(unsigned queue, RxRegister which, std::uint32_t value);
+    // QDE: the physical function's own drop enable.
+    void set_drop_enable(unsigned queue, bool on) { queues_[queue].forced_drop = on; }
+    bool drop_enable(unsigned queue) const { return queues_[queue].forced_drop; }
+    void buffer_size_changed();
+    void key_changed() { hash_valid_ = false; }
+
+    // A whole good frame, without FCS, whose last bit came now; it passed the MAC.
+    void accept(std::span<const std::byte> frame, const FrameInfo& info, const Verdict& verdict);
+    bool loop_back(std::span<const std::byte> frame, const FrameInfo& info, Pools pools, bool inexact, unsigned source,
+                   sim::Time at) override;
+
+    void descriptors_read(unsigned queue, std::uint8_t epoch, bool ok, std::span<const std::byte> data);
+    // No operation of the function is answered any more.
+    void forget(unsigned function);
+    void pump();
+
+    std::uint32_t buffered_bytes() const { return memory_.used(); }
+    bool paused_partner() const { return paused_; }
+    void reset();
+
+    template <class Archive>
+    void fields(Archive& a) {
+        a(queues_, fetch_, memory_, frames_, paused_, refused_, timer_);
+        if constexpr (Archive::reading) hash_valid_ = false;
+    }
+
+private:
+    static constexpr unsigned cache_size = 32;
+    struct Queue {
+        std::uint64_t base = 0;
+        std::uint32_t length = 0, head = 0, tail = 0, split = 0, control = 0, coalescing = 0, dca = 0;
+        std::uint64_t fetched = 0, used = 0;  // counted from when the queue was enabled
+        std::uint32_t first = 0;
+        std::uint32_t fetching = 0;
+        std::uint8_t epoch = 0;
+        bool forced_drop = false;
+        bool stopped = false;
+        std::array<Descriptor, cache_size> cache{};
+        template <class Archive>
+        void fields(Archive& a) {
+            a(base, length, head, tail, split, control, coalescing, dca, fetched, used, first, fetching, epoch,
+              forced_drop, stopped, cache);
+        }
+    };
+    struct Frame {
+        std::uint32_t place = 0, length = 0;
+        Pools pools = 0;         // that are still to get it
+        std::uint32_t step = 0;  // writes done for the pool at hand
+        std::uint8_t queue = 0;  // of the pool at hand
+        bool placed = false;     // the queue is chosen
+        bool waited = false;     // RNBC has counted it
+        bool looped = false, inexact = false;
+        FrameInfo info;
+        sim::Time arrived, ready;
+        template <class Archive>
+        void fields(Archive& a) {
+            a(place, length, pools, step, queue, placed, waited, looped, inexact, info, arrived, ready);
+        }
+    };
+    // How a frame lies in a queue's buffers.
+    struct Layout {
+        std::uint32_t skipped = 0;  // bytes of the tag that is stripped
+        std::uint32_t length = 0;   // without it
+        std::uint32_t header = 0;   // bytes in the first header buffer; 0: not split
+        std::uint32_t buffer = 0;   // bytes of each buffer
+        std::uint32_t descriptors = 0;
+        bool splits = false;    // at a header's end
+        bool overflow = false;  // the header is too long for its buffer
+    };
+    enum class Outcome : std::uint8_t { done, wait };
+
+    static std::uint32_t ring_size(const Queue& q) { return q.length / descriptor_bytes; }
+    bool listening(unsigned queue) const;
+    void enable(unsigned queue);
+    void evaluate(unsigned queue);
+    std::uint32_t waiting(const Queue& q) const;
+    void fetch_descriptors();
+
+    bool store(std::span<const std::byte> bytes, const FrameInfo& info, Pools pools, bool inexact, bool looped,
+               sim::Time at);
+    Outcome deliver(Frame& frame, unsigned pool);
+    Outcome write_out(Frame& frame, unsigned queue, const Layout& layout);
+    bool write_data(const Frame& frame, std::uint64_t address, unsigned function, std::uint32_t skipped,
+                    std::uint32_t begin, std::uint32_t bytes);
+    Descriptor written_back(const Frame& frame, const Queue& q, const Layout& layout, std::uint32_t n);
+    Layout layout_of(const Frame& frame, unsigned queue) const;
+    std::uint32_t status_of(const Frame& frame);
+    void count(const Frame& frame, unsigned queue);
+    unsigned queue_for(const Frame& frame, unsigned pool);
+    struct Hash {
+        std::uint32_t value = 0;
+        std::uint32_t type = 0;
+    };
+    Hash hash_of(const Frame& frame);
+    void thresholds();
+
+    Core& core_;
+    PauseSender& mac_;
+    std::array<Queue, queues> queues_;
+    std::array<std::uint64_t, 2> fetch_{};
+    PacketMemory memory_;
+    Fifo<Frame> frames_;
+    bool paused_ = false;   // the partner was told to be silent
+    bool refused_ = false;  // a looped frame found no room
+    sim::Timer timer_;
+    bool pumping_ = false;
+    bool again_ = false;
+    // Derived from RSSRK: the hash of each value of each input byte.
+    static constexpr unsigned hash_bytes = 36;
+    std::array<std::array<std::uint32_t, 256>, hash_bytes> hash_table_{};
+    bool hash_valid_ = false;
+};
+
+}  // namespace sriov_nic

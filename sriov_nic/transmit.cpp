@@ -1,0 +1,556 @@
+// Queues and their registers, descriptor fetches, cutting frames, completion and write-back.
+#include "sriov_nic/transmit.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace sriov_nic {
+
+namespace {
+
+constexpr std::uint32_t ring_length_bits = 0xfff80, index_bits = 0xffff;
+constexpr std::uint64_t base_low_bits = 0xffff'ff80;
+// Room in front of a frame for the tag that may be put into it.
+constexpr std::uint32_t headroom = vlan_bytes;
+constexpr std::uint32_t least_frame = 60, largest_frame = 15872 - Profile::fcs_bytes;
+constexpr std::size_t frame_entries = 4096;
+
+std::uint32_t command_of(const Descriptor& d) {
+    return static_cast<std::uint32_t>(d.high);
+}
+bool is_context(const Descriptor& d) {
+    return (command_of(d) & (tx::extended | tx::type)) == (tx::extended | tx::type_context);
+}
+
+}  // namespace
+
+Transmit::Transmit(Core& core, LoopbackTarget& loopback)
+    : core_(core),
+      loopback_(loopback),
+      memory_(core.profile.transmit_buffer_bytes),
+      frames_(frame_entries),
+      egress_(core.scope.agenda(), core.scope.path() + ".egress", [this] { pump(); }),
+      flush_timer_(core.scope.agenda(), core.scope.path() + ".write_back", [this] { pump(); }),
+      rate_timer_(core.scope.agenda(), core.scope.path() + ".rate", [this] { enables_changed(); }) {
+    reset();
+}
+
+void Transmit::reset() {
+    // Whoever resets it lets the bus forget what is in flight.
+    slots_ = {};
+    free_slots_ = core_.profile.data_reads_in_flight >= slots_.size()
+                      ? ~std::uint64_t{0}
+                      : (std::uint64_t{1} << core_.profile.data_reads_in_flight) - 1;
+    for (Queue& q : queues_) {
+        const auto epoch = static_cast<std::uint8_t>(q.epoch + 1);
+        q = {};
+        q.epoch = epoch;
+    }
+    fetch_ = ready_ = flush_ = {};
+    frames_.clear();
+    finish_ = frames_.first();
+    memory_.clear();
+    cutting_ = {};
+    last_pool_ = 0;
+    last_of_pool_ = {};
+    wire_free_ = loopback_free_ = paused_until_ = {};
+    egress_.disarm();
+    flush_timer_.disarm();
+    rate_timer_.disarm();
+}
+
+std::uint32_t Transmit::read(unsigned queue, TxRegister which) const {
+    const Queue& q = queues_[queue];
+    switch (which) {
+        case TxRegister::tdbal:
+            return static_cast<std::uint32_t>(q.base);
+        case TxRegister::tdbah:
+            return static_cast<std::uint32_t>(q.base >> 32);
+        case TxRegister::tdlen:
+            return q.length;
+        case TxRegister::dca_txctrl:
+            return q.dca;
+        case TxRegister::tdh:
+            return q.head;
+        case TxRegister::tdt:
+            return q.tail;
+        case TxRegister::txdctl:
+            return q.control;
+        case TxRegister::tdwbal:
+            return static_cast<std::uint32_t>(q.head_write_back);
+        case TxRegister::tdwbah:
+            return static_cast<std::uint32_t>(q.head_write_back >> 32);
+    }
+    return 0;
+}
+
+void Transmit::write(unsigned queue, TxRegister which, std::uint32_t value) {
+    Queue& q = queues_[queue];
+    const auto low = [value](std::uint64_t old) { return (old & ~std::uint64_t{0xffff'ffff}) | value; };
+    const auto high = [value](std::uint64_t old) { return (old & 0xffff'ffff) | std::uint64_t{value} << 32; };
+    switch (which) {
+        case TxRegister::tdbal:
+            q.base = low(q.base) & (base_low_bits | ~std::uint64_t{0xffff'ffff});
+            break;
+        case TxRegister::tdbah:
+            q.base = high(q.base);
+            break;
+        case TxRegister::tdlen:
+            // A running ring keeps its size: nothing says what else would happen.
+            if ((q.control & txdctl::enable) == 0) q.length = value & ring_length_bits;
+            break;
+        case TxRegister::dca_txctrl:
+            q.dca = value;
+            break;
+        case TxRegister::tdh:
+            if ((q.control & txdctl::enable) == 0) q.head = value & index_bits;
+            break;
+        case TxRegister::tdt:
+            q.tail = value & index_bits;
+            evaluate(queue);
+            pump();
+            break;
+        case TxRegister::txdctl: {
+            const bool was = (q.control & txdctl::enable) != 0;
+            q.control = value & ~txdctl::software_flush;
+            if (((value & txdctl::enable) != 0) != was) enable(queue);
+            if ((value & txdctl::software_flush) != 0 && was && q.reports != 0) write_back(queue);
+            evaluate(queue);
+            pump();
+            break;
+        }
+        case TxRegister::tdwbal:
+            q.head_write_back = low(q.head_write_back);
+            break;
+        case TxRegister::tdwbah:
+            q.head_write_back = high(q.head_write_back);
+            break;
+    }
+}
+
+// Switched on or off: what was on chip is forgotten, frames already cut go their way.
+void Transmit::enable(unsigned queue) {
+    Queue& q = queues_[queue];
+    if (cutting_.active && cutting_.queue == queue) {
+        Frame& f = frames_[cutting_.frame];
+        f.dropped = f.cut = true;
+        cutting_.active = false;
+    }
+    ++q.epoch;
+    if (ring_size(q) != 0) q.head %= ring_size(q);
+    q.first = q.head;
+    q.fetched = q.started = q.done = q.written = 0;
+    q.ends = q.reports = q.fetching = q.taken = q.rest = 0;
+    q.in_packet = q.stopped = false;
+    q.flush_at = sim::Time::never();
+    set(flush_, queue, false);
+}
+
+bool Transmit::running(unsigned queue) const {
+    const Queue& q = queues_[queue];
+    if ((q.control & txdctl::enable) == 0 || q.stopped || q.length == 0) return false;
+    if ((core_.registers[reg::dmatxctl] & dmatxctl::enable) == 0) return false;
+    if (!core_.bridge.virtualization()) return true;
+    const unsigned pool = core_.pool_of(queue);
+    return (core_.registers[reg::vfte + 4 * (pool >> 5)] >> (pool & 31) & 1) != 0;
+}
+
+void Transmit::enables_changed() {
+    for (unsigned q = 0; q < queues; ++q) {
+        if ((queues_[q].control & txdctl::enable) != 0) evaluate(q);
+    }
+    pump();
+}
+
+// Whether descriptors are to be fetched (7.2.3.4) and whether frames can be cut.
+void Transmit::evaluate(unsigned queue) {
+    Queue& q = queues_[queue];
+    const bool on = running(queue);
+    set(ready_, queue, on && (q.in_packet || q.ends != 0));
+    if (!on || q.fetching != 0) return set(fetch_, queue, false);
+    const std::uint32_t size = ring_size(q);
+    const std::uint32_t at = ring_index(q, q.fetched);
+    const std::uint32_t waiting = q.tail >= size ? 0 : q.tail >= at ? q.tail - at : q.tail + size - at;
+    const std::uint64_t on_chip = q.fetched - q.written;
+    const std::uint64_t idle = q.fetched - q.started;
+    const bool incomplete = q.ends == 0 && !q.in_packet;
+    if (incomplete && on_chip == cache_size) {
+        if (idle == cache_size) {
+            // No packet has more descriptors than fit (7.2.3.3).
+            q.stopped = true;
+            ++core_.statistics.malformed;
+            set(ready_, queue, false);
+        } else if (q.done == q.started && q.reports != 0) {
+            q.flush_at = core_.scope.now();
+            set(flush_, queue, true);
+        }
+    }
+    const bool below = idle < txdctl::prefetch(q.control) && waiting >= txdctl::host(q.control);
+    set(fetch_, queue, waiting != 0 && on_chip < cache_size && (incomplete || idle == 0 || below));
+}
+
+void Transmit::fetch_descriptors() {
+    for (unsigned word = 0; word < 2; ++word) {
+        for (std::uint64_t left = fetch_[word]; left != 0; left &= left - 1) {
+            if (!fetch(word * 64 + static_cast<unsigned>(std::countr_zero(left)))) return;
+        }
+    }
+}
+
+bool Transmit::fetch(unsigned queue) {
+    Queue& q = queues_[queue];
+    const std::uint32_t size = ring_size(q);
+    const std::uint32_t at = ring_index(q, q.fetched);
+    const std::uint32_t waiting = q.tail >= at ? q.tail - at : size - at;  // up to the ring's end
+    const auto room = static_cast<std::uint32_t>(cache_size - (q.fetched - q.written));
+    const std::uint32_t n = std::min({waiting, room, core_.profile.transmit_descriptors});
+    if (!core_.bus.read(core_.function_of(queue), q.base + std::uint64_t{at} * descriptor_bytes, n * descriptor_bytes,
+                        cookie_of(Fetch::transmit_descriptors, q.epoch, queue))) {
+        core_.bus_full = true;
+        return false;
+    }
+    q.fetching = n;
+    set(fetch_, queue, false);
+    return true;
+}
+
+void Transmit::descriptors_read(unsigned queue, std::uint8_t epoch, bool ok, std::span<const std::byte> data) {
+    Queue& q = queues_[queue];
+    if (epoch != q.epoch || q.fetching == 0) return;
+    const std::uint32_t n = q.fetching;
+    q.fetching = 0;
+    if (!ok || data.size() != std::size_t{n} * descriptor_bytes) {
+        ++core_.statistics.dma_errors;
+        q.stopped = true;
+    } else {
+        for (std::uint32_t i = 0; i < n; ++i) {
+            Descriptor& d = q.cache[(q.fetched + i) % cache_size];
+            std::memcpy(&d, &data[std::size_t{i} * descriptor_bytes], descriptor_bytes);
+            if (!is_context(d) && (command_of(d) & tx::end_of_packet) != 0) ++q.ends;
+        }
+        q.fetched += n;
+    }
+    evaluate(queue);
+    pump();
+}
+
+unsigned Transmit::first_from(const QueueSet& s, unsigned q) {
+    if (q < 64) {
+        if (const std::uint64_t low = s[0] >> q << q; low != 0) return static_cast<unsigned>(std::countr_zero(low));
+        q = 64;
+    }
+    if (q < queues) {
+        const std::uint64_t high = s[1] >> (q - 64) << (q - 64);
+        if (high != 0) return 64 + static_cast<unsigned>(std::countr_zero(high));
+    }
+    return queues;
+}
+
+// Round robin between pools, and between a pool's queues.
+unsigned Transmit::arbitrate() const {
+    const unsigned shift = core_.pool_shift;
+    unsigned q = first_from(ready_, (last_pool_ + 1) << shift);
+    if (q == queues) q = first_from(ready_, 0);
+    if (q == queues) return q;
+    const unsigned pool = q >> shift;
+    const unsigned last = last_of_pool_[pool];
+    const unsigned turn = first_from(ready_, last + 1);
+    return last >> shift == pool && turn != queues && turn >> shift == pool ? turn : q;
+}
+
+void Transmit::cut_frames() {
+    for (;;) {
+        if (cutting_.active && !issue_reads()) return;
+        const unsigned queue = arbitrate();
+        if (queue == queues) return;
+        Queue& q = queues_[queue];
+        if (q.may_send > core_.scope.now()) {
+            set(ready_, queue, false);
+            if (!rate_timer_.armed() || q.may_send < rate_timer_.deadline()) rate_timer_.arm(q.may_send);
+            continue;
+        }
+        if (!start_frame(queue)) return;
+        last_pool_ = queue >> core_.pool_shift;
+        last_of_pool_[last_pool_] = static_cast<std::uint8_t>(queue);
+    }
+}
+
+void Transmit::take_contexts(Queue& q) {
+    while (q.started != q.fetched && is_context(q.cache[q.started % cache_size])) {
+        const Descriptor& d = q.cache[q.started % cache_size];
+        const auto index_and_mss = static_cast<std::uint32_t>(d.high >> 32);
+        q.contexts[tx::context_index(index_and_mss) & 1] = {static_cast<std::uint32_t>(d.low), command_of(d),
+                                                            index_and_mss};
+        ++q.started;
+    }
+}
+
+// Looks at all descriptors of the next packet. False: it is not one that can be sent.
+bool Transmit::start_packet(unsigned queue) {
+    Queue& q = queues_[queue];
+    take_contexts(q);
+    const Descriptor first = q.cache[q.started % cache_size];
+    q.flags = command_of(first);
+    q.options = static_cast<std::uint32_t>(first.high >> 32);
+    q.segment = q.taken = 0;
+    std::uint64_t total = 0;
+    bool sound = true;
+    std::uint64_t i = q.started;
+    for (;; ++i) {
+        const Descriptor& d = q.cache[i % cache_size];
+        if (is_context(d)) {
+            sound = false;
+            continue;
+        }
+        total += command_of(d) & tx::length;
+        if ((command_of(d) & tx::end_of_packet) != 0) break;
+    }
+    q.packet_end = i + 1;
+    --q.ends;
+    const bool extended = (q.flags & tx::extended) != 0;
+    q.context = extended ? q.contexts[tx::context_index(q.options) & 1]
+                         : TxContext{q.options & 0xffff'0000, 0, 0};  // a legacy descriptor has its own tag
+    if (extended && (q.flags & tx::segmentation) != 0) {
+        const TxContext& c = q.context;
+        q.header_bytes = tx::mac_bytes(c.macip) + tx::ip_bytes(c.macip) + tx::l4_bytes(c.mss);
+        sound = sound && tx::segment_bytes(c.mss) != 0 && q.header_bytes >= mac_header_bytes &&
+                q.header_bytes <= q.header.size() && q.header_bytes < total &&
+                q.header_bytes + tx::segment_bytes(c.mss) <= largest_frame;
+        if (sound) q.rest = static_cast<std::uint32_t>(std::min<std::uint64_t>(total - q.header_bytes, 1u << 18));
+        if (sound && tx::payload(q.options) != 0) q.rest = std::min(q.rest, tx::payload(q.options));
+    } else {
+        q.flags &= ~tx::segmentation;
+        q.header_bytes = 0;
+        sound = sound && total >= mac_header_bytes && total <= largest_frame;
+        q.rest = static_cast<std::uint32_t>(total);
+    }
+    q.in_packet = sound;
+    return sound;
+}
+
+bool Transmit::start_frame(unsigned queue) {
+    Queue& q = queues_[queue];
+    if (frames_.full()) return false;
+    if (!q.in_packet && !start_packet(queue)) {
+        Frame& f = frames_.push();
+        f.queue = static_cast<std::uint8_t>(queue);
+        f.epoch = q.epoch;
+        f.dropped = f.cut = f.last = true;
+        q.started = f.done = q.packet_end;
+        ++core_.statistics.malformed;
+        evaluate(queue);
+        return true;
+    }
+    const std::uint32_t chunk = q.header_bytes == 0 ? q.rest : std::min(q.rest, tx::segment_bytes(q.context.mss));
+    const std::uint32_t length = q.header_bytes + chunk;
+    const std::uint32_t reserved = std::max(length, least_frame) + headroom;
+    if (!memory_.fits(reserved)) return false;
+    cutting_.frame = frames_.end();
+    Frame& f = frames_.push();
+    f.queue = static_cast<std::uint8_t>(queue);
+    f.epoch = q.epoch;
+    f.reserved = reserved;
+    f.place = memory_.allocate(reserved) + headroom;
+    f.length = length;
+    f.flags = q.flags;
+    f.options = q.options;
+    f.context = q.context;
+    f.segment = q.segment;
+    f.header_bytes = q.header_bytes;
+    f.last = chunk == q.rest;
+    f.started = core_.scope.now();
+    // The first segment brings the header along; the others get it when it is there.
+    const std::uint32_t skipped = q.segment == 0 ? 0 : q.header_bytes;
+    cutting_.active = true;
+    cutting_.queue = queue;
+    cutting_.place = f.place + skipped;
+    cutting_.rest = length - skipped;
+    q.rest -= chunk;
+    ++q.segment;
+    charge_rate(q, length);
+    return true;
+}
+
+// RTTBCNRC: link speed divided by the queue's rate, with 14 bits of fraction (8.2.3.10.16).
+void Transmit::charge_rate(Queue& q, std::uint32_t bytes) {
+    if ((q.rate & rttbcnrc::enable) == 0) return;
+    const auto factor = static_cast<std::int64_t>(q.rate & rttbcnrc::factor);
+    const std::int64_t gap_ps = core_.profile.wire_time(std::max(bytes, least_frame)).ps() * factor >> 14;
+    q.may_send = std::max(q.may_send, core_.scope.now()) + sim::Time::ps(gap_ps);
+}
+
+bool Transmit::issue_reads() {
+    Queue& q = queues_[cutting_.queue];
+    Frame& f = frames_[cutting_.frame];
+    while (cutting_.rest != 0) {
+        const Descriptor& d = q.cache[q.started % cache_size];
+        const std::uint32_t left = (command_of(d) & tx::length) - q.taken;
+        if (left == 0) {
+            ++q.started;
+            q.taken = 0;
+            continue;
+        }
+        if (free_slots_ == 0) return false;
+        const std::uint32_t n = std::min({left, cutting_.rest, core_.profile.data_read_bytes});
+        const unsigned function = core_.function_of(cutting_.queue);
+        const auto slot = static_cast<unsigned>(std::countr_zero(free_slots_));
+        if (!core_.bus.read(function, d.low + q.taken, n, cookie_of(Fetch::transmit_data, 0, slot))) {
+            core_.bus_full = true;
+            return false;
+        }
+        free_slots_ &= free_slots_ - 1;
+        slots_[slot] = {cutting_.frame, cutting_.place, n, function};
+        ++f.outstanding;
+        cutting_.place += n;
+        cutting_.rest -= n;
+        q.taken += n;
+    }
+    f.cut = true;
+    cutting_.active = false;
+    if (f.last) {
+        q.started = q.packet_end;
+        q.taken = 0;
+        q.in_packet = false;
+    } else if (q.taken == (command_of(q.cache[q.started % cache_size]) & tx::length)) {
+        ++q.started;
+        q.taken = 0;
+    }
+    f.done = q.started;
+    evaluate(cutting_.queue);
+    return true;
+}
+
+void Transmit::data_read(unsigned slot, bool ok, std::span<const std::byte> data) {
+    if (slot >= slots_.size() || slots_[slot].bytes == 0) return;
+    Slot& s = slots_[slot];
+    Frame& f = frames_[s.frame];
+    --f.outstanding;
+    if (ok && data.size() == s.bytes) {
+        std::memcpy(memory_.at(s.place), data.data(), data.size());
+    } else {
+        f.dropped = true;
+        ++core_.statistics.dma_errors;
+    }
+    s = {};
+    free_slots_ |= std::uint64_t{1} << slot;
+    pump();
+}
+
+void Transmit::forget(unsigned function) {
+    for (unsigned s = 0; s < slots_.size(); ++s) {
+        if (slots_[s].bytes == 0 || slots_[s].function != function) continue;
+        Frame& f = frames_[slots_[s].frame];
+        --f.outstanding;
+        f.dropped = true;
+        slots_[s] = {};
+        free_slots_ |= std::uint64_t{1} << s;
+    }
+    for (unsigned queue = 0; queue < queues; ++queue) {
+        if (core_.function_of(queue) != function || queues_[queue].fetching == 0) continue;
+        queues_[queue].fetching = 0;
+        evaluate(queue);
+    }
+    pump();
+}
+
+// The frame's data is here: its descriptors are done, and reported when their turn comes.
+void Transmit::complete(Frame& frame) {
+    Queue& q = queues_[frame.queue];
+    if (frame.epoch != q.epoch) return;
+    for (; q.done != frame.done; ++q.done) {
+        if ((command_of(q.cache[q.done % cache_size]) & tx::report_status) != 0) ++q.reports;
+    }
+    report_done(frame.queue);
+}
+
+// When a queue writes back (7.2.3.5): at once with WTHRESH 0, else when that many are done or moderation's time is up.
+void Transmit::report_done(unsigned queue) {
+    Queue& q = queues_[queue];
+    const std::uint32_t threshold = txdctl::write_back(q.control);
+    const bool enough = q.done - q.written >= std::max(threshold, 1u);
+    if (q.reports == 0) {
+        if (!enough) return;
+        q.written = q.done;
+        q.head = ring_index(q, q.written);
+        return evaluate(queue);
+    }
+    if (enough) {
+        write_back(queue);
+        return;
+    }
+    if (has(flush_, queue)) return;
+    const unsigned entry = core_.vector_of(queue, Direction::transmit);
+    const Interrupts& interrupts = *core_.interrupts[core_.function_of(queue)];
+    const unsigned vector = entry & ivar::vector;
+    const sim::Time now = core_.scope.now();
+    const bool moderated = (entry & ivar::valid) != 0 && interrupts.throttled(vector);
+    q.flush_at = moderated ? std::max(now, interrupts.quiet_until(vector)) : now + core_.profile.write_back_idle;
+    set(flush_, queue, true);
+    again_ = true;
+}
+
+void Transmit::flush_due() {
+    sim::Time next = sim::Time::never();
+    for (unsigned word = 0; word < 2; ++word) {
+        for (std::uint64_t left = flush_[word]; left != 0; left &= left - 1) {
+            const unsigned queue = word * 64 + static_cast<unsigned>(std::countr_zero(left));
+            if (queues_[queue].flush_at > core_.scope.now()) {
+                next = std::min(next, queues_[queue].flush_at);
+            } else if (!write_back(queue)) {
+                return;
+            }
+        }
+    }
+    if (next.is_never()) {
+        flush_timer_.disarm();
+    } else if (flush_timer_.deadline() != next) {
+        flush_timer_.arm(next);
+    }
+}
+
+bool Transmit::write_back(unsigned queue) {
+    Queue& q = queues_[queue];
+    const unsigned function = core_.function_of(queue);
+    const auto refused = [&] {
+        core_.bus_full = true;
+        q.flush_at = core_.scope.now();
+        set(flush_, queue, true);
+        return false;
+    };
+    if ((q.head_write_back & 1) != 0) {
+        const std::uint32_t head = ring_index(q, q.done);
+        if (!core_.bus.write(function, q.head_write_back & ~std::uint64_t{3}, std::as_bytes(std::span{&head, 1}))) {
+            return refused();
+        }
+        q.written = q.done;
+    }
+    const bool burst = txdctl::write_back(q.control) != 0;
+    static constexpr auto reported = [] {
+        std::array<Descriptor, cache_size> all{};
+        for (Descriptor& d : all) d.high = std::uint64_t{tx::done} << 32;
+        return all;
+    }();
+    while (q.written != q.done) {
+        if (!burst && (command_of(q.cache[q.written % cache_size]) & tx::report_status) == 0) {
+            ++q.written;
+            continue;
+        }
+        const std::uint32_t at = ring_index(q, q.written);
+        const auto n = burst ? std::min<std::uint64_t>(q.done - q.written, ring_size(q) - at) : 1;
+        if (!core_.bus.write(function, q.base + std::uint64_t{at} * descriptor_bytes,
+                             std::as_bytes(std::span{reported}.first(n)))) {
+            return refused();
+        }
+        q.written += n;
+    }
+    q.reports = 0;
+    q.flush_at = sim::Time::never();
+    set(flush_, queue, false);
+    q.head = ring_index(q, q.written);
+    evaluate(queue);
+    core_.raise(queue, Direction::transmit);
+    return true;
+}
+
+}  // namespace sriov_nic

@@ -1,0 +1,205 @@
+// The transmit side (82599 datasheet, 7.2): descriptors are fetched into on-chip caches, frames are cut from them
+// queue by queue, their data is read into the packet buffer; whole frames get their offloads, go through the switch,
+// and leave in order by the wire, to other pools, or both. Descriptors are reported when their data has been read.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "sriov_nic/core.h"
+#include "sriov_nic/descriptors.h"
+#include "sriov_nic/packet_memory.h"
+
+namespace sriov_nic {
+
+struct TxContext {
+    std::uint32_t macip = 0, mode = 0, mss = 0;
+    bool operator==(const TxContext&) const = default;
+    template <class Archive>
+    void fields(Archive& a) {
+        a(macip, mode, mss);
+    }
+};
+
+// Takes what the switch sends to pools inside.
+class LoopbackTarget {
+public:
+    // False: no room yet; the transmit side is pumped again when there is.
+    virtual bool loop_back(std::span<const std::byte> frame, const FrameInfo& info, Pools pools, bool inexact,
+                           unsigned source, sim::Time at) = 0;
+
+protected:
+    ~LoopbackTarget() = default;
+};
+
+class Transmit final {
+public:
+    Transmit(Core& core, LoopbackTarget& loopback);
+    Transmit(const Transmit&) = delete;
+
+    std::uint32_t read(unsigned queue, TxRegister which) const;
+    void write(unsigned queue, TxRegister which, std::uint32_t value);
+    // RTTBCNRC of the queue.
+    void set_rate_factor(unsigned queue, std::uint32_t value) { queues_[queue].rate = value; }
+    std::uint32_t rate_factor(unsigned queue) const { return queues_[queue].rate; }
+
+    void descriptors_read(unsigned queue, std::uint8_t epoch, bool ok, std::span<const std::byte> data);
+    void data_read(unsigned slot, bool ok, std::span<const std::byte> data);
+    // A pool may transmit or may no longer; DMATXCTL was written.
+    void enables_changed();
+    // The partner asks for silence until then.
+    void pause(sim::Time until);
+    // No operation of the function is answered any more.
+    void forget(unsigned function);
+    // A pause frame, before what waits.
+    void send_control(std::span<const std::byte> frame);
+    // Goes on wherever it can.
+    void pump();
+
+    std::uint32_t buffered_bytes() const { return memory_.used(); }
+    unsigned frames_in_flight() const { return frames_.size(); }
+    void reset();
+
+    template <class Archive>
+    void fields(Archive& a) {
+        a(queues_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_, last_pool_, last_of_pool_,
+          cutting_, wire_free_, loopback_free_, paused_until_, egress_, flush_timer_, rate_timer_);
+    }
+
+private:
+    static constexpr unsigned cache_size = 40;
+    struct Queue {
+        std::uint64_t base = 0;
+        std::uint32_t length = 0, tail = 0, control = 0, dca = 0;
+        std::uint64_t head_write_back = 0;
+        std::uint32_t head = 0;  // descriptor `done` in the ring
+        // Descriptors are counted from when the queue was enabled; the ring index follows from `first`.
+        std::uint64_t fetched = 0, started = 0, done = 0, written = 0;
+        std::uint32_t first = 0;
+        std::uint32_t ends = 0;     // of packets among those fetched and not started
+        std::uint32_t reports = 0;  // wished for among those done and not written
+        std::uint32_t fetching = 0;
+        std::uint8_t epoch = 0;
+        bool stopped = false;  // on a packet that cannot be
+        std::array<Descriptor, cache_size> cache{};
+        std::array<TxContext, 2> contexts{};
+        // The packet that is being cut.
+        bool in_packet = false;
+        std::uint32_t flags = 0, options = 0;  // of its first descriptor
+        TxContext context;
+        std::uint64_t packet_end = 0;  // one past its last descriptor
+        std::uint32_t taken = 0;       // bytes of descriptor `started`
+        std::uint32_t rest = 0;        // payload of a segmented packet that is not cut yet
+        std::uint32_t segment = 0;
+        std::uint32_t header_bytes = 0;
+        std::array<std::byte, 1024> header{};  // of a segmented packet
+        std::uint32_t rate = 0;                // RTTBCNRC
+        sim::Time may_send;
+        sim::Time flush_at = sim::Time::never();
+        template <class Archive>
+        void fields(Archive& a) {
+            a(base, length, tail, control, dca, head_write_back, head, fetched, started, done, written, first, ends,
+              reports, fetching, epoch, stopped, cache, contexts, in_packet, flags, options, context, packet_end, taken,
+              rest, segment, header_bytes, rate, may_send, flush_at);
+            a(header);
+        }
+    };
+    struct Frame {
+        std::uint32_t place = 0, length = 0;  // in the buffer, with headroom
+        std::uint32_t reserved = 0;
+        std::uint32_t outstanding = 0;
+        std::uint32_t flags = 0, options = 0;
+        TxContext context;
+        std::uint32_t segment = 0, header_bytes = 0;
+        std::uint64_t done = 0;  // of the queue when its data is there
+        std::uint8_t queue = 0, epoch = 0;
+        bool cut = false;   // all its reads have been issued
+        bool last = false;  // of its packet
+        bool dropped = false;
+        bool wire = false, inexact = false;
+        Pools pools = 0;
+        FrameInfo info;
+        sim::Time started, ready;
+        template <class Archive>
+        void fields(Archive& a) {
+            a(place, length, reserved, outstanding, flags, options, context, segment, header_bytes, done, queue, epoch,
+              cut, last, dropped, wire, inexact, pools, info, started, ready);
+        }
+    };
+    struct Slot {
+        std::uint32_t frame = 0, place = 0, bytes = 0;
+        std::uint32_t function = 0;
+        template <class Archive>
+        void fields(Archive& a) {
+            a(frame, place, bytes, function);
+        }
+    };
+    struct Cutting {
+        bool active = false;
+        std::uint32_t queue = 0, frame = 0, place = 0, rest = 0;
+        template <class Archive>
+        void fields(Archive& a) {
+            a(active, queue, frame, place, rest);
+        }
+    };
+    using QueueSet = std::array<std::uint64_t, 2>;
+
+    static void set(QueueSet& s, unsigned q, bool on) {
+        const std::uint64_t bit = std::uint64_t{1} << (q & 63);
+        s[q >> 6] = on ? s[q >> 6] | bit : s[q >> 6] & ~bit;
+    }
+    static bool has(const QueueSet& s, unsigned q) { return (s[q >> 6] >> (q & 63) & 1) != 0; }
+    static unsigned first_from(const QueueSet& s, unsigned q);
+    unsigned arbitrate() const;
+
+    bool running(unsigned queue) const;
+    static std::uint32_t ring_size(const Queue& q) { return q.length / descriptor_bytes; }
+    static std::uint32_t ring_index(const Queue& q, std::uint64_t count) {
+        return static_cast<std::uint32_t>((q.first + count) % ring_size(q));
+    }
+    void enable(unsigned queue);
+    void evaluate(unsigned queue);
+    void fetch_descriptors();
+    bool fetch(unsigned queue);
+
+    void cut_frames();
+    bool start_frame(unsigned queue);
+    bool start_packet(unsigned queue);
+    void take_contexts(Queue& q);
+    bool issue_reads();
+    void charge_rate(Queue& q, std::uint32_t bytes);
+
+    void finish_frames();
+    void finish(Frame& frame);
+    void offload(Frame& frame);
+    void segment_headers(Frame& frame, std::span<std::byte> bytes);
+    void insert_checksums(const Frame& frame, std::span<std::byte> bytes);
+    void complete(Frame& frame);
+
+    void commit();
+    bool commit(Frame& frame);
+
+    void report_done(unsigned queue);
+    bool write_back(unsigned queue);
+    void flush_due();
+
+    Core& core_;
+    LoopbackTarget& loopback_;
+    std::array<Queue, queues> queues_;
+    QueueSet fetch_{}, ready_{}, flush_{};
+    std::array<Slot, 64> slots_{};
+    std::uint64_t free_slots_ = 0;
+    PacketMemory memory_;
+    Fifo<Frame> frames_;
+    std::uint32_t finish_ = 0;  // position of the first frame that is not finished
+    std::uint32_t last_pool_ = 0;
+    std::array<std::uint8_t, queues> last_of_pool_{};
+    Cutting cutting_;
+    sim::Time wire_free_, loopback_free_, paused_until_;
+    sim::Timer egress_, flush_timer_, rate_timer_;
+    bool pumping_ = false;
+    bool again_ = false;
+};
+
+}  // namespace sriov_nic
