@@ -139,18 +139,18 @@ bool LocalApic::write_msr(std::uint32_t number, std::uint64_t value) {
             allowed = apic::svr::writable;
             break;
         case Reg::lvt_timer:
-            allowed = apic::lvt::timer_writable;
+            allowed = apic::lvt::timer_writable | apic::lvt::read_only;
             break;
         case Reg::lvt_lint0:
         case Reg::lvt_lint1:
-            allowed = apic::lvt::lint_writable;
+            allowed = apic::lvt::lint_writable | apic::lvt::lint_read_only;
             break;
         case Reg::lvt_thermal:
         case Reg::lvt_performance:
-            allowed = apic::lvt::other_writable;
+            allowed = apic::lvt::other_writable | apic::lvt::read_only;
             break;
         case Reg::lvt_error:
-            allowed = apic::lvt::error_writable;
+            allowed = apic::lvt::error_writable | apic::lvt::read_only;
             break;
         case Reg::timer_initial:
             allowed = 0xffff'ffff;

@@ -54,6 +54,9 @@ inline constexpr std::uint32_t timer_writable = 0x7'00ff;
 inline constexpr std::uint32_t lint_writable = 0x1'a7ff;
 inline constexpr std::uint32_t other_writable = 0x1'07ff;
 inline constexpr std::uint32_t error_writable = 0x1'00ff;
+// Delivery status and remote IRR: a write of them is ignored, in x2APIC mode as well. Linux sets both of LVT0 when it
+// hands the processor back to an 8259.
+inline constexpr std::uint32_t read_only = 1u << 12, lint_read_only = 1u << 12 | 1u << 14;
 }  // namespace lvt
 
 namespace icr {

@@ -344,7 +344,10 @@ TEST_CASE("x2APIC: which MSRs exist, and their reserved bits") {
                            Row{Reg::lvt_timer, 0x4'00ff, true},
                            Row{Reg::lvt_timer, 0x100, false},
                            Row{Reg::lvt_lint0, 0x1'a7ff, true},
-                           Row{Reg::lvt_lint0, 0x1000, false},
+                           Row{Reg::lvt_timer, 0x1000, true},
+                           Row{Reg::lvt_timer, 0x4000, false},
+                           Row{Reg::lvt_lint0, 0x5700, true},
+                           Row{Reg::lvt_lint0, 0x0800, false},
                            Row{Reg::timer_initial, 0xffff'ffff, true},
                            Row{Reg::timer_initial, 1ull << 32, false},
                            Row{Reg::timer_current, 0, false},
@@ -359,6 +362,7 @@ TEST_CASE("x2APIC: which MSRs exist, and their reserved bits") {
         CAPTURE(row.value);
         CHECK(b.apic.write_msr(Bench::msr(row.reg), row.value) == row.allowed);
     }
+    CHECK(b.apic.read_msr(Bench::msr(Reg::lvt_lint0)) == 0x700);
     for (const Reg reg : {Reg::eoi, Reg::self_ipi, Reg::dfr, Reg::icr_high, Reg::apr, Reg::rrd, Reg::lvt_cmci}) {
         CAPTURE(static_cast<unsigned>(reg));
         CHECK_FALSE(b.apic.read_msr(Bench::msr(reg)).has_value());
