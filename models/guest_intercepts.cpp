@@ -8,6 +8,7 @@
 #include "hypervisor/tlfs_msrs.h"
 #include "models/guest_counters.h"
 #include "models/guest_machine.h"
+#include "models/legacy/generation1_partition.h"
 #include "models/string_io.h"
 #include "sim/bits.h"
 
@@ -37,7 +38,20 @@ struct DeviceMemory final : cpu::DeviceAccess {
 
 }  // namespace
 
+// The devices of a Generation 1 machine take time of the root's; those of Generation 2 are few, simple, and at once.
 void GuestMachine::intercept(const h::HvMessage& message) {
+    using Type = h::HvMessageType;
+    const Type type{message.header.message_type};
+    const bool access =
+        type == Type::x64_io_port_intercept || type == Type::unmapped_gpa || type == Type::gpa_intercept;
+    if (generation1_ && access) {
+        generation1_->intercept(message);
+    } else {
+        emulate(message);
+    }
+}
+
+void GuestMachine::emulate(const h::HvMessage& message) {
     using Type = h::HvMessageType;
     switch (Type{message.header.message_type}) {
         case Type::x64_io_port_intercept:

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "models/guest_counters.h"
+#include "models/legacy/generation1_partition.h"
 
 namespace models {
 
@@ -13,7 +14,7 @@ constexpr std::uint32_t northbridge_configuration_msr = 0xc001'001f;  // of AMD 
 }
 
 GuestMachine::GuestMachine(const sim::Scope& scope, const PartitionConfig& config, h::RootClient& client,
-                           h::PartitionId partition, GuestListener& listener)
+                           h::PartitionId partition, GuestListener& listener, const EmulationHost& emulation)
     : scope_(scope),
       client_(client),
       partition_(partition),
@@ -29,12 +30,18 @@ GuestMachine::GuestMachine(const sim::Scope& scope, const PartitionConfig& confi
       rtc_(scope.child("rtc"), io_apic_.line(RtcCmos::gsi), static_cast<std::int64_t>(config.rtc_epoch_s)),
       power_(scope.child("power"), *this, io_apic_.line(PowerControl::event_gsi)),
       debug_exit_(*this),
+      generation1_(config.generation != 1
+                       ? nullptr
+                       : std::make_unique<Generation1Partition>(
+                             scope.child("legacy"), Generation1Ports{io_apic_, *this, emulation.memory, *this},
+                             emulation.processor, static_cast<DeviceEmulator&>(*this))),
       registration_(scope.register_state(*this)) {
     uart_.connect(ports_);
     rtc_.connect(ports_);
-    power_.connect(ports_);
+    if (!generation1_) power_.connect(ports_);
     ports_.claim(DebugExit::port, DebugExit::ports, DebugExit::widest_bytes, debug_exit_);
     mmio_.claim(IoApic::gpa, IoApic::window_bytes, io_apic_);
+    if (generation1_) generation1_->connect(ports_, mmio_);
 }
 
 GuestMachine::~GuestMachine() = default;
@@ -79,6 +86,7 @@ void GuestMachine::stop(GuestState state) {
     }
     uart_.reset();
     rtc_.reset();
+    if (generation1_) generation1_->reset();
     io_apic_.reset();
     console_.close();
     listener_.guest_stopped();

@@ -15,11 +15,15 @@
 #include "models/intercepted_processor.h"
 #include "models/io_apic.h"
 #include "models/io_port_map.h"
+#include "models/legacy/emulation_task.h"
 #include "models/power_control.h"
 #include "models/rtc_cmos.h"
 #include "models/uart_16550.h"
+#include "vmbus/ports.h"
 
 namespace models {
+
+class Generation1Partition;
 
 class GuestListener {
 public:
@@ -31,10 +35,20 @@ protected:
     ~GuestListener() = default;
 };
 
-class GuestMachine final : private ConsoleReader, private PowerEvents, private ExitPort, private InterruptMessagePort {
+// What a Generation 1 machine needs of the root besides: the guest's memory for its bus masters, and a processor.
+struct EmulationHost {
+    vmbus::GuestMemory& memory;
+    sim::Processor& processor;
+};
+
+class GuestMachine final : private ConsoleReader,
+                           private PowerEvents,
+                           private ExitPort,
+                           private InterruptMessagePort,
+                           private DeviceEmulator {
 public:
     GuestMachine(const sim::Scope& scope, const PartitionConfig& config, hypervisor::RootClient& client,
-                 hypervisor::PartitionId partition, GuestListener& listener);
+                 hypervisor::PartitionId partition, GuestListener& listener, const EmulationHost& emulation);
     ~GuestMachine();
     GuestMachine(const GuestMachine&) = delete;
 
@@ -51,6 +65,7 @@ public:
     const std::string& crash_message() const { return state_.crash_message; }
     const std::string& console() const { return console_.text(); }
     void type(std::string_view text);
+    Generation1Partition* generation1() { return generation1_.get(); }
     // Nothing in the whole machine is left to happen.
     void found_idle();
 
@@ -68,12 +83,14 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_, console_, ports_, mmio_, io_apic_, uart_, rtc_, power_);
+        if (generation1_) archive(*generation1_);
     }
 
 private:
     struct Counters;
 
     // Intercepts (guest_intercepts.cpp).
+    void emulate(const hypervisor::HvMessage& message) override;
     void on_io(const hypervisor::HvX64IoPortInterceptMessage& message);
     void on_memory(const hypervisor::HvX64MemoryInterceptMessage& message);
     void on_msr(const hypervisor::HvX64MsrInterceptMessage& message);
@@ -104,6 +121,7 @@ private:
     RtcCmos rtc_;
     PowerControl power_;
     DebugExit debug_exit_;
+    std::unique_ptr<Generation1Partition> generation1_;
     State state_;
     sim::StateRegistration registration_;
 };

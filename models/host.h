@@ -41,6 +41,7 @@ struct GuestImage {
 
 struct PartitionConfig {
     std::string name;
+    unsigned generation = 2;  // 1: PIIX4 chipset, PCI, BIOS; 2: ACPI hardware-reduced, UEFI
     unsigned vps = 1;
     std::uint64_t memory_bytes = std::uint64_t{256} << 20;
     GuestImage guest;
@@ -63,6 +64,7 @@ enum class GuestState : std::uint8_t {
     halted_forever,  // all processors wait and nothing can wake them
 };
 
+class Generation1Partition;
 class Host;
 class HostNetworks;
 class SyntheticDevices;
@@ -79,6 +81,7 @@ public:
     virtual void type(std::string_view text) = 0;          // console input
     virtual std::uint64_t instructions() const = 0;        // retired, all virtual processors
     virtual SyntheticDevices& devices() = 0;               // on its VMBus
+    virtual Generation1Partition* generation1() = 0;       // nothing if it is of Generation 2
 };
 
 class Host {

@@ -77,6 +77,10 @@ void check_partition(const PartitionConfig& config, const HostConfig& host) {
     if (config.weight < h::min_weight || config.weight > h::max_weight) {
         refuse(fmt::format("weight {}: give one from {} to {}", config.weight, h::min_weight, h::max_weight));
     }
+    if (config.generation != 1 && config.generation != 2) {
+        refuse(fmt::format("generation {}: there are 1 and 2", config.generation));
+    }
+    if (config.generation == 1 && config.screen) refuse("a screen is a device of generation 2");
     if (config.reserve > full_percent) refuse("a reserve is at most 100 percent of a processor");
     if (config.cap > full_percent) refuse("a cap is at most 100 percent of a processor");
     if (config.cap != 0 && config.reserve > config.cap) refuse("its reserve is above its cap");
@@ -180,6 +184,7 @@ void PartitionBuilder::map_memory(Built& built, const PartitionConfig& config, c
 
 void PartitionBuilder::load(const Built& built, const PartitionConfig& config, const MemoryLayout& layout) {
     acpi::Config tables;
+    tables.machine = config.generation == 1 ? acpi::Machine::generation1 : acpi::Machine::generation2;
     for (unsigned vp = 0; vp < config.vps; ++vp) tables.processors.push_back({vp, 0});
     tables.layout = layout;
 
@@ -190,6 +195,7 @@ void PartitionBuilder::load(const Built& built, const PartitionConfig& config, c
     input.layout = layout;
     input.acpi = acpi::build(tables);
     if (config.screen) input.screen = Screen{};
+    input.uefi = config.generation != 1;
     // A processor comes out of reset with its signature in EDX.
     const auto signature = client_.get_register(built.id, 0, h::HvRegister::x64_rdx);
     demand(signature.status, config, "read the processor's signature");

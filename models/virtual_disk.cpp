@@ -69,6 +69,11 @@ VirtualDisk::VirtualDisk(const sim::Scope& scope, std::unique_ptr<DiskImage> ima
       timed_(scope, store_, config.timing),
       group_(scope.child("qos"), {.limit = {}, .in_flight = 0}),
       shaped_(scope.child("qos"), group_, timed_, {.limit = config.limit, .reserve_iops = config.reserve_iops}),
-      unit_(scope.child("unit"), shaped_, unit_config(number)) {}
+      number_(number) {}
+
+vmbus::ScsiDisk& VirtualDisk::unit() {
+    if (!unit_) unit_.emplace(scope_.child("unit"), shaped_, unit_config(number_));
+    return *unit_;
+}
 
 }  // namespace models

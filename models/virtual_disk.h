@@ -1,7 +1,9 @@
-// A disk of a partition: the image, what the run has changed of it, its time model, the SCSI unit that the guest sees.
+// A disk of a partition: the image, what the run has changed of it, its time model, and the SCSI unit that a guest sees
+// unless the disk is another controller's.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "models/disk/overlay.h"
@@ -40,7 +42,9 @@ public:
     VirtualDisk(const sim::Scope& scope, std::unique_ptr<DiskImage> image, const DiskConfig& config,
                 std::uint64_t number);
 
-    vmbus::ScsiDisk& unit() { return unit_; }
+    // What of it a controller uses: the unit of a SCSI target, or the blocks themselves.
+    vmbus::ScsiDisk& unit();
+    vmbus::BlockDevice& blocks() { return shaped_; }
     DiskImage& image() { return *image_; }
 
 private:
@@ -51,7 +55,8 @@ private:
     vmbus::TimedDisk timed_;
     vmbus::QosGroup group_;
     vmbus::QosDisk shaped_;
-    vmbus::ScsiDisk unit_;
+    std::uint64_t number_;
+    std::optional<vmbus::ScsiDisk> unit_;
 };
 
 }  // namespace models

@@ -16,11 +16,17 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
     : stack_(stack),
       name_(config.name),
       built_(std::move(built)),
-      machine_(scope, config, *stack.client_, built_.id, stack),
+      memory_(stack.memory_, built_.memory),
+      machine_(scope, config, *stack.client_, built_.id, stack, {memory_, stack.emulation_processor(built_.id)}),
       devices_(scope,
                {.vps = config.vps, .screen = config.screen, .epoch_s = static_cast<std::int64_t>(config.rtc_epoch_s)},
                *stack.client_, stack.port_numbers_, *stack.processors_, stack.memory_, built_.id, built_.memory),
       instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {}
+
+// Spread by partition.
+sim::Processor& VirtualizationStack::emulation_processor(h::PartitionId partition) {
+    return processors_->processor(static_cast<std::uint32_t>(partition % processors_->count()));
+}
 
 std::uint64_t VirtualizationStack::Child::instructions() const {
     return exists_ ? stack_.instructions_(built_.id) : instructions_;

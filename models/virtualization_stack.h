@@ -70,6 +70,7 @@ private:
         void type(std::string_view text) override { machine_.type(text); }
         std::uint64_t instructions() const override;
         SyntheticDevices& devices() override { return devices_; }
+        Generation1Partition* generation1() override { return machine_.generation1(); }
 
         GuestMachine& machine() { return machine_; }
         const PartitionBuilder::Built& built() const { return built_; }
@@ -86,6 +87,7 @@ private:
         VirtualizationStack& stack_;
         std::string name_;
         PartitionBuilder::Built built_;
+        RootViewOfGuest memory_;
         GuestMachine machine_;
         SyntheticDevices devices_;
         sim::Counter& instructions_counter_;
@@ -95,6 +97,7 @@ private:
 
     void console_changed() override { want_attention(); }
     void guest_stopped() override { want_attention(); }
+    sim::Processor& emulation_processor(hypervisor::PartitionId partition);
     void want_attention();
     void give_attention();
 

@@ -9,6 +9,7 @@
 #include "models/disk/host_file.h"
 #include "models/framebuffer_png.h"
 #include "models/host_networks.h"
+#include "models/legacy/generation1_partition.h"
 #include "models/synthetic_devices.h"
 #include "python/machine.h"
 #include "sim/check.h"
@@ -102,20 +103,41 @@ py::list connections(models::NetworkPeer& peer) {
     return all;
 }
 
-models::SyntheticNic& add_network(Guest& guest, models::Network& network, const std::string& name,
-                                  const std::string& mac, std::uint16_t vlan, std::uint32_t virtual_subnet,
-                                  std::uint16_t channels, std::uint64_t maximum_bps) {
+models::NetworkConfig network_config(const std::string& name, const std::string& mac, std::uint16_t vlan,
+                                     std::uint32_t virtual_subnet, std::uint64_t maximum_bps) {
     models::NetworkConfig config;
     config.name = name;
     config.port = models::adapter_port(models::mac_address(mac));
     config.port.vlan = models::VlanSettings::access(vlan);
     config.port.virtual_subnet = virtual_subnet;
     config.port.maximum_bps = maximum_bps;
+    return config;
+}
+
+models::SyntheticNic& add_network(Guest& guest, models::Network& network, const std::string& name,
+                                  const std::string& mac, std::uint16_t vlan, std::uint32_t virtual_subnet,
+                                  std::uint16_t channels, std::uint64_t maximum_bps) {
+    models::NetworkConfig config = network_config(name, mac, vlan, virtual_subnet, maximum_bps);
     config.channels = channels;
     return guest.devices().add_network(network, config);
 }
 
-py::dict traffic(models::SyntheticNic& nic) {
+// What a partition of Generation 1 has.
+models::Generation1Partition& generation1(Guest& guest, const std::string& name) {
+    models::Generation1Partition* found = guest.generation1();
+    if (found == nullptr) {
+        throw sim::UserError(fmt::format("{}: only a partition made with generation=1 has such a device", name));
+    }
+    return *found;
+}
+
+models::LegacySwitchAdapter& add_legacy_network(Guest& guest, models::Network& network, const std::string& name,
+                                                const std::string& mac, std::uint16_t vlan,
+                                                std::uint32_t virtual_subnet, std::uint64_t maximum_bps) {
+    return generation1(guest, name).add_network(network, network_config(name, mac, vlan, virtual_subnet, maximum_bps));
+}
+
+py::dict traffic(const vmbus::TrafficCount& from_guest, const vmbus::TrafficCount& to_guest) {
     const auto count = [](const vmbus::TrafficCount& traffic) {
         py::dict one;
         one["frames"] = traffic.frames();
@@ -125,8 +147,8 @@ py::dict traffic(models::SyntheticNic& nic) {
         return one;
     };
     py::dict both;
-    both["from_guest"] = count(nic.provider().from_guest());
-    both["to_guest"] = count(nic.provider().to_guest());
+    both["from_guest"] = count(from_guest);
+    both["to_guest"] = count(to_guest);
     return both;
 }
 
@@ -204,13 +226,14 @@ std::unique_ptr<Image> open_disk(const std::string& path, bool in_place) {
 }
 
 models::VirtualDisk& add_disk(Guest& guest, Image& image, const std::string& name, std::uint64_t maximum_iops,
-                              std::uint64_t minimum_iops, std::uint64_t maximum_bytes_per_second) {
+                              std::uint64_t minimum_iops, std::uint64_t maximum_bytes_per_second, bool ide) {
     if (!image.image) throw sim::UserError(fmt::format("disk {}: it belongs to a partition already", name));
     models::DiskConfig config;
     config.name = name;
     config.in_place = image.in_place;
     config.limit = {.iops = maximum_iops, .bytes_per_second = maximum_bytes_per_second};
     config.reserve_iops = minimum_iops;
+    if (ide) return generation1(guest, "disk " + name).add_disk(std::move(image.image), config);
     return guest.devices().add_disk(std::move(image.image), config);
 }
 
@@ -267,8 +290,13 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
         .def("listen", &listen)
         .def("connections", &connections);
     py::class_<models::SyntheticNic, std::unique_ptr<models::SyntheticNic, py::nodelete>>(module, "SyntheticNic")
-        .def("traffic", &traffic)
+        .def("traffic",
+             [](models::SyntheticNic& nic) { return traffic(nic.provider().from_guest(), nic.provider().to_guest()); })
         .def("set_link", [](models::SyntheticNic& nic, bool up) { nic.provider().set_link(up); });
+    py::class_<models::LegacySwitchAdapter, std::unique_ptr<models::LegacySwitchAdapter, py::nodelete>>(
+        module, "LegacySwitchAdapter")
+        .def("traffic", [](models::LegacySwitchAdapter& nic) { return traffic(nic.from_guest(), nic.to_guest()); })
+        .def("set_link", &models::LegacySwitchAdapter::set_link);
     py::class_<Image>(module, "Image");
     py::class_<models::VirtualDisk, std::unique_ptr<models::VirtualDisk, py::nodelete>>(module, "VirtualDisk")
         .def("save", &save_disk);
@@ -282,6 +310,7 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
         .def("create_disk", &create_disk)
         .def("capture_into", &Machine::capture_into);
     guest.def("add_network", &add_network, reference)
+        .def("add_legacy_network", &add_legacy_network, reference)
         .def("add_disk", &add_disk, reference)
         .def("shut_down", &shut_down)
         .def("services", &services)

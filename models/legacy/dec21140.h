@@ -39,8 +39,8 @@ public:
     Dec21140(const sim::Scope& scope, pci::Slot slot, FramePort& port, const AddressFilter::Address& address);
     Dec21140(const Dec21140&) = delete;
 
-    // A frame arrives, without CRC.
-    void receive(std::span<const std::byte> frame);
+    // A frame arrives, without CRC. Whether the guest has it.
+    bool receive(std::span<const std::byte> frame);
     // The cable is plugged in or pulled.
     void set_link(bool connected);
 
@@ -133,7 +133,7 @@ private:
     void receive_demand();
     void no_receive_buffer();
     bool takes(std::span<const std::byte> destination, std::uint32_t& status) const;
-    void store(std::span<const std::byte> frame, std::uint32_t found);
+    bool store(std::span<const std::byte> frame, std::uint32_t found);
     void look_ahead();
     std::optional<std::size_t> fill(const Descriptor& descriptor, std::span<const std::byte> data);
 

@@ -50,14 +50,14 @@ bool Dec21140::takes(std::span<const std::byte> destination, std::uint32_t& stat
     return passes || (group && (operation & mode::all_multicast) != 0);
 }
 
-void Dec21140::receive(std::span<const std::byte> frame) {
+bool Dec21140::receive(std::span<const std::byte> frame) {
     constexpr std::size_t header_bytes = 14;
-    if (frame.size() < header_bytes || !state_.link || !function_.present()) return;
-    if (state_.receive_state == ReceiveState::stopped || !function_.master().enabled()) return;
+    if (frame.size() < header_bytes || !state_.link || !function_.present()) return false;
+    if (state_.receive_state == ReceiveState::stopped || !function_.master().enabled()) return false;
     std::uint32_t status = 0;
     if (!takes(frame.first(6), status)) {
         ++filtered_;
-        return;
+        return false;
     }
     // On a wire a frame has at least 60 bytes, and a CRC behind it that the chip stores too.
     std::vector<std::byte> whole{frame.begin(),
@@ -68,7 +68,7 @@ void Dec21140::receive(std::span<const std::byte> frame) {
     const unsigned type = std::to_integer<unsigned>(whole[12]) << 8 | std::to_integer<unsigned>(whole[13]);
     if (type > 1500) status |= rdes0::ethernet_type;
     if (whole.size() > most_usual_bytes) status |= rdes0::too_long;
-    store(whole, status);
+    return store(whole, status);
 }
 
 std::optional<std::size_t> Dec21140::fill(const Descriptor& descriptor, std::span<const std::byte> data) {
@@ -90,30 +90,31 @@ std::optional<std::size_t> Dec21140::fill(const Descriptor& descriptor, std::spa
     return done;
 }
 
-void Dec21140::store(std::span<const std::byte> frame, std::uint32_t found) {
+bool Dec21140::store(std::span<const std::byte> frame, std::uint32_t found) {
     auto descriptor = fetch(state_.receive_descriptor);
-    if (!descriptor) return;
+    if (!descriptor) return false;
     if ((descriptor->status & owned) == 0) {
         ++missed_;
         state_.missed = std::min<std::uint32_t>(state_.missed + 1, missed::counter_mask + 1);
         scope_.trace("missed", frame.size());
-        return no_receive_buffer();
+        no_receive_buffer();
+        return false;
     }
     state_.receive_state = ReceiveState::waiting;
     std::size_t done = 0;
     std::uint32_t place = rdes0::first;
     for (unsigned used = 1;; ++used) {
         const auto filled = fill(*descriptor, frame.subspan(done));
-        if (!filled) return;
+        if (!filled) return false;
         done += *filled;
         const std::uint32_t following = next(*descriptor, stored(3));
         bool cut = false;
         if (done < frame.size()) {
             const auto ahead = fetch(following);
-            if (!ahead) return;
+            if (!ahead) return false;
             cut = (ahead->status & owned) == 0 || following == descriptor->address || used == most_descriptors;
             if (!cut) {
-                if (!write_back(descriptor->address, place)) return;
+                if (!write_back(descriptor->address, place)) return false;
                 descriptor = ahead;
                 place = 0;
                 continue;
@@ -123,12 +124,13 @@ void Dec21140::store(std::span<const std::byte> frame, std::uint32_t found) {
             found | place | rdes0::last | static_cast<std::uint32_t>(done & rdes0::length_mask) << rdes0::length_low;
         if (cut) closing |= rdes0::descriptor_error;
         if ((closing & (rdes0::descriptor_error | rdes0::too_long)) != 0) closing |= rdes0::error_summary;
-        if (!write_back(descriptor->address, closing)) return;
+        if (!write_back(descriptor->address, closing)) return false;
         state_.receive_descriptor = following;
         ++received_;
         scope_.trace_bytes("received", frame);
         raise(status::receive_done);
-        return look_ahead();
+        look_ahead();
+        return true;
     }
 }
 

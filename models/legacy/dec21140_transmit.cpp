@@ -135,7 +135,10 @@ void Dec21140::finish_frame() {
     if (frame.size() < header_bytes) return;
     ++sent_;
     scope_.trace_bytes("sent", frame);
-    if (sim::bits(stored(6), mode::loopback_high, mode::loopback_low) != 0) return receive(frame);
+    if (sim::bits(stored(6), mode::loopback_high, mode::loopback_low) != 0) {
+        receive(frame);
+        return;
+    }
     if (state_.link) port_.transmit(frame);
 }
 

@@ -157,9 +157,11 @@ BootImage load_bzimage(const BootInput& input) {
     parameters.patch(setup::command_line_address, static_cast<std::uint32_t>(command_line_gpa));
     parameters.patch(setup::initramfs_address, static_cast<std::uint32_t>(initramfs_gpa));
     parameters.patch(setup::initramfs_size, static_cast<std::uint32_t>(initramfs.size()));
-    EfiTables efi = efi_tables(out.memory_map);
-    describe_firmware(parameters, efi);
-    placement.add(efi_gpa, std::move(efi.bytes), "firmware's tables");
+    if (input.uefi) {
+        EfiTables efi = efi_tables(out.memory_map);
+        describe_firmware(parameters, efi);
+        placement.add(efi_gpa, std::move(efi.bytes), "firmware's tables");
+    }
     if (input.screen) describe_screen(parameters, *input.screen);
     placement.add(boot_parameters_gpa, parameters.take(), "boot parameters");
 

@@ -81,13 +81,15 @@ class Host:
         cap: str | int = "100%",
         affinity: Iterable[int] | None = None,
         screen: bool = False,
+        generation: int = 2,
     ) -> Partition:
         """Makes a partition whose guest starts at the present simulated time.
 
         name: letters, digits, _ and -. vps: virtual processors. guest: what it boots, vg.Linux() if not given.
         weight: 1 to 10000, the share when processors are scarce. reserve, cap: share of one processor that each virtual
         processor has at least and at most, as "25%" or in thousandths of a percent. affinity: numbers of the logical
-        processors that it may use, all if not given. screen: it has one, and a Linux guest shows its messages there, too. UserError if a value is wrong or memory does not fit.
+        processors that it may use, all if not given. screen: it has one, and a Linux guest shows its messages there, too. generation: 1 for a PC's chipset with a PCI bus, IDE and
+        legacy adapters; 2 for neither. UserError if a value is wrong or memory does not fit.
         """
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
             raise UserError(f"partition: {name!r} is not a name of letters, digits, _ and -")
@@ -107,6 +109,7 @@ class Host:
             "reserve": parse_share(reserve, f"partition {name}: reserve"),
             "cap": parse_share(cap, f"partition {name}: cap"),
             "affinity": mask,
+            "generation": _whole(generation, f"partition {name}: generation", 1, 2),
         }
         image = guest.image()
         command_line = f"console=tty0 {image.command_line}" if screen and isinstance(guest, Linux) else image.command_line
@@ -171,40 +174,49 @@ class Partition:
         virtual_subnet: int = 0,
         channels: int = 1,
         maximum: str | int = 0,
+        legacy: bool = False,
     ) -> NetworkAdapter:
         """Gives it a synthetic network adapter on a virtual switch; also while the guest runs.
 
         mac: its address, if it is not to be the next of the host's. vlan: that of its access port, 0 for none.
         virtual_subnet: of a tenant, 0 for none. channels: how many queues it has at most. maximum: rate that it may send at,
-        0 for no limit. UserError if a value is wrong.
+        0 for no limit. legacy: it is an emulated DEC 21140 with one queue, in a partition of generation 1 before it runs.
+        UserError if a value is wrong.
         """
         self._adapters += 1
         self._host.adapters += 1
         address = mac or adapter_mac(self._host.adapters)
         name = f"{self.name}-net{self._adapters}"
-        native = self._native.add_network(
+        place = (
             switch._native,
             name,
             address,
             _whole(vlan, f"{name}: vlan", 0, 4094),
             _whole(virtual_subnet, f"{name}: virtual_subnet", 0, 2**24 - 1),
-            _whole(channels, f"{name}: channels", 1, 64),
-            parse_rate(maximum, f"{name}: maximum"),
         )
+        queues = _whole(channels, f"{name}: channels", 1, 1 if legacy else 64)
+        limit = parse_rate(maximum, f"{name}: maximum")
+        if legacy:
+            native = self._native.add_legacy_network(*place, limit)
+        else:
+            native = self._native.add_network(*place, queues, limit)
         return NetworkAdapter(name, address, native)
 
-    def disk(self, disk: Disk, maximum_iops: int = 0, minimum_iops: int = 0, maximum_bytes: int = 0) -> Disk:
+    def disk(
+        self, disk: Disk, maximum_iops: int = 0, minimum_iops: int = 0, maximum_bytes: int = 0, ide: bool = False
+    ) -> Disk:
         """Gives it a disk on its synthetic SCSI controller; also while the guest runs.
 
         maximum_iops, minimum_iops: limit and reserve in requests of 8 KiB per second; maximum_bytes: limit in bytes per
-        second; 0 for none. UserError if the disk has a partition already.
+        second; 0 for none. ide: it is on an emulated IDE channel, in a partition of generation 1 before it runs. UserError
+        if the disk has a partition already.
         """
         if not isinstance(disk, Disk):
             raise UserError(f"partition {self.name}: {disk!r} is no vg.Disk")
         self._disks += 1
         name = f"disk{self._disks}"
         limits = [_whole(n, f"{self.name} {name}", 0, 2**63 - 1) for n in (maximum_iops, minimum_iops, maximum_bytes)]
-        disk._attach(self._native, name, *limits)
+        disk._attach(self._native, name, *limits, bool(ide))
         return disk
 
     def stopped(self, within: str | int | None = None) -> Condition:

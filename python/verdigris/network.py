@@ -120,7 +120,7 @@ class Traffic:
 
 
 class NetworkAdapter:
-    """A partition's synthetic network adapter. Made by `partition.network(switch)`."""
+    """A partition's network adapter. Made by `partition.network(switch)`."""
 
     def __init__(self, name: str, mac: str, native: Any) -> None:
         self.name = name

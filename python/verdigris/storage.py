@@ -45,8 +45,8 @@ class Disk:
             raise UserError("disk: no partition has it; there is nothing to save")
         self._native.save(str(path), format, kind)
 
-    def _attach(self, guest: Any, name: str, maximum_iops: int, minimum_iops: int, maximum_bytes: int) -> None:
-        self._native = guest.add_disk(self._image, name, maximum_iops, minimum_iops, maximum_bytes)
+    def _attach(self, guest: Any, name: str, maximum_iops: int, minimum_iops: int, maximum_bytes: int, ide: bool) -> None:
+        self._native = guest.add_disk(self._image, name, maximum_iops, minimum_iops, maximum_bytes, ide)
 
 
 def linux_root() -> pathlib.Path:

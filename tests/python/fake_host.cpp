@@ -36,6 +36,7 @@ public:
     const std::string& console() const override { return console_; }
     std::uint64_t instructions() const override { return instructions_; }
     models::SyntheticDevices& devices() override { throw sim::UserError("a guest that only acts has no devices"); }
+    models::Generation1Partition* generation1() override { return nullptr; }
 
     void type(std::string_view text) override {
         at(scope_.now() + sim::Time::ns(10), [this, line = std::string{text}] { print("typed " + line); });
