@@ -30,6 +30,11 @@ doctor() {
         doctor_row "Linux guest" missing "kernel and user space of a guest; ./verdigris setup fetches them"
         absent=1
     fi
+    if [ -s "$VG_CACHE/guest/linux-generic/manifest.json" ]; then
+        doctor_row "generic Linux" "$(guest_kernel_release linux-generic)" "in $VG_CACHE/guest/linux-generic"
+    else
+        doctor_row "generic Linux" missing "for scenarios with flavour=\"generic\" only; ./verdigris setup fetches it"
+    fi
     for preset in release dev; do
         [ -x "$VG_ROOT/build/$preset/verdigris" ] && doctor_row "build $preset" present "build/$preset/verdigris"
     done

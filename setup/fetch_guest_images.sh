@@ -1,10 +1,17 @@
 #!/bin/bash
-# fetch_guest_images.sh CACHE: makes CACHE/guest/linux/{vmlinuz,initramfs.cpio,root.img,manifest.json} from what this
-# machine's Debian offers. Packages stay in CACHE/guest/packages, so that a changed recipe needs no network.
+# fetch_guest_images.sh CACHE FLAVOUR: makes CACHE/guest/linux/{vmlinuz,initramfs.cpio,root.img,manifest.json} (cloud) or
+# CACHE/guest/linux-generic/{vmlinuz,vmlinux,initramfs.cpio,manifest.json} (generic) from what this machine's Debian offers.
+# Packages stay in CACHE/guest/packages, so that a changed recipe needs no network.
 set -euo pipefail
 cache=$1
+flavour=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 packages=$cache/guest/packages
+case $flavour in
+    cloud) meta=linux-image-cloud-amd64 kernels='linux-image-*-cloud-amd64_*.deb' place=$cache/guest/linux ;;
+    generic) meta=linux-image-amd64 kernels='linux-image-*[0-9]-amd64_*.deb' place=$cache/guest/linux-generic ;;
+    *) echo "there is no flavour $flavour: cloud, generic" && exit 1 ;;
+esac
 mkdir -p "$packages"
 work=$(mktemp -d "$cache/guest/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -23,7 +30,7 @@ fetch() {
     printf '%s\n' "$file"
 }
 
-kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+kernel=$(apt-cache depends "$meta" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
 kernel_file='' busybox_file=''
 if [ -n "$kernel" ]; then
     kernel_file=$(fetch "$kernel" "$(offered_version "$kernel")" | tail -n 1) || kernel_file=''
@@ -33,10 +40,10 @@ if [ -n "$busybox_version" ]; then
     busybox_file=$(fetch busybox-static "$busybox_version" | tail -n 1) || busybox_file=''
 fi
 # Without the archive, what was kept from an earlier time serves.
-[ -n "$kernel_file" ] || kernel_file=$(newest_kept 'linux-image-*.deb')
+[ -n "$kernel_file" ] || kernel_file=$(newest_kept "$kernels")
 [ -n "$busybox_file" ] || busybox_file=$(newest_kept 'busybox-static_*.deb')
 if [ -z "$kernel_file" ] || [ -z "$busybox_file" ]; then
-    echo "the package archive offers no ${kernel:-linux-image-cloud-amd64} or no busybox-static; run apt-get update, or look at the apt sources"
+    echo "the package archive offers no ${kernel:-$meta} or no busybox-static; run apt-get update, or look at the apt sources"
     exit 1
 fi
 
@@ -50,17 +57,20 @@ guest_files=(
     --file "etc/udhcpc/default.script=$here/guest/dhcp.sh"
 )
 field() { dpkg-deb -f "$1" "$2"; }
-/usr/bin/python3 "$here/initramfs.py" --kernel-root "$work/kernel" --busybox-root "$work/busybox" \
+/usr/bin/python3 "$here/initramfs.py" --flavour "$flavour" --kernel-root "$work/kernel" --busybox-root "$work/busybox" \
     --init "$here/guest/init.sh" --out "$work/linux" "${guest_files[@]}" \
     --package "$(field "$kernel_file" Package)=$(field "$kernel_file" Version)" \
     --package "$(field "$busybox_file" Package)=$(field "$busybox_file" Version)"
-/usr/bin/python3 "$here/root_disk.py" --busybox "$busybox" --out "$work/linux/root.img" "${guest_files[@]}"
+# The root disk has no drivers on it: one serves all kernels.
+if [ "$flavour" = cloud ]; then
+    /usr/bin/python3 "$here/root_disk.py" --busybox "$busybox" --out "$work/linux/root.img" "${guest_files[@]}"
+fi
 (cd "$here" && cat fetch_guest_images.sh initramfs.py root_disk.py guest/*) | sha256sum | cut -d' ' -f1 >"$work/linux/recipe"
 chmod 755 "$work/linux"
 
 # Two renames: a reader sees the old images or the new ones, or for an instant none, but never half of them.
-rm -rf "$cache/guest/linux.old"
-[ ! -e "$cache/guest/linux" ] || mv -T "$cache/guest/linux" "$cache/guest/linux.old"
-mv -T "$work/linux" "$cache/guest/linux"
-rm -rf "$cache/guest/linux.old"
-find "$packages" -name '*.deb' ! -path "$kernel_file" ! -path "$busybox_file" -delete
+rm -rf "$place.old"
+[ ! -e "$place" ] || mv -T "$place" "$place.old"
+mv -T "$work/linux" "$place"
+rm -rf "$place.old"
+find "$packages" \( -name "$kernels" -o -name 'busybox-static_*.deb' \) ! -path "$kernel_file" ! -path "$busybox_file" -delete

@@ -9,7 +9,7 @@ guest_images_are_there() {
     done
 }
 
-guest_kernel_release() { sed -n 's/.*"kernel_release": "\(.*\)".*/\1/p' "$VG_CACHE/guest/linux/manifest.json"; }
+guest_kernel_release() { sed -n 's/.*"kernel_release": "\(.*\)".*/\1/p' "$VG_CACHE/guest/${1:-linux}/manifest.json"; }
 
 guest_recipe_changed() {
     local now
@@ -17,15 +17,29 @@ guest_recipe_changed() {
     [ "$now" != "$(cat "$VG_CACHE/guest/linux/recipe" 2>/dev/null)" ]
 }
 
-make_guest_images() {
-    mkdir -p "$VG_CACHE/guest"
-    logged "making the Linux guest from this system's kernel package, in $VG_CACHE/guest/linux" \
-        bash "$VG_ROOT/setup/fetch_guest_images.sh" "$VG_CACHE"
+# The other kernel, with drivers of emulated devices: few scenarios want it, and its package is large.
+generic_images_are_there() {
+    [ -s "$VG_CACHE/guest/linux-generic/manifest.json" ] &&
+        [ "$(cat "$VG_CACHE/guest/linux-generic/recipe")" = "$(cat "$VG_CACHE/guest/linux/recipe" 2>/dev/null)" ]
 }
 
-# ensure_guest_images [refresh]
+make_guest_images() { # FLAVOUR FOLDER
+    mkdir -p "$VG_CACHE/guest"
+    logged "making the Linux guest from this system's $1 kernel package, in $VG_CACHE/guest/$2" \
+        bash "$VG_ROOT/setup/fetch_guest_images.sh" "$VG_CACHE" "$1"
+}
+
+make_generic_images() {
+    make_guest_images generic linux-generic && return 0
+    [ -s "$VG_CACHE/guest/linux-generic/manifest.json" ] ||
+        say "no Linux guest with the generic kernel: scenarios with flavour=\"generic\" cannot run"
+}
+
+# ensure_guest_images [refresh|all]: refresh looks for newer packages; all demands the generic kernel's as well, which
+# otherwise come with the others.
 ensure_guest_images() {
     if guest_images_are_there && [ "${1:-}" != refresh ] && ! guest_recipe_changed; then
+        if [ "${1:-}" = all ] && is_debian && ! generic_images_are_there; then make_generic_images; fi
         return 0
     fi
     if ! is_debian; then
@@ -33,7 +47,10 @@ ensure_guest_images() {
         say "no Linux guest: its packages come from Debian; scenarios may name their own kernel and initramfs"
         return 0
     fi
-    make_guest_images && return 0
+    if make_guest_images cloud linux; then
+        make_generic_images
+        return 0
+    fi
     guest_images_are_there || exit 1
     say "keeping the Linux guest that is there"
 }

@@ -15,6 +15,8 @@ from .world import world
 # panic ends at once. `efi=noruntime`: the firmware has no services to call.
 LINUX_COMMAND_LINE = "console=ttyS0 nokaslr panic=-1 rdinit=/init lpj=1000000 8250.nr_uarts=1 efi=noruntime"
 
+FLAVOURS = ("cloud", "generic")
+
 Content = Union[str, bytes, pathlib.Path]
 
 
@@ -37,6 +39,8 @@ class Linux:
     command_line_extra: appended to the kernel's command line.
     kernel, initramfs: paths of a bzImage and of a cpio archive, instead of the ones that set-up made.
     files: guest path -> content (text, bytes, or the path of a file), added to the initramfs.
+    flavour: which of Debian's kernels: "cloud", made for virtual machines, or "generic", which has the drivers of emulated
+    devices.
     Relative paths are relative to the scenario. UserError if a file cannot be read.
     """
 
@@ -46,9 +50,13 @@ class Linux:
     initramfs: str | pathlib.Path | None = None
     files: Mapping[str, Content] = dataclasses.field(default_factory=dict)
     root: str = ""
+    flavour: str = "cloud"
 
     def image(self) -> Image:
         """The contents to boot."""
+        if self.flavour not in FLAVOURS:
+            raise UserError(f"flavour: {self.flavour!r} is not one of {', '.join(FLAVOURS)}")
+        folder = "linux" if self.flavour == "cloud" else f"linux-{self.flavour}"
         files: dict[str, tuple[int, bytes]] = {}
         if self.script != "":
             files["vg/script.sh"] = (0o755, _content(self.script, "script"))
@@ -60,13 +68,14 @@ class Linux:
             if isinstance(content, pathlib.Path):
                 mode = 0o755 if _is_executable(content) else 0o644
             files[str(path.relative_to("/"))] = (mode, _content(content, f"files: {name}"))
-        kernel = _file(self.kernel, "kernel") if self.kernel is not None else _linux_image("vmlinuz", "kernel")
-        initramfs = [_file(self.initramfs, "initramfs") if self.initramfs is not None else _linux_initramfs()]
+        kernel = _file(self.kernel, "kernel") if self.kernel is not None else _linux_kernel(folder)
+        own = self.initramfs is not None
+        initramfs = [_file(self.initramfs, "initramfs") if own else _linux_image(folder, "initramfs.cpio", "initramfs")]
         if files:
             initramfs.append(archive(files))
         root = f"root={self.root}" if self.root else ""
         command_line = " ".join(f"{LINUX_COMMAND_LINE} {root} {self.command_line_extra}".split())
-        return Image(False, kernel, initramfs, command_line)
+        return Image(kernel.startswith(b"\x7fELF"), kernel, initramfs, command_line)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +122,14 @@ def _is_executable(path: pathlib.Path) -> bool:
         return False
 
 
-def _linux_image(name: str, what: str) -> bytes:
-    place = world().images / "linux" / name
+def _linux_kernel(folder: str) -> bytes:
+    # Set-up takes a kernel that is compressed for size out of its wrapping.
+    bare = (world().images / folder / "vmlinux").is_file()
+    return _linux_image(folder, "vmlinux" if bare else "vmlinuz", "kernel")
+
+
+def _linux_image(folder: str, name: str, what: str) -> bytes:
+    place = world().images / folder / name
     try:
         return place.read_bytes()
     except OSError as error:
@@ -122,7 +137,3 @@ def _linux_image(name: str, what: str) -> bytes:
             f"no Linux {what}: cannot read {place}: {error.strerror}; "
             f"run ./verdigris setup, or name one with vg.Linux({what}=...) or --images"
         ) from None
-
-
-def _linux_initramfs() -> bytes:
-    return _linux_image("initramfs.cpio", "initramfs")

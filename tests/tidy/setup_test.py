@@ -158,11 +158,11 @@ class GuestImages(unittest.TestCase):
         busybox.write_text("#!/bin/sh\nprintf 'bin/busybox\\nbin/sh\\nsbin/modprobe\\nlinuxrc\\nusr/bin/env\\n'\n")
         busybox.chmod(0o755)
 
-    def build(self) -> pathlib.Path:
+    def build(self, flavour: str = "cloud") -> pathlib.Path:
         out = self.root / "out"
         packages = ["linux-image-6.1-x=6.1-2", "busybox-static=1:1.35=1"]
         files = {"sbin/vg-session": GUEST / "session.sh", "etc/inittab": GUEST / "inittab"}
-        initramfs.build(self.root / "kernel", self.root / "busybox", GUEST / "init.sh", files, out, packages)
+        initramfs.build(self.root / "kernel", self.root / "busybox", GUEST / "init.sh", files, out, packages, flavour)
         return out
 
     def test_archive(self) -> None:
@@ -224,10 +224,35 @@ class GuestImages(unittest.TestCase):
             {"size": 6, "sha256": hashlib.sha256(b"kernel").hexdigest()},
         )
 
+    def test_a_kernel_compressed_for_size_is_taken_out_of_its_wrapping(self) -> None:
+        elf = b"\x7fELF" + bytes(range(256)) * 9
+
+        def wrapped(payload: bytes) -> bytes:
+            head = bytearray(0x400)
+            head[0x1F1] = 1
+            head[0x202:0x208] = b"HdrS\x0f\x02"
+            struct.pack_into("<II", head, 0x248, 0x30, len(payload))
+            return bytes(head) + bytes(0x30) + payload + bytes(100)
+
+        packed = lzma.compress(elf)
+        size = struct.pack("<I", len(elf))
+        (self.root / "kernel/boot/vmlinuz-6.1-x").write_bytes(wrapped(packed + size))
+        out = self.build()
+        self.assertEqual((out / "vmlinux").read_bytes(), elf)
+        self.assertEqual(json.loads((out / "manifest.json").read_text())["files"]["vmlinux"]["size"], len(elf))
+        # Compressed otherwise it stays as it is; what is no ELF file of that size is a mistake of ours.
+        self.assertIsNone(initramfs.uncompressed_kernel(wrapped(b"\x02\x21\x4c\x18")))
+        self.assertIsNone(initramfs.uncompressed_kernel(b"kernel"))
+        for wrong in (packed + b"\0\0\0\0", lzma.compress(b"ELF?" + elf) + size):
+            with self.assertRaisesRegex(initramfs.SetupError, "no ELF file"):
+                initramfs.uncompressed_kernel(wrapped(wrong))
+
     def test_what_is_missing_is_named(self) -> None:
         (self.root / "kernel/lib/modules/6.1-x/kernel/drivers/hv_vmbus.ko").unlink()
         with self.assertRaisesRegex(initramfs.SetupError, "^the kernel package lacks the modules hv_vmbus$"):
             self.build()
+        with self.assertRaisesRegex(initramfs.SetupError, "^the kernel package lacks the modules ata_piix, ext4, hv_vmbus, tulip$"):
+            self.build("generic")
         (self.root / "kernel/boot/vmlinuz-6.1-x").unlink()
         with self.assertRaisesRegex(initramfs.SetupError, "exactly one kernel"):
             self.build()
