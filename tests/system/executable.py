@@ -14,6 +14,18 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 arguments: list[str] = []
 
 
+def tool(*command: str | pathlib.Path) -> str:
+    """What an independent tool prints."""
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
+
+
+def packets(capture: pathlib.Path, display_filter: str = "") -> int:
+    """How many packets tshark finds in a capture, checksums looked at."""
+    checks = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
+    wanted = ["-Y", display_filter] if display_filter else []
+    return len(tool("tshark", "-n", "-r", capture, *checks, *wanted, "-T", "fields", "-e", "frame.number").split())
+
+
 class ExecutableCase(unittest.TestCase):
     """A test with an empty folder and a way to run the executable."""
 

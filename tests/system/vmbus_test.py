@@ -10,21 +10,10 @@ import re
 import shutil
 import subprocess
 
-from executable import SOURCE, ExecutableCase, main
-
-
-def tool(*command: str | pathlib.Path) -> str:
-    """What an independent tool prints."""
-    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
+from executable import SOURCE, ExecutableCase, main, packets, tool
 
 
 class Vmbus(ExecutableCase):
-    def packets(self, capture: pathlib.Path, display_filter: str = "") -> int:
-        """How many packets tshark finds in a capture, checksums looked at."""
-        checks = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
-        wanted = ["-Y", display_filter] if display_filter else []
-        return len(tool("tshark", "-n", "-r", capture, *checks, *wanted, "-T", "fields", "-e", "frame.number").split())
-
     def test_disk_network_services(self) -> None:
         scenario = SOURCE / "scenarios/linux_vmbus.py"
         self.assert_passed(self.run_scenario(scenario, "--set", "megabytes=4", "--trace", "pcap", "--out", "out"))
@@ -38,8 +27,8 @@ class Vmbus(ExecutableCase):
         self.assertEqual(stats["network.lan.linux-net1.out_frames"], counts["rx_packets"])
         self.assertEqual(stats["network.lan.linux-net1.out_bytes"], counts["rx_bytes"])
         for file in (capture, self.folder / "out/lan-server.pcapng"):
-            self.assertEqual(self.packets(file), counts["tx_packets"] + counts["rx_packets"])
-            self.assertEqual(self.packets(file, "_ws.malformed || _ws.expert.severity == error"), 0)
+            self.assertEqual(packets(file), counts["tx_packets"] + counts["rx_packets"])
+            self.assertEqual(packets(file, "_ws.malformed || _ws.expert.severity == error"), 0)
         times = tool("tshark", "-n", "-r", capture, "-T", "fields", "-e", "frame.time_epoch").split()
         self.assertEqual([float(time) for time in times], sorted(float(time) for time in times))
 

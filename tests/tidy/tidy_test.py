@@ -124,12 +124,13 @@ CASES: list[tuple[str, dict[str, str], list[str]]] = [
             "setup/packages.txt:1: cmake is missing in docs/dependencies.md",
             "docs/dependencies.md:1: ninja-build is missing in setup/packages.txt",
             "docs/dependencies.md:1: busybox-static is fetched",
+            "docs/dependencies.md:1: linux-image-amd64 is fetched",
             "docs/dependencies.md:1: linux-image-cloud-amd64 is fetched",
         ],
     ),
     (
         "dependencies",
-        {"setup/packages.txt": "abc@13 build cmd:x x\n", "docs/dependencies.md": "| a | `abc`, `busybox-static` `linux-image-cloud-amd64` | |\n"},
+        {"setup/packages.txt": "abc@13 build cmd:x x\n", "docs/dependencies.md": "| a | `abc`, `busybox-static` `linux-image-amd64` `linux-image-cloud-amd64` | |\n"},
         [],
     ),
     # Python.
