@@ -104,7 +104,12 @@ void MsiX::serve(unsigned vector) {
     if (!pending(vector) || !enabled() || !may_send(vector)) return;
     state_.pending[vector / 64] &= ~(std::uint64_t{1} << vector % 64);
     const Entry entry = state_.entries[vector];
-    function_.master().message(entry.address & ~std::uint64_t{3}, entry.data);
+    const std::uint64_t address = entry.address & ~std::uint64_t{3};
+    if (port_ != nullptr) {
+        port_->message(function_.master(), address, entry.data);
+    } else {
+        function_.master().message(address, entry.data);
+    }
 }
 
 void MsiX::config_written(std::uint16_t, std::uint32_t, std::uint32_t) {

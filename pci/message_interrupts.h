@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pci/capability_registers.h"
+#include "pci/dma.h"
 #include "pci/function.h"
 
 namespace pci {
@@ -39,6 +40,8 @@ class MsiX final : private ConfigListener, private FunctionPart {
 public:
     explicit MsiX(Function& function);
     MsiX(const MsiX&) = delete;
+    // Messages go this way instead of the function's own, so that they keep their order with its engine's writes.
+    void send_through(DmaPort& port) { port_ = &port; }
 
     bool enabled() const;
     unsigned vectors() const { return static_cast<unsigned>(state_.entries.size()); }
@@ -86,6 +89,7 @@ private:
 
     Function& function_;
     std::uint16_t start_;
+    DmaPort* port_ = nullptr;
     State state_;
 };
 
