@@ -105,6 +105,18 @@ void Controller::reset_virtual(unsigned vf) {
     receive_.pump();
 }
 
+void Controller::quiesce(unsigned vf) {
+    if (vf >= core_.vfs) return;
+    for (unsigned i = 0; i < core_.queues_per_pool(); ++i) {
+        const unsigned queue = (vf << core_.pool_shift) + i;
+        transmit_.write(queue, TxRegister::txdctl, 0);
+        receive_.write(queue, RxRegister::rxdctl, 0);
+    }
+    core_.interrupts[vf]->reset();
+    core_.vf_ivar[vf] = {};
+    vf_ivar_misc_[vf] = 0;
+}
+
 void Controller::reset_everything() {
     for (unsigned f = 0; f < functions; ++f) {
         core_.bus.forget(f);

@@ -40,6 +40,9 @@ public:
     unsigned virtual_functions() const { return core_.vfs; }
     // FLR, or the register that does the same; of the physical function it resets everything.
     void function_reset(unsigned function);
+    // What a Hyper-V host does when a VF's driver starts: its queues are off and its interrupts masked; what the host
+    // has granted stays.
+    void quiesce(unsigned vf);
 
     const Statistics& statistics() const { return core_.statistics; }
     const Interrupts& interrupts(unsigned function) const { return *core_.interrupts[function]; }
