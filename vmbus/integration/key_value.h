@@ -33,7 +33,9 @@ struct KeyValue {
 
 // Of one adapter; several addresses in one text are separated by ';'.
 struct IpSettings {
-    std::string adapter;      // "{GUID}" of the adapter's offer, as the guest's driver shows it
+    // "{GUID}" of the adapter's offer, as the guest's driver shows it. To ask Linux for its addresses: the adapter's
+    // hardware address in capital letters.
+    std::string adapter;
     std::uint8_t family = 1;  // 1 IPv4, 2 IPv6, 3 both
     bool dhcp = false;
     std::string addresses;

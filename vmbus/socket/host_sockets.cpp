@@ -149,6 +149,11 @@ HostSockets::Phase HostSockets::phase(SocketId id) const {
     return place != state_.sockets.end() ? place->second.phase : Phase::none;
 }
 
+bool HostSockets::guest_finished(SocketId id) const {
+    const auto place = state_.sockets.find(id);
+    return place == state_.sockets.end() || place->second.guest_finished || place->second.phase == Phase::over;
+}
+
 std::size_t HostSockets::readable_bytes(SocketId id) const {
     const auto place = state_.sockets.find(id);
     return place != state_.sockets.end() ? place->second.unread.size() : 0;

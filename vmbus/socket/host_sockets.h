@@ -79,6 +79,8 @@ public:
     void forget(SocketId socket);
 
     Phase phase(SocketId socket) const;
+    // It will send no more.
+    bool guest_finished(SocketId socket) const;
     std::size_t connections() const { return state_.sockets.size(); }
 
     // SocketListener

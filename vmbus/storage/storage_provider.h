@@ -54,6 +54,7 @@ public:
     // unit".
     void add_disk(const StorageAddress& address, ScsiDevice& device);
     void remove_disk(const StorageAddress& address);
+    bool has_disk(const StorageAddress& address) const { return device_at(address) != nullptr; }
 
     bool ready() const { return state_.phase == Phase::ready; }
     std::size_t outstanding() const { return state_.requests.size(); }
