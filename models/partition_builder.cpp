@@ -180,6 +180,7 @@ void PartitionBuilder::map_memory(Built& built, const PartitionConfig& config, c
         demand(client_.map_range(built.id, run.gpa / page_bytes, run.spa / page_bytes, run.pages, all), config,
                "map the guest's memory");
     }
+    std::ranges::sort(built.memory, {}, &MemoryRun::gpa);
 }
 
 void PartitionBuilder::load(const Built& built, const PartitionConfig& config, const MemoryLayout& layout) {

@@ -21,10 +21,8 @@ constexpr std::uint32_t message_connections[] = {1, 4};
 
 bool RootViewOfGuest::contains(std::uint64_t gpa, std::uint64_t length) const {
     while (length > 0) {
-        const auto run = std::find_if(runs_.begin(), runs_.end(), [gpa](const MemoryRun& r) {
-            return gpa >= r.gpa && gpa - r.gpa < r.pages * page_bytes;
-        });
-        if (run == runs_.end()) return false;
+        const MemoryRun* run = find_run(runs_, gpa);
+        if (run == nullptr) return false;
         const std::uint64_t part = std::min(length, run->pages * page_bytes - (gpa - run->gpa));
         gpa += part;
         length -= part;
@@ -35,9 +33,7 @@ bool RootViewOfGuest::contains(std::uint64_t gpa, std::uint64_t length) const {
 bool RootViewOfGuest::read(std::uint64_t gpa, std::span<std::byte> out) {
     if (!contains(gpa, out.size())) return false;
     while (!out.empty()) {
-        const auto run = std::find_if(runs_.begin(), runs_.end(), [gpa](const MemoryRun& r) {
-            return gpa >= r.gpa && gpa - r.gpa < r.pages * page_bytes;
-        });
+        const MemoryRun* run = find_run(runs_, gpa);
         const std::uint64_t offset = gpa - run->gpa;
         const auto part = std::min<std::uint64_t>(out.size(), run->pages * page_bytes - offset);
         VG_CHECK(memory_.view().read(run->spa + offset, out.first(part)));

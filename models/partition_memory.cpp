@@ -53,13 +53,18 @@ void RootPages::clean(std::uint64_t spa, std::uint64_t pages) {
     used_end_ = std::max(used_end_, end);
 }
 
+const MemoryRun* find_run(std::span<const MemoryRun> runs, std::uint64_t gpa) {
+    const auto after = std::ranges::upper_bound(runs, gpa, {}, &MemoryRun::gpa);
+    if (after == runs.begin()) return nullptr;
+    const MemoryRun& run = *std::prev(after);
+    return gpa - run.gpa < run.pages * page_bytes ? &run : nullptr;
+}
+
 bool write_guest(const HostMemory& memory, std::span<const MemoryRun> runs, std::uint64_t gpa,
                  std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
-        const auto run = std::find_if(runs.begin(), runs.end(), [gpa](const MemoryRun& r) {
-            return gpa >= r.gpa && gpa - r.gpa < r.pages * page_bytes;
-        });
-        if (run == runs.end()) return false;
+        const MemoryRun* run = find_run(runs, gpa);
+        if (run == nullptr) return false;
         const std::uint64_t offset = gpa - run->gpa;
         const auto part = std::min<std::uint64_t>(bytes.size(), run->pages * page_bytes - offset);
         if (!memory.view().write(run->spa + offset, bytes.first(part))) return false;

@@ -55,6 +55,9 @@ private:
     std::uint64_t used_end_ = 0;
 };
 
+// The run that holds a guest address, of runs sorted by address; null if none does.
+const MemoryRun* find_run(std::span<const MemoryRun> runs, std::uint64_t gpa);
+
 // Writes into guest memory through the root's own mapping of it. False if a byte of it is not RAM.
 [[nodiscard]] bool write_guest(const HostMemory& memory, std::span<const MemoryRun> runs, std::uint64_t gpa,
                                std::span<const std::byte> bytes);

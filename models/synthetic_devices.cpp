@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "sim/check.h"
@@ -43,17 +44,20 @@ SyntheticNic::SyntheticNic(const sim::Scope& scope, vmbus::Bus& bus, Network& ne
 
 SyntheticDevices::SyntheticDevices(const sim::Scope& scope, const ServiceConfig& config, hypervisor::RootClient& client,
                                    PortNumbers& numbers, RootProcessors& processors, const HostMemory& memory,
-                                   hypervisor::PartitionId partition, const std::vector<MemoryRun>& runs)
+                                   RootPages& pages, hypervisor::PartitionId partition, std::vector<MemoryRun>& runs,
+                                   ServiceListener& listener)
     : scope_(scope),
       config_(config),
       client_(client),
       partition_(partition),
       processors_(processors),
+      ram_(client, pages, partition, runs),
       bus_(scope.child("vmbus"), client, numbers, memory, partition, runs, config.vps),
       heartbeat_(scope.child("heartbeat"), service_host(), {}),
       shutdown_(scope.child("shutdown"), service_host()),
       time_sync_(scope.child("time_sync"), service_host(), {.start_unix_seconds = config.epoch_s}, *this),
-      keyboard_(scope.child("keyboard"), service_host(), {}) {
+      keyboard_(scope.child("keyboard"), service_host(), {}),
+      services_(scope, service_host(), bus_.server(), ram_, listener) {
     if (!config.screen) return;
     constexpr Screen screen;
     vmbus::SyntheticVideo::Settings settings;
@@ -100,9 +104,11 @@ SyntheticNic& SyntheticDevices::add_network(Network& network, const NetworkConfi
     return *nics_.back();
 }
 
-VirtualDisk& SyntheticDevices::add_disk(std::unique_ptr<DiskImage> image, const DiskConfig& config) {
-    if (disks_.size() == most_units) {
-        throw sim::UserError(fmt::format("disk {}: a partition has at most {} disks", config.name, most_units));
+// The number of the next unit; the controller comes with the first.
+std::uint8_t SyntheticDevices::next_unit(const std::string& name) {
+    const std::size_t lun = disks_.size() + dvds_.size();
+    if (lun == most_units) {
+        throw sim::UserError(fmt::format("disk {}: a partition has at most {} disks", name, most_units));
     }
     if (!storage_) {
         vmbus::StorageConfig controller;
@@ -110,11 +116,30 @@ VirtualDisk& SyntheticDevices::add_disk(std::unique_ptr<DiskImage> image, const 
         storage_.emplace(scope_.child("storage"), bus_.server(), controller,
                          [this](std::uint16_t channel) -> sim::Processor& { return processor_of(channel); });
     }
-    const std::size_t lun = disks_.size();
+    return static_cast<std::uint8_t>(lun);
+}
+
+VirtualDisk& SyntheticDevices::add_disk(std::unique_ptr<DiskImage> image, const DiskConfig& config) {
+    const std::uint8_t lun = next_unit(config.name);
     const std::uint64_t number = partition_ << 8 | lun;
-    disks_.push_back(std::make_unique<VirtualDisk>(scope_.child(config.name), std::move(image), config, number));
-    storage_->add_disk({.path = 0, .target = 0, .lun = static_cast<std::uint8_t>(lun)}, disks_.back()->unit());
-    return *disks_.back();
+    auto disk = std::make_unique<VirtualDisk>(scope_.child(config.name), std::move(image), config, number);
+    VirtualDisk& added = *disks_.emplace_back(Disk{std::move(disk), lun}).disk;
+    storage_->add_disk({.path = 0, .target = 0, .lun = lun}, added.unit());
+    return added;
+}
+
+VirtualDvd& SyntheticDevices::add_dvd(std::unique_ptr<DiskImage> image, const std::string& name) {
+    const std::uint8_t lun = next_unit(name);
+    dvds_.push_back(std::make_unique<VirtualDvd>(scope_.child(name), std::move(image), partition_ << 8 | lun));
+    storage_->add_disk({.path = 0, .target = 0, .lun = lun}, dvds_.back()->unit());
+    return *dvds_.back();
+}
+
+void SyntheticDevices::remove_disk(const VirtualDisk& disk) {
+    const auto place = std::ranges::find(disks_, &disk, [](const Disk& entry) { return entry.disk.get(); });
+    if (place == disks_.end()) return;
+    const vmbus::StorageAddress address{.path = 0, .target = 0, .lun = place->lun};
+    if (storage_->has_disk(address)) storage_->remove_disk(address);
 }
 
 }  // namespace models

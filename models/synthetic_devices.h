@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "hypervisor/root_client.h"
+#include "models/guest_ram.h"
 #include "models/host_networks.h"
 #include "models/partition_bus.h"
+#include "models/partition_services.h"
 #include "models/switch_adapter.h"
 #include "models/virtual_disk.h"
 #include "sim/processor.h"
@@ -62,9 +64,10 @@ private:
 
 class SyntheticDevices final : private vmbus::ReferenceClock, private vmbus::VideoHost {
 public:
+    // `runs`: the partition's memory, which changes with dynamic memory.
     SyntheticDevices(const sim::Scope& scope, const ServiceConfig& config, hypervisor::RootClient& client,
-                     PortNumbers& numbers, RootProcessors& processors, const HostMemory& memory,
-                     hypervisor::PartitionId partition, const std::vector<MemoryRun>& runs);
+                     PortNumbers& numbers, RootProcessors& processors, const HostMemory& memory, RootPages& pages,
+                     hypervisor::PartitionId partition, std::vector<MemoryRun>& runs, ServiceListener& listener);
 
     PartitionBus& bus() { return bus_; }
     vmbus::Heartbeat& heartbeat() { return heartbeat_; }
@@ -72,18 +75,25 @@ public:
     vmbus::TimeSync& time_sync() { return time_sync_; }
 
     vmbus::Keyboard& keyboard() { return keyboard_; }
+    PartitionServices& services() { return services_; }
 
     // Nothing if the partition has no screen.
     vmbus::SyntheticVideo* video() { return video_ ? &*video_ : nullptr; }
 
-    // Both may come while the guest runs.
+    // All may come while the guest runs.
     SyntheticNic& add_network(Network& network, const NetworkConfig& config);
     VirtualDisk& add_disk(std::unique_ptr<DiskImage> image, const DiskConfig& config);
+    VirtualDvd& add_dvd(std::unique_ptr<DiskImage> image, const std::string& name);
+    // Pulls it out of the running machine, if it is in; it can be looked at still.
+    void remove_disk(const VirtualDisk& disk);
 
     // The guest has ended: all channels close.
     void guest_stopped() { bus_.server().reset(); }
     // Its partition goes.
-    void take_down() { bus_.take_down(); }
+    void take_down() {
+        services_.close();
+        bus_.take_down();
+    }
 
 private:
     std::uint64_t reference_time() override;
@@ -91,20 +101,28 @@ private:
     void remove_vram() override {}
     vmbus::ServiceHost service_host();
     sim::Processor& processor_of(std::uint64_t channel);
+    std::uint8_t next_unit(const std::string& name);
 
     sim::Scope scope_;
     ServiceConfig config_;
     hypervisor::RootClient& client_;
     hypervisor::PartitionId partition_;
     RootProcessors& processors_;
+    GuestRam ram_;
     PartitionBus bus_;
     vmbus::Heartbeat heartbeat_;
     vmbus::Shutdown shutdown_;
     vmbus::TimeSync time_sync_;
     vmbus::Keyboard keyboard_;
+    PartitionServices services_;
     std::optional<vmbus::SyntheticVideo> video_;
     std::optional<vmbus::StorageProvider> storage_;
-    std::vector<std::unique_ptr<VirtualDisk>> disks_;  // by unit number
+    struct Disk {
+        std::unique_ptr<VirtualDisk> disk;
+        std::uint8_t lun = 0;
+    };
+    std::vector<Disk> disks_;
+    std::vector<std::unique_ptr<VirtualDvd>> dvds_;
     std::vector<std::unique_ptr<SyntheticNic>> nics_;
 };
 

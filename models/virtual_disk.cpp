@@ -76,4 +76,10 @@ vmbus::ScsiDisk& VirtualDisk::unit() {
     return *unit_;
 }
 
+VirtualDvd::VirtualDvd(const sim::Scope& scope, std::unique_ptr<DiskImage> image, std::uint64_t number)
+    : image_(std::move(image)),
+      store_(*image_),
+      timed_(scope, store_, {}),
+      unit_(scope.child("unit"), timed_, unit_config(number).disk_id) {}
+
 }  // namespace models

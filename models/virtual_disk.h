@@ -10,6 +10,7 @@
 #include "vmbus/storage/block_timing.h"
 #include "vmbus/storage/byte_store.h"
 #include "vmbus/storage/scsi_disk.h"
+#include "vmbus/storage/scsi_dvd.h"
 #include "vmbus/storage/storage_qos.h"
 
 namespace models {
@@ -57,6 +58,20 @@ private:
     vmbus::QosDisk shaped_;
     std::uint64_t number_;
     std::optional<vmbus::ScsiDisk> unit_;
+};
+
+// A DVD drive with a disc in it: the image is only read.
+class VirtualDvd final {
+public:
+    VirtualDvd(const sim::Scope& scope, std::unique_ptr<DiskImage> image, std::uint64_t number);
+
+    vmbus::ScsiDvd& unit() { return unit_; }
+
+private:
+    std::unique_ptr<DiskImage> image_;
+    ImageStore store_;
+    vmbus::TimedDisk timed_;
+    vmbus::ScsiDvd unit_;
 };
 
 }  // namespace models

@@ -20,7 +20,8 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
       machine_(scope, config, *stack.client_, built_.id, stack, {memory_, stack.emulation_processor(built_.id)}),
       devices_(scope,
                {.vps = config.vps, .screen = config.screen, .epoch_s = static_cast<std::int64_t>(config.rtc_epoch_s)},
-               *stack.client_, stack.port_numbers_, *stack.processors_, stack.memory_, built_.id, built_.memory),
+               *stack.client_, stack.port_numbers_, *stack.processors_, stack.memory_, stack.pages_, built_.id,
+               built_.memory, stack),
       instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {}
 
 // Spread by partition.

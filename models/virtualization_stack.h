@@ -20,7 +20,7 @@
 
 namespace models {
 
-class VirtualizationStack final : public hypervisor::RootReceiver, private GuestListener {
+class VirtualizationStack final : public hypervisor::RootReceiver, private GuestListener, private ServiceListener {
 public:
     // Instructions that a partition's processors have retired so far.
     using InstructionCount = std::function<std::uint64_t(hypervisor::PartitionId)>;
@@ -97,6 +97,7 @@ private:
 
     void console_changed() override { want_attention(); }
     void guest_stopped() override { want_attention(); }
+    void service_changed() override { want_attention(); }
     sim::Processor& emulation_processor(hypervisor::PartitionId partition);
     void want_attention();
     void give_attention();
