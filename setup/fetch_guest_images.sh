@@ -51,21 +51,46 @@ dpkg-deb -x "$kernel_file" "$work/kernel"
 dpkg-deb -x "$busybox_file" "$work/busybox"
 busybox=$work/busybox/bin/busybox
 [ -f "$busybox" ] || busybox=$work/busybox/usr/bin/busybox
+# Programs beside busybox, for the root disk only. Without the archive and without what was kept the guest does without.
+program_files=()
+fetch_programs() {
+    local name version file
+    for name in hyperv-daemons perl-base libc6 libcrypt1; do
+        version=$(offered_version "$name") file=''
+        [ -z "$version" ] || file=$(fetch "$name" "$version" | tail -n 1) || file=''
+        [ -n "$file" ] || file=$(newest_kept "${name}_*.deb")
+        if [ -z "$file" ]; then
+            echo "the package archive offers no $name: the guest gets no daemons for keys, snapshots and file copy, and no vsock"
+            program_files=()
+            return
+        fi
+        program_files+=("$file")
+    done
+}
 guest_files=(
     --file "sbin/vg-session=$here/guest/session.sh"
     --file "etc/inittab=$here/guest/inittab"
     --file "etc/udhcpc/default.script=$here/guest/dhcp.sh"
 )
 field() { dpkg-deb -f "$1" "$2"; }
-/usr/bin/python3 "$here/initramfs.py" --flavour "$flavour" --kernel-root "$work/kernel" --busybox-root "$work/busybox" \
-    --init "$here/guest/init.sh" --out "$work/linux" "${guest_files[@]}" \
-    --package "$(field "$kernel_file" Package)=$(field "$kernel_file" Version)" \
-    --package "$(field "$busybox_file" Package)=$(field "$busybox_file" Version)"
 # The root disk has no drivers on it: one serves all kernels.
 if [ "$flavour" = cloud ]; then
-    /usr/bin/python3 "$here/root_disk.py" --busybox "$busybox" --out "$work/linux/root.img" "${guest_files[@]}"
+    fetch_programs
+    mkdir -p "$work/programs" "$work/tree"
+    for file in "${program_files[@]}"; do dpkg-deb -x "$file" "$work/programs"; done
+    /usr/bin/python3 "$here/guest_programs.py" --packages "$work/programs" --out "$work/tree"
 fi
-(cd "$here" && cat fetch_guest_images.sh initramfs.py root_disk.py guest/*) | sha256sum | cut -d' ' -f1 >"$work/linux/recipe"
+package_names=()
+for file in "$kernel_file" "$busybox_file" "${program_files[@]}"; do
+    package_names+=(--package "$(field "$file" Package)=$(field "$file" Version)")
+done
+/usr/bin/python3 "$here/initramfs.py" --flavour "$flavour" --kernel-root "$work/kernel" --busybox-root "$work/busybox" \
+    --init "$here/guest/init.sh" --out "$work/linux" "${guest_files[@]}" "${package_names[@]}"
+if [ "$flavour" = cloud ]; then
+    /usr/bin/python3 "$here/root_disk.py" --busybox "$busybox" --out "$work/linux/root.img" --tree "$work/tree" \
+        "${guest_files[@]}" --file "usr/bin/vsock=$here/guest/vsock.pl"
+fi
+(cd "$here" && cat fetch_guest_images.sh initramfs.py root_disk.py guest_programs.py guest/*) | sha256sum | cut -d' ' -f1 >"$work/linux/recipe"
 chmod 755 "$work/linux"
 
 # Two renames: a reader sees the old images or the new ones, or for an instant none, but never half of them.
@@ -74,3 +99,6 @@ rm -rf "$place.old"
 mv -T "$work/linux" "$place"
 rm -rf "$place.old"
 find "$packages" \( -name "$kernels" -o -name 'busybox-static_*.deb' \) ! -path "$kernel_file" ! -path "$busybox_file" -delete
+for file in "${program_files[@]}"; do
+    find "$packages" -name "$(field "$file" Package)_*.deb" ! -path "$file" -delete
+done

@@ -13,7 +13,7 @@ guest_kernel_release() { sed -n 's/.*"kernel_release": "\(.*\)".*/\1/p' "$VG_CAC
 
 guest_recipe_changed() {
     local now
-    now=$(cd "$VG_ROOT/setup" && cat fetch_guest_images.sh initramfs.py root_disk.py guest/* | sha256sum | cut -d' ' -f1)
+    now=$(cd "$VG_ROOT/setup" && cat fetch_guest_images.sh initramfs.py root_disk.py guest_programs.py guest/* | sha256sum | cut -d' ' -f1)
     [ "$now" != "$(cat "$VG_CACHE/guest/linux/recipe" 2>/dev/null)" ]
 }
 

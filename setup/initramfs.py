@@ -25,8 +25,8 @@ import sys
 WANTED_MODULES = {
     "cloud": [
         "hv_vmbus", "hv_utils", "hv_balloon", "hv_netvsc", "hv_storvsc", "hv_sock", "pci_hyperv", "hyperv_keyboard",
-        "hid_hyperv", "evdev", "hyperv_fb", "hyperv_drm", "uio_hv_generic", "ixgbevf", "sd_mod", "sg", "ext4", "vfat", "nls_ascii",
-        "nls_cp437", "af_packet", "bonding", "pktgen", "virtio_net", "virtio_blk",
+        "hid_hyperv", "hid_generic", "evdev", "hyperv_fb", "hyperv_drm", "uio_hv_generic", "ixgbevf", "sd_mod", "sr_mod", "sg",
+        "ext4", "isofs", "vfat", "nls_ascii", "nls_cp437", "af_packet", "bonding", "pktgen", "virtio_net", "virtio_blk",
     ],
     # The devices of a Generation 1 machine, and the synthetic ones for comparison.
     "generic": [

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Builds the Linux guest's root disk: an ext4 file system with busybox, by the distribution's own mke2fs.
+"""Builds the Linux guest's root disk: an ext4 file system with busybox and further programs, by the distribution's own mke2fs.
 
 The same packages give the same bytes: identifiers and times are set, not drawn and not read from a clock.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,12 +18,12 @@ SIZE = "96M"
 LABEL = "verdigris"
 UUID = "76657264-6967-4269-8373-726f6f740001"
 EPOCH = 1767225600  # 2026-01-01 00:00:00 UTC
-DIRECTORIES = ["bin", "dev", "etc", "home", "lib", "mnt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var", "vg"]
+DIRECTORIES = ["bin", "dev", "etc", "home", "lib", "mnt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var", "var/lib", "vg"]
 TIMES = ("atime", "ctime", "mtime", "crtime")
 
 
-def fill(root: pathlib.Path, busybox: pathlib.Path, files: dict[str, pathlib.Path]) -> None:
-    """The tree: busybox under the names of all its applets, and the guest's own scripts."""
+def fill(root: pathlib.Path, busybox: pathlib.Path, files: dict[str, pathlib.Path], tree: pathlib.Path | None) -> None:
+    """The tree: busybox under the names of all its applets, the guest's own scripts, and what is in `tree`."""
     for path in DIRECTORIES:
         (root / path).mkdir(parents=True)
     (root / "bin/busybox").write_bytes(busybox.read_bytes())
@@ -35,15 +36,19 @@ def fill(root: pathlib.Path, busybox: pathlib.Path, files: dict[str, pathlib.Pat
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.read_bytes())
-        target.chmod(0o755 if source.suffix == ".sh" else 0o644)
+        target.chmod(0o755 if source.suffix in (".sh", ".pl") else 0o644)
+    if tree is not None:
+        shutil.copytree(tree, root, dirs_exist_ok=True)
+        for path in [path for path in root.rglob("*") if path.is_dir() and not path.is_symlink()]:
+            path.chmod(0o755)
 
 
-def build(busybox: pathlib.Path, out: pathlib.Path, files: dict[str, pathlib.Path]) -> None:
+def build(busybox: pathlib.Path, out: pathlib.Path, files: dict[str, pathlib.Path], tree: pathlib.Path | None) -> None:
     """Writes the disk's image (raw, sparse)."""
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder) / "root"
         root.mkdir(mode=0o755)
-        fill(root, busybox, files)
+        fill(root, busybox, files, tree)
         out.unlink(missing_ok=True)
         configuration = pathlib.Path(folder) / "mke2fs.conf"
         configuration.write_text("[fs_types]\n\text4 = {\n\t}\n\tsmall = {\n\t\tinode_size = 256\n\t}\n")
@@ -67,11 +72,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--busybox", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--tree", type=pathlib.Path, help="a folder whose content goes to the root")
     parser.add_argument("--file", action="append", default=[], help="GUEST_PATH=FILE")
     arguments = parser.parse_args()
     files = {name: pathlib.Path(path) for name, path in (item.split("=", 1) for item in arguments.file)}
     try:
-        build(arguments.busybox, arguments.out, files)
+        build(arguments.busybox, arguments.out, files, arguments.tree)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"root disk: {error}", file=sys.stderr)
         return 1

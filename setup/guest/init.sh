@@ -24,6 +24,9 @@ for alias in /sys/bus/vmbus/devices/*/modalias /sys/bus/pci/devices/*/modalias; 
     [ -e "$alias" ] && modprobe "$(cat "$alias")" 2>/dev/null
 done
 
+# No device asks for these: sockets to the host, discs, events of keyboard and pointer.
+[ -d /sys/bus/vmbus ] && modprobe -a hv_sock sr_mod isofs evdev 2>/dev/null
+
 read -r parameters </proc/cmdline
 for parameter in $parameters; do
     case $parameter in root=*) root=${parameter#root=} ;; esac

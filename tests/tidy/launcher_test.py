@@ -58,7 +58,7 @@ class Launcher(unittest.TestCase):
         for name in ("vmlinuz", "initramfs.cpio", "root.img"):
             (images / name).write_text("x")
         (images / "manifest.json").write_text('{\n  "kernel_release": "6.1-x"\n}\n')
-        recipe = ["fetch_guest_images.sh", "initramfs.py", "root_disk.py", "guest/*"]
+        recipe = ["fetch_guest_images.sh", "initramfs.py", "root_disk.py", "guest_programs.py", "guest/*"]
         command = f"cat {' '.join(recipe)} | sha256sum | cut -d' ' -f1"
         (images / "recipe").write_text(subprocess.check_output(command, shell=True, cwd=ROOT / "setup", text=True))
 
