@@ -11,6 +11,7 @@
 #include "models/host_networks.h"
 #include "models/legacy/generation1_partition.h"
 #include "models/synthetic_devices.h"
+#include "python/bindings_services.h"
 #include "python/machine.h"
 #include "sim/check.h"
 
@@ -245,6 +246,20 @@ void save_disk(models::VirtualDisk& disk, const std::string& path, const std::st
     demand(target->close(), path);
 }
 
+models::VirtualDvd& add_dvd(Guest& guest, Image& image, const std::string& name) {
+    if (!image.image) throw sim::UserError(fmt::format("dvd {}: the image belongs to a partition already", name));
+    return guest.devices().add_dvd(std::move(image.image), name);
+}
+
+// A raw image in memory with this content, whole sectors.
+std::unique_ptr<Image> disk_of(const std::string& name, const py::bytes& content) {
+    const std::string_view text = content;
+    auto result = std::make_unique<Image>();
+    result->image = create(std::make_unique<models::MemoryFile>(name), "raw", "fixed", text.size(), 0);
+    demand(result->image->write(0, std::as_bytes(std::span{text})), "disk: cannot fill the image");
+    return result;
+}
+
 // Services
 // ----------------------------------------------------------------------------------------------------------------
 
@@ -300,8 +315,12 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
     py::class_<Image>(module, "Image");
     py::class_<models::VirtualDisk, std::unique_ptr<models::VirtualDisk, py::nodelete>>(module, "VirtualDisk")
         .def("save", &save_disk);
+    py::class_<models::VirtualDvd, std::unique_ptr<models::VirtualDvd, py::nodelete>>(module, "VirtualDvd")
+        .def("insert", [](models::VirtualDvd& dvd) { return dvd.unit().insert(); })
+        .def("eject", [](models::VirtualDvd& dvd) { return dvd.unit().eject(); });
 
     module.def("open_disk", &open_disk);
+    module.def("disk_of", &disk_of);
     module.def("pattern_sha256", [](std::uint64_t seed, std::uint64_t bytes) {
         return models::to_hex(models::pattern_digest(seed, bytes));
     });
@@ -312,11 +331,14 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
     guest.def("add_network", &add_network, reference)
         .def("add_legacy_network", &add_legacy_network, reference)
         .def("add_disk", &add_disk, reference)
+        .def("add_dvd", &add_dvd, reference)
+        .def("remove_disk", [](Guest& self, models::VirtualDisk& disk) { self.devices().remove_disk(disk); })
         .def("shut_down", &shut_down)
         .def("services", &services)
         .def("picture", &picture)
         .def("type_keys", [](Guest& self, const std::string& text) { self.devices().keyboard().type(text); })
         .def("press", [](Guest& self, const std::string& chord) { self.devices().keyboard().press(chord); });
+    bind_services(guest);
 }
 
 }  // namespace python

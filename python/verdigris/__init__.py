@@ -16,32 +16,47 @@ Times are strings with a unit ("30s", "1.5ms", "250ns") or whole picoseconds; si
 Both are exact integers. A wrong value raises `UserError`, which ends the run with one line and exit status 2.
 """
 
-from .errors import Cancelled, Timeout, UserError
+from .errors import Cancelled, Refused, Timeout, UserError
 from .guests import Elf, Linux
-from .host import Console, Host, Keyboard, Partition, Screen, Services, Statistics
+from .host import Console, Host, Partition, Statistics
+from .input import Keyboard, Pointer, Screen
+from .memory import Memory, MemoryStatus
 from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
 from .parameters import parameter
+from .services import Addresses, KeyValues, Services, Snapshots
 from .simulation import Simulation
-from .storage import Disk, linux_root
+from .sockets import Listener, Socket, Sockets
+from .storage import Disk, Dvd, linux_root
 from .tasks import Event, Task
 from .units import format_time, parse_rate, parse_size, parse_time
 
 __all__ = [
+    "Addresses",
     "Cancelled",
     "Connection",
     "Console",
     "Disk",
+    "Dvd",
     "Elf",
     "Event",
     "Host",
+    "KeyValues",
     "Keyboard",
     "Linux",
+    "Listener",
+    "Memory",
+    "MemoryStatus",
     "NetworkAdapter",
     "Partition",
     "Peer",
+    "Pointer",
+    "Refused",
     "Screen",
     "Services",
     "Simulation",
+    "Snapshots",
+    "Socket",
+    "Sockets",
     "Statistics",
     "Task",
     "Timeout",

@@ -9,11 +9,15 @@ from typing import Any
 
 from .errors import Timeout, UserError
 from .guests import Elf, Linux
+from .input import Keyboard, Pointer, Screen
+from .memory import Memory
 from .network import NetworkAdapter, VirtualSwitch, adapter_mac
-from .storage import Disk
+from .services import Services
+from .sockets import Sockets
+from .storage import Disk, Dvd
 from .tasks import Condition
 from .units import parse_rate, parse_share, parse_size, parse_time
-from .world import world
+from .world import deadline, world
 
 _PARTITION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _NUMBERED = re.compile(r"host\.hypervisor\.partitions\.\d+\.")
@@ -140,10 +144,14 @@ class Partition:
         self._native = native
         self._adapters = 0
         self._disks = 0
+        self._dvds = 0
         self.console = Console(name, native)
         self.keyboard = Keyboard(native)
+        self.pointer = Pointer(name, native)
         self.screen = Screen(native)
         self.services = Services(name, native)
+        self.socket = Sockets(name, native)
+        self.memory = Memory(name, native)
         self.stats = Statistics(name, statistics)
 
     @property
@@ -219,78 +227,20 @@ class Partition:
         disk._attach(self._native, name, *limits, bool(ide))
         return disk
 
+    def remove_disk(self, disk: Disk) -> None:
+        """Pulls a disk out of the running machine; its content stays. UserError if it is not one of this partition's."""
+        disk._detach(self._native)
+
+    def dvd(self, disc: Disk) -> Dvd:
+        """Gives it a DVD drive with this disc in it (a raw image, as of an ISO file); also while the guest runs."""
+        if not isinstance(disc, Disk):
+            raise UserError(f"partition {self.name}: {disc!r} is no vg.Disk")
+        self._dvds += 1
+        return Dvd(disc._insert(self._native, f"dvd{self._dvds}"))
+
     def stopped(self, within: str | int | None = None) -> Condition:
         """Awaits that the guest no longer runs; gives its state. Timeout after `within` (default: no limit)."""
-        return _Stopped(self, _deadline(within))
-
-
-class Keyboard:
-    """The guest's synthetic keyboard, with the layout of the USA."""
-
-    def __init__(self, native: Any) -> None:
-        self._native = native
-
-    def type(self, text: str) -> None:
-        """Types a text; a line ends with "\\n". The strokes wait until the guest's driver is there."""
-        self._native.type_keys(text)
-
-    def press(self, chord: str) -> None:
-        """Presses and releases keys together, as "ctrl+alt+delete" or "enter". UserError for an unknown key."""
-        self._native.press(chord)
-
-
-class Screen:
-    """The guest's screen, if the partition was made with one."""
-
-    def __init__(self, native: Any) -> None:
-        self._native = native
-
-    def png(self) -> bytes:
-        """The picture as it is now, as a PNG file. UserError if there is none."""
-        return bytes(self._native.picture())
-
-    def save(self, name: str) -> None:
-        """Writes the picture into the folder of results, if the run has one. UserError if there is no picture."""
-        picture = self.png()
-        folder = world().out
-        if folder is not None:
-            (folder / name).write_bytes(picture)
-
-
-class Services:
-    """The integration services: what the guest answers to the root."""
-
-    def __init__(self, name: str, native: Any) -> None:
-        self._name = name
-        self._native = native
-
-    @property
-    def heartbeats(self) -> int:
-        """Heartbeats that the guest has answered."""
-        return int(self._native.services()["heartbeats"])
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it answers them now."""
-        return bool(self._native.services()["healthy"])
-
-    @property
-    def time_samples(self) -> int:
-        """Messages of the time of day that the guest has answered."""
-        return int(self._native.services()["time_samples"])
-
-    @property
-    def shutdown_accepted(self) -> bool:
-        """Whether the guest has accepted the last request to shut down."""
-        return bool(self._native.services()["shutdown_accepted"])
-
-    def ready(self, within: str | int | None = "30s") -> Condition:
-        """Awaits that the guest's driver for shutdown requests is there."""
-        return _ServiceReady(self, _deadline(within))
-
-    def shut_down(self, kind: str = "power_off", text: str = "") -> None:
-        """Asks the guest's operating system to power off, or to restart (kind "restart"); text: shown in the guest."""
-        self._native.shut_down(kind, text)
+        return _Stopped(self, deadline(within))
 
 
 class Console:
@@ -339,7 +289,7 @@ class Console:
             expression = pattern
         else:
             raise UserError(f"expect: {pattern!r} is neither a text nor a compiled regular expression of text")
-        return _Expect(self, expression, str(getattr(pattern, "pattern", pattern)), _deadline(within))
+        return _Expect(self, expression, str(getattr(pattern, "pattern", pattern)), deadline(within))
 
 
 class Statistics(Mapping[str, int]):
@@ -375,24 +325,6 @@ class Statistics(Mapping[str, int]):
 
     def __len__(self) -> int:
         return len(self._all())
-
-
-def _deadline(within: str | int | None) -> int | None:
-    return None if within is None else world().now_ps() + parse_time(within, "within")
-
-
-class _ServiceReady(Condition):
-    def __init__(self, services: Services, deadline_ps: int | None) -> None:
-        super().__init__(f"shutdown service of guest {services._name}", deadline_ps)
-        self._services = services
-
-    def happened(self) -> bool:
-        return bool(self._services._native.services()["shutdown_ready"])
-
-    def watched_deadline(self, now_ps: int) -> int | None:
-        # Nothing tells of it: it is looked at every 10 ms.
-        again = now_ps + 10 * 10**9
-        return again if self.deadline_ps is None else min(again, self.deadline_ps)
 
 
 class _Stopped(Condition):

@@ -25,7 +25,11 @@ class Disk:
 
     @classmethod
     def create(
-        cls, format: str = "vhdx", size: str | int = "1GiB", content: str | pathlib.Path | None = None, kind: str = "dynamic"
+        cls,
+        format: str = "vhdx",
+        size: str | int = "1GiB",
+        content: str | pathlib.Path | None = None,
+        kind: str = "dynamic",
     ) -> Disk:
         """A new image in memory. format: raw, vhd or vhdx. kind: fixed or dynamic.
 
@@ -39,6 +43,17 @@ class Disk:
         disk._native = None
         return disk
 
+    @classmethod
+    def of(cls, content: bytes) -> Disk:
+        """A raw disk, or a disc for a DVD drive, in memory with this content; filled up with zeros to a multiple of 4 KiB."""
+        disk = cls.__new__(cls)
+        here = world()
+        here.disks += 1
+        padded = content + bytes(-len(content) % 4096 or (0 if content else 4096))
+        disk._image = _verdigris.disk_of(f"disk{here.disks}", padded)
+        disk._native = None
+        return disk
+
     def save(self, path: str | pathlib.Path, format: str = "vhdx", kind: str = "dynamic") -> None:
         """Writes the disk as it is now to a new file. UserError if the file exists or cannot be written."""
         if self._native is None:
@@ -47,6 +62,29 @@ class Disk:
 
     def _attach(self, guest: Any, name: str, maximum_iops: int, minimum_iops: int, maximum_bytes: int, ide: bool) -> None:
         self._native = guest.add_disk(self._image, name, maximum_iops, minimum_iops, maximum_bytes, ide)
+
+    def _detach(self, guest: Any) -> None:
+        if self._native is None:
+            raise UserError("disk: no partition has it")
+        guest.remove_disk(self._native)
+
+    def _insert(self, guest: Any, name: str) -> Any:
+        return guest.add_dvd(self._image, name)
+
+
+class Dvd:
+    """A DVD drive. Made by `partition.dvd(disc)`."""
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+
+    def eject(self) -> bool:
+        """Takes the disc out, by the operator's hand; whether something changed."""
+        return bool(self._native.eject())
+
+    def insert(self) -> bool:
+        """Puts it back; whether something changed."""
+        return bool(self._native.insert())
 
 
 def linux_root() -> pathlib.Path:

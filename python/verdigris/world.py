@@ -10,6 +10,7 @@ import _verdigris
 
 from .errors import UserError
 from .tasks import Scheduler
+from .units import parse_time
 
 if TYPE_CHECKING:
     from .host import Host
@@ -60,3 +61,8 @@ def world() -> World:
     if _world is None:
         raise UserError("a scenario is run by `./verdigris run SCENARIO.py`")
     return _world
+
+
+def deadline(within: str | int | None) -> int | None:
+    """When a wait that begins now ends at the latest; None: never."""
+    return None if within is None else world().now_ps() + parse_time(within, "within")
