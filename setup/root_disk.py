@@ -43,7 +43,7 @@ def fill(root: pathlib.Path, busybox: pathlib.Path, files: dict[str, pathlib.Pat
             path.chmod(0o755)
 
 
-def build(busybox: pathlib.Path, out: pathlib.Path, files: dict[str, pathlib.Path], tree: pathlib.Path | None) -> None:
+def build(busybox: pathlib.Path, out: pathlib.Path, files: dict[str, pathlib.Path], tree: pathlib.Path | None = None) -> None:
     """Writes the disk's image (raw, sparse)."""
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder) / "root"

@@ -8,6 +8,7 @@ import hashlib
 import json
 import lzma
 import pathlib
+import shutil
 import stat
 import struct
 import subprocess
@@ -29,6 +30,7 @@ def load(name: str) -> types.ModuleType:
 
 
 debian_source = load("debian_source")
+guest_programs = load("guest_programs")
 initramfs = load("initramfs")
 root_disk = load("root_disk")
 test_summary = load("test_summary")
@@ -214,6 +216,41 @@ class GuestImages(unittest.TestCase):
         self.assertEqual(check.returncode, 0, check.stdout)
         session = subprocess.run(["debugfs", "-R", "cat /sbin/vg-session", disk], capture_output=True).stdout
         self.assertEqual(session, (GUEST / "session.sh").read_bytes())
+
+    def test_tree_on_the_root_disk(self) -> None:
+        tree = self.root / "tree"
+        (tree / "usr/sbin").mkdir(parents=True)
+        (tree / "usr/sbin/daemon").write_bytes(b"of a package")
+        (tree / "usr/sbin/daemon").chmod(0o755)
+        disk = self.root / "disk.img"
+        root_disk.build(self.root / "busybox/bin/busybox", disk, {"usr/bin/vsock": GUEST / "vsock.pl"}, tree)
+        for path in ("/usr/sbin/daemon", "/usr/bin/vsock"):
+            status = subprocess.run(["debugfs", "-R", f"stat {path}", disk], capture_output=True, text=True).stdout
+            self.assertIn("Mode:  0755", status)
+
+    def test_programs_and_their_libraries(self) -> None:
+        """A program of this machine as if it came in packages: with its loader, its libraries, and what those need."""
+        packages, out = self.root / "packages", self.root / "out"
+        loader, libraries = guest_programs.needs(pathlib.Path("/bin/true").read_bytes())
+        self.assertIn("libc.so.6", libraries)
+        folder = packages / "lib/x86_64-linux-gnu"
+        folder.mkdir(parents=True)
+        (packages / "usr/sbin").mkdir(parents=True)
+        shutil.copy("/bin/true", packages / "usr/sbin/hv_kvp_daemon")
+        with self.assertRaisesRegex(guest_programs.SetupError, f"hold no {loader[1:]}"):
+            guest_programs.collect(packages, out)
+        shutil.copy(loader, folder / "loader")
+        (packages / loader[1:]).parent.mkdir(parents=True)
+        (packages / loader[1:]).symlink_to("/lib/x86_64-linux-gnu/loader")
+        with self.assertRaisesRegex(guest_programs.SetupError, "no package of the guest's holds the library"):
+            guest_programs.collect(packages, out)
+        for name in libraries:
+            (folder / f"{name}.real").write_bytes(b"no ELF file, needs nothing")
+            (folder / name).symlink_to(f"{name}.real")
+        self.assertEqual(guest_programs.collect(packages, out), ["usr/sbin/hv_kvp_daemon"])
+        files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and not path.is_symlink())
+        wanted = [loader[1:], "usr/sbin/hv_kvp_daemon", *(f"lib/x86_64-linux-gnu/{name}" for name in libraries)]
+        self.assertEqual(files, sorted(wanted))
 
     def test_manifest(self) -> None:
         manifest = json.loads((self.build() / "manifest.json").read_text())
