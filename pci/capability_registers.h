@@ -74,7 +74,7 @@ inline constexpr std::uint32_t unsupported_request = 1u << 20, completer_abort =
                                acs_violation = 1u << 21;
 inline constexpr std::uint32_t uncorrectable_all = 0x003f'f030, uncorrectable_severity_reset = 0x0006'2030,
                                correctable_all = 0x0000'31c1, correctable_mask_reset = 0x0000'2000;
-inline constexpr std::uint32_t correctable_advisory = 1u << 13;
+inline constexpr std::uint32_t bad_packet = 1u << 6, replay_rollover = 1u << 8, correctable_advisory = 1u << 13;
 }  // namespace aer
 
 namespace acs_cap {  // PCIe 7.7.11

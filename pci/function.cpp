@@ -238,6 +238,12 @@ void Function::log_unsupported_request() {
     config_.set_bits(status_register, 4, aer::unsupported_request);
 }
 
+void Function::log_correctable(std::uint32_t bits) {
+    if (express_ == 0) return;
+    config_.set_bits(express_ + express::device_status, 2, express::correctable_detected);
+    if (aer_ != 0) config_.set_bits(aer_ + aer::correctable_status, 4, bits);
+}
+
 void Function::restored() {
     update_decode();
     slot_.bus_->set_pins(slot_.index(), pins(), false);

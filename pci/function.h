@@ -98,6 +98,8 @@ public:
 
     // Somebody sent what it does not support: its error bits (PCIe 6.0, 6.2.3.2.3).
     void log_unsupported_request();
+    // An error that the link has mended: bits of AER's correctable status (6.2.2.1).
+    void log_correctable(std::uint32_t bits);
     // Whether its memory (or I/O) decoding is on.
     bool decodes(Space space) const;
     // Where a BAR lies at present.

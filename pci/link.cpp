@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "pci/capability_registers.h"
 #include "sim/check.h"
 
 namespace pci {
@@ -54,6 +55,26 @@ bool Link::idle() const {
            downward_.empty();
 }
 
+// The device notes what it saw of damaged packets: those it received, and its own that had to go out too often.
+sim::Time Link::send_up(sim::Time from, WireBytes wire) {
+    const std::uint64_t retrains = up_.retrains();
+    const sim::Time end = up_.send(from, wire, random_);
+    if (up_.retrains() != retrains) log_errors(aer::replay_rollover);
+    return end;
+}
+
+sim::Time Link::send_down(sim::Time from, WireBytes wire) {
+    const std::uint64_t replays = down_.replays();
+    const sim::Time end = down_.send(from, wire, random_);
+    if (down_.replays() != replays) log_errors(aer::bad_packet);
+    return end;
+}
+
+void Link::log_errors(std::uint32_t bits) {
+    Function* device = bus_.function_at(0);
+    if (device != nullptr && device->present()) device->log_correctable(bits);
+}
+
 // A piece of the arena without a seam, given back in the same order.
 std::optional<std::uint32_t> Link::reserve(std::uint32_t bytes) {
     std::uint64_t head = arena_head_;
@@ -96,7 +117,7 @@ void Link::return_credits(const Credit& credit) {
 sim::Time Link::send_posted(RequesterId requester, std::uint64_t address, std::uint32_t size, Posted& entry) {
     const WireBytes wire = write_packets(config_.limits, address, size);
     const sim::Time start = wait_for_credits(wire, size);
-    entry.sent = up_.send(start, wire, random_);
+    entry.sent = send_up(start, wire);
     const sim::Time arrival = entry.sent + config_.flight;
     entry.due = std::max(last_posted_, host_.served({requester, address, size, true}, arrival));
     last_posted_ = entry.due;
@@ -213,7 +234,7 @@ void Link::pump_reads() {
         --tags_left_;
         ++at_host_;
         room_used_ += size;
-        const sim::Time sent = up_.send(now(), {1, request_overhead(address, size)}, random_);
+        const sim::Time sent = send_up(now(), {1, request_overhead(address, size)});
         const Function* function = function_of(slot.place);
         const RequesterId requester = function != nullptr ? function->id() : RequesterId{};
         const sim::Time arrival = std::max(sent + config_.flight, last_posted_);
@@ -310,7 +331,7 @@ void Link::serve(const Request& request) {
                                ? completion_packets(config_.limits, slot.address + request.offset, request.size)
                                : WireBytes{1, completion_overhead};
     Request ending = request;
-    ending.at = down_.send(now(), wire, random_) + config_.flight;
+    ending.at = send_down(now(), wire) + config_.flight;
     completing_.push(ending);
     pump_reads();
 }
@@ -375,7 +396,7 @@ void Link::forget(BusMaster& function) {
 
 sim::Time Link::post_write(std::uint64_t address, unsigned size, std::uint64_t value) {
     if (downward_.full()) return sim::Time::zero();
-    const sim::Time sent = down_.send(now(), write_packets(config_.limits, address, size), random_);
+    const sim::Time sent = send_down(now(), write_packets(config_.limits, address, size));
     const sim::Time at = sent + config_.flight;
     downward_.push({at, address, value, static_cast<std::uint8_t>(size)});
     arm();
@@ -388,10 +409,10 @@ Link::Value Link::read_now(std::uint64_t address, unsigned size) {
         downward_.pop();
         (void)bus_.write(Space::memory, write.address, write.size, write.value);
     }
-    const sim::Time asked = down_.send(now(), {1, request_overhead(address, size)}, random_) + config_.flight;
+    const sim::Time asked = send_down(now(), {1, request_overhead(address, size)}) + config_.flight;
     const auto value = bus_.read(Space::memory, address, size);
     const WireBytes wire{1, completion_overhead + (value ? std::uint64_t{size} : 0)};
-    const sim::Time at = up_.send(asked, wire, random_) + config_.flight;
+    const sim::Time at = send_up(asked, wire) + config_.flight;
     arm();
     return {value.value_or(size == 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << 8 * size) - 1), at};
 }

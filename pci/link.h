@@ -160,6 +160,9 @@ private:
     void run();
     void arm();
     sim::Time next() const;
+    sim::Time send_up(sim::Time from, WireBytes wire);
+    sim::Time send_down(sim::Time from, WireBytes wire);
+    void log_errors(std::uint32_t bits);
     void arrive(const Posted& entry);
     void serve(const Request& request);
     void complete(const Request& request);

@@ -1,6 +1,7 @@
 // A link in time: what each operation costs, in which order effects come, and what holds when it runs full.
 #include <doctest/doctest.h>
 
+#include "pci/capabilities.h"
 #include "sim/archive.h"
 #include "tests/pci/link_rig.h"
 
@@ -224,6 +225,28 @@ TEST_CASE("damaged packets are sent again: later, and whole") {
     // 300 writes, 138 of them again after 300 ns, two times training the link.
     CHECK(rig.link.up().free_at().ps() == 98'287'937);
     for (unsigned i = 0; i < 300 * 64; ++i) REQUIRE(rig.host.memory[i] == data[i % 64]);
+}
+
+TEST_CASE("the device's error registers tell of damaged packets") {
+    pci::LinkConfig config = LinkRig::round_link();
+    config.errors = {3, 300_ns, 10_us};
+    Rig rig;
+    pci::FunctionLayout layout = pci::device_function(identity(), {}, pci::extended_config_bytes);
+    pci::add_express(layout.config, {});
+    pci::add_aer(layout.config, false);
+    auto dev = rig.device(rig.root.bus(), 0, std::move(layout));
+    const pci::RequesterId who = rig.id(0, 0);
+    rig.set_config(who, pci::header::command, 2, pci::command::bus_master);
+    pci::FixedHostTiming timing(200_ns, 0_ns);
+    pci::Link link(rig.simulation.scope("link"), rig.root.bus(), timing, config);
+    const unsigned status = 0x100 + pci::aer::correctable_status;
+    for (unsigned i = 0; i < 100; ++i) REQUIRE(link.read(dev->function.master(), 0x1000, 64, i));
+    rig.simulation.agenda().run_until(1_ms);
+    CHECK(link.down().replays() == 51);
+    CHECK((rig.config(who, status, 4) & pci::aer::bad_packet) != 0);
+    CHECK((rig.config(who, 0x40 + pci::express::device_status, 2) & pci::express::correctable_detected) != 0);
+    rig.set_config(who, status, 4, ~0u);
+    CHECK(rig.config(who, status, 4) == 0);
 }
 
 TEST_CASE("processors' writes reach the device in time; a read pushes them") {
