@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "models/validation/validate.h"
 #include "python/interpreter.h"
 #include "python/interrupt.h"
 #include "python/machine.h"
@@ -36,6 +37,11 @@ struct BenchOptions {
     std::string name;
     std::string images;
     unsigned turns = 3;
+};
+
+struct ValidateOptions {
+    std::string row;
+    std::string format = "table";
 };
 
 int user_error(std::string_view message) {
@@ -117,6 +123,7 @@ std::string bench_names(const Program& program) {
 int command_line(int argc, char** argv, const Program& program) {
     RunOptions run_options;
     BenchOptions bench_options;
+    ValidateOptions validate_options;
     run_options.images = bench_options.images = default_images();
 
     CLI::App app{"Verdigris: a deterministic simulator of one x86-64 virtualization host."};
@@ -147,13 +154,23 @@ int command_line(int argc, char** argv, const Program& program) {
     bench_command.add_option("--turns", bench_options.turns, "runs of each side (default 3)")
         ->check(CLI::Range(1, 100));
 
+    CLI::App& validate_command =
+        *app.add_subcommand("validate", "Compares the timing models with published measurements; all rows without ROW");
+    validate_command.add_option("ROW", validate_options.row, models::validation_names());
+    validate_command.add_option("--format", validate_options.format, "table (default), csv or json")
+        ->check(CLI::IsMember({"table", "csv", "json"}));
+
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) return app.exit(error);
-        const char* command = run_command.parsed() ? "run " : bench_command.parsed() ? "bench " : "";
+        const char* command = run_command.parsed()        ? "run "
+                              : bench_command.parsed()    ? "bench "
+                              : validate_command.parsed() ? "validate "
+                                                          : "";
         return user_error(fmt::format("{} (./verdigris {}--help explains)", error.what(), command));
     }
+    if (validate_command.parsed()) return models::validate(validate_options.row, validate_options.format);
     return run_command.parsed() ? run(argv[0], program, run_options) : bench(argv[0], program, bench_options);
 }
 

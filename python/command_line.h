@@ -1,5 +1,5 @@
-// The command line of the executable: `run` and `bench`. What a host is made of is handed in, so that tests of the face
-// need no machine.
+// The command line of the executable: `run`, `bench` and `validate`. What a host is made of is handed in, so that tests
+// of the face need no machine.
 #pragma once
 
 #include <memory>

@@ -1,0 +1,151 @@
+#include "models/validation/validate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace models {
+
+namespace {
+
+constexpr ValidationSource sources[] = {
+    {"ethernet", "packets per second of a wire", add_ethernet_rows},
+    {"pcie", "what a PCI Express link carries", add_pcie_rows},
+    {"3", "pcie-bench: DMA read bandwidth", add_dma_read_rows},
+    {"4", "pcie-bench: DMA write bandwidth", add_dma_write_rows},
+    {"5", "pcie-bench: latency of one DMA read", add_dma_latency_rows},
+    {"6", "pcie-bench: memory of the other socket", add_remote_socket_rows},
+    {"7", "pcie-bench: reads through the IOMMU", add_iommu_rows},
+};
+
+const char* name_of(Basis basis) {
+    switch (basis) {
+        case Basis::analytic:
+            return "analytic";
+        case Basis::calibrated:
+            return "calibrated";
+        case Basis::predicted:
+            return "predicted";
+    }
+    return "?";
+}
+
+// Thousandths, with as many decimals as are needed up to three.
+std::string decimal(std::int64_t thousandths, bool sign = false) {
+    const std::uint64_t size =
+        thousandths < 0 ? 0 - static_cast<std::uint64_t>(thousandths) : static_cast<std::uint64_t>(thousandths);
+    std::string text = fmt::format("{}{}", thousandths < 0 ? "-" : sign ? "+" : "", size / 1000);
+    if (size % 1000 != 0) {
+        std::string rest = fmt::format(".{:03}", size % 1000);
+        while (rest.back() == '0') rest.pop_back();
+        text += rest;
+    }
+    return text;
+}
+
+// Hundredths of a per cent of the published value; of zero the difference itself.
+std::string error_text(const ValidationRow& row) {
+    if (row.published == 0) return decimal(row.error(), true) + " " + row.unit;
+    const std::int64_t size = row.published < 0 ? -row.published : row.published;
+    const std::int64_t hundredths = (row.error() * 20000 / size + (row.error() < 0 ? -1 : 1)) / 2;
+    return decimal(hundredths * 10, true) + " %";
+}
+
+std::string table(const ValidationRows& rows) {
+    std::size_t width = 0;
+    for (const ValidationRow& row : rows) width = std::max(width, row.what.size());
+    std::string text;
+    std::string last;
+    std::size_t missed = 0;
+    for (const ValidationRow& row : rows) {
+        if (row.row != last) {
+            text += fmt::format("{}row {}: {}\n", text.empty() ? "" : "\n", row.row, row.source);
+            text += fmt::format("      {:<{}} {:>14} {:>14} {:>12} {:>12}\n", "", width, "published", "simulated",
+                                "error", "tolerance");
+            last = row.row;
+        }
+        text += fmt::format("  {} {:<{}} {:>14} {:>14} {:>12} {:>12}  {}  {}\n", row.passed() ? "ok " : "OFF", row.what,
+                            width, decimal(row.published), decimal(row.simulated), error_text(row),
+                            decimal(row.tolerance), row.unit, name_of(row.basis));
+        if (!row.passed()) ++missed;
+    }
+    text += fmt::format("\n{} figures, {} within their tolerance, {} not\n", rows.size(), rows.size() - missed, missed);
+    return text;
+}
+
+std::string quoted(const std::string& text) {
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') out += '\\';
+        out += c;
+    }
+    return out + "\"";
+}
+
+std::string csv(const ValidationRows& rows) {
+    std::string text = "row,what,unit,published,simulated,tolerance,passed,basis,source\n";
+    for (const ValidationRow& row : rows) {
+        text += fmt::format("{},\"{}\",{},{},{},{},{},{},\"{}\"\n", row.row, row.what, row.unit, decimal(row.published),
+                            decimal(row.simulated), decimal(row.tolerance), row.passed() ? 1 : 0, name_of(row.basis),
+                            row.source);
+    }
+    return text;
+}
+
+std::string json(const ValidationRows& rows) {
+    std::string text = "[";
+    for (const ValidationRow& row : rows) {
+        text += fmt::format(
+            "{}\n  {{\"row\": {}, \"what\": {}, \"unit\": {}, \"published\": {}, \"simulated\": {}, "
+            "\"tolerance\": {}, \"passed\": {}, \"basis\": \"{}\", \"source\": {}}}",
+            text.size() == 1 ? "" : ",", quoted(row.row), quoted(row.what), quoted(row.unit), decimal(row.published),
+            decimal(row.simulated), decimal(row.tolerance), row.passed() ? "true" : "false", name_of(row.basis),
+            quoted(row.source));
+    }
+    return text + "\n]\n";
+}
+
+}  // namespace
+
+ValidationRows validation_rows(const std::string& row) {
+    ValidationRows rows;
+    for (const ValidationSource& source : sources) {
+        if (row.empty() || row == source.row) source.add(rows);
+    }
+    return rows;
+}
+
+std::string validation_names() {
+    std::string names;
+    for (const ValidationSource& source : sources) {
+        names += fmt::format("{}{}: {}", names.empty() ? "" : "; ", source.row, source.description);
+    }
+    return names;
+}
+
+std::string validation_text(const ValidationRows& rows, ValidationFormat format) {
+    switch (format) {
+        case ValidationFormat::table:
+            return table(rows);
+        case ValidationFormat::csv:
+            return csv(rows);
+        case ValidationFormat::json:
+            return json(rows);
+    }
+    return {};
+}
+
+int validate(const std::string& row, const std::string& format) {
+    const ValidationRows rows = validation_rows(row);
+    if (rows.empty()) {
+        fmt::print(stderr, "verdigris: there is no row {}: {}\n", row, validation_names());
+        return 2;
+    }
+    fmt::print("{}", validation_text(rows, format == "csv"    ? ValidationFormat::csv
+                                           : format == "json" ? ValidationFormat::json
+                                                              : ValidationFormat::table));
+    return std::all_of(rows.begin(), rows.end(), [](const ValidationRow& each) { return each.passed(); }) ? 0 : 1;
+}
+
+}  // namespace models
