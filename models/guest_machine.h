@@ -59,6 +59,8 @@ public:
     void intercept(const hypervisor::HvMessage& message);
 
     hypervisor::PartitionId partition() const { return partition_; }
+    // Devices that come while the guest runs.
+    MmioMap& mmio() { return mmio_; }
     unsigned vps() const { return vps_; }
     GuestState state() const { return state_.state; }
     std::uint32_t exit_code() const { return state_.exit_code; }

@@ -8,6 +8,7 @@
 #include "hypervisor/hypervisor.h"
 #include "models/host_memory.h"
 #include "models/host_networks.h"
+#include "models/pci/host_pci.h"
 #include "models/platform.h"
 #include "models/profiles.h"
 #include "models/virtualization_stack.h"
@@ -51,7 +52,7 @@ hypervisor::HypervisorConfig hypervisor_config(const HostConfig& config, const P
     return result;
 }
 
-class HostModel final : public Host, private RootProcessors {
+class HostModel final : public Host, private RootProcessors, private DeviceInterrupts {
 public:
     HostModel(sim::Simulation& simulation, const HostConfig& config, const Profile& profile)
         : config_(config),
@@ -65,8 +66,11 @@ public:
           memory_state_(scope_.child("memory").register_state(memory_)),
           pages_state_(scope_.child("pages").register_state(pages_)),
           networks_(simulation.scope("network")),
-          stack_(scope_.child("root"), memory_, pages_),
+          pci_(scope_.child("pci"), profile.mmio_costs),
+          stack_(scope_.child("root"), memory_, pages_, pci_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
+        pci_.connect(*this);
+        hypervisor_.connect_devices(pci_);
         stack_.connect(hypervisor_.root_interface(), *this,
                        [this](hypervisor::PartitionId id) { return hypervisor_.instructions(id); });
         scope_.trace("host", config.cores, config.memory_bytes, static_cast<std::uint64_t>(config.fidelity),
@@ -80,6 +84,7 @@ public:
     }
 
     HostNetworks& networks() override { return networks_; }
+    HostPci& pci() override { return pci_; }
     Guest& add_partition(const PartitionConfig& config) override { return stack_.add_partition(config, config_); }
 
     Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) override;
@@ -96,6 +101,10 @@ private:
     std::uint32_t count() const override { return config_.cores; }
     sim::Processor& processor(std::uint32_t index) override { return hypervisor_.root_processor(index); }
 
+    bool device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data) override {
+        return hypervisor_.device_interrupt(device, address, data);
+    }
+
     static constexpr unsigned events_per_progress = 64;
     bool only_the_end_is_left(sim::Time until);
 
@@ -110,6 +119,7 @@ private:
     sim::StateRegistration memory_state_;
     sim::StateRegistration pages_state_;
     HostNetworks networks_;
+    HostPci pci_;
     VirtualizationStack stack_;
     hypervisor::Hypervisor hypervisor_;
 

@@ -67,6 +67,8 @@ enum class GuestState : std::uint8_t {
 class Generation1Partition;
 class Host;
 class HostNetworks;
+class HostPci;
+class PartitionPci;
 class SyntheticDevices;
 
 // One partition with its devices.
@@ -82,6 +84,7 @@ public:
     virtual std::uint64_t instructions() const = 0;        // retired, all virtual processors
     virtual SyntheticDevices& devices() = 0;               // on its VMBus
     virtual Generation1Partition* generation1() = 0;       // nothing if it is of Generation 2
+    virtual PartitionPci& pci() = 0;                       // functions that are assigned to it
 };
 
 class Host {
@@ -91,6 +94,7 @@ public:
     virtual ~Host() = default;
 
     virtual HostNetworks& networks() = 0;
+    virtual HostPci& pci() = 0;
     // The guest starts at the present simulated time.
     virtual Guest& add_partition(const PartitionConfig& config) = 0;
 

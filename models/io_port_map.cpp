@@ -76,12 +76,21 @@ MmioMap::MmioMap(const sim::Scope& scope)
       unclaimed_count_(scope.counter("unclaimed", "accesses", "device-memory accesses that no device answers")) {}
 
 void MmioMap::claim(std::uint64_t gpa, std::uint64_t size_bytes, MmioDevice& device) {
-    VG_CHECK(size_bytes != 0 && gpa + (size_bytes - 1) >= gpa);
+    VG_CHECK(try_claim(gpa, size_bytes, device));
+}
+
+bool MmioMap::try_claim(std::uint64_t gpa, std::uint64_t size_bytes, MmioDevice& device) {
+    if (size_bytes == 0 || gpa + (size_bytes - 1) < gpa) return false;
     const std::uint64_t last = gpa + (size_bytes - 1);
     const auto place = std::find_if(claims_.begin(), claims_.end(), [&](const Claim& c) { return c.first >= gpa; });
-    VG_CHECK(place == claims_.end() || place->first > last);
-    VG_CHECK(place == claims_.begin() || std::prev(place)->last < gpa);
+    if (place != claims_.end() && place->first <= last) return false;
+    if (place != claims_.begin() && std::prev(place)->last >= gpa) return false;
     claims_.insert(place, Claim{gpa, last, &device});
+    return true;
+}
+
+void MmioMap::release(std::uint64_t gpa) {
+    VG_CHECK(std::erase_if(claims_, [gpa](const Claim& c) { return c.first == gpa; }) == 1);
 }
 
 bool MmioMap::claims_page(std::uint64_t gpa) const {

@@ -102,6 +102,10 @@ public:
 
     // Claims [gpa, gpa + size_bytes), not overlapping another claim.
     void claim(std::uint64_t gpa, std::uint64_t size_bytes, MmioDevice& device);
+    // The same for an address that a guest has chosen: false if another claim is there, or it is beyond the space.
+    [[nodiscard]] bool try_claim(std::uint64_t gpa, std::uint64_t size_bytes, MmioDevice& device);
+    // The claim that begins there goes.
+    void release(std::uint64_t gpa);
     // Whether any byte of the page at `gpa` is claimed: such a page is no RAM.
     bool claims_page(std::uint64_t gpa) const;
 

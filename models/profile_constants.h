@@ -62,6 +62,12 @@ inline constexpr Constant sandy_bridge_ep[] = {
     {"exit.ipi_latency", 1346, cycles, calibrated, "from the sender's command to the receiver's pending bit",
      "validation row 18: IPI 3,102, less the sender's 1,556 and exit.interrupt_delivery"},
 
+    {"mmio.read", 700, nanoseconds, assumed, "a register of a PCI Express device, read by a processor",
+     "pcie-bench (Neugebauer et al., SIGCOMM 2018) measures 550 ns for a device's read of memory; here also the core's "
+     "way"},
+    {"mmio.write", 50, nanoseconds, assumed, "the same, written: posted",
+     "about what a store to uncacheable memory takes to leave the core"},
+
     {"tlb.l1_instruction.4k.entries", 128, entries, second_hand, "first-level instruction TLB, 4 KiB pages",
      "Intel Optimization Reference Manual 248966, Sandy Bridge: TLB parameters"},
     {"tlb.l1_instruction.4k.ways", 4, ways, second_hand, "", "as above"},
@@ -134,6 +140,8 @@ inline constexpr Constant one_nanosecond[] = {
     {"exit.halt", 0, cycles, assumed, "nothing besides", round_numbers},
     {"exit.context_switch", 1000, cycles, assumed, "another virtual processor", round_numbers},
     {"exit.ipi_latency", 1000, cycles, assumed, "command to pending bit", round_numbers},
+    {"mmio.read", 500, nanoseconds, assumed, "a register of a device, read", round_numbers},
+    {"mmio.write", 50, nanoseconds, assumed, "a register of a device, written", round_numbers},
     {"tlb.l1_instruction.4k.entries", 64, entries, assumed, "instruction TLB", round_numbers},
     {"tlb.l1_instruction.4k.ways", 4, ways, assumed, "", round_numbers},
     {"tlb.l1_instruction.2m.entries", 8, entries, assumed, "instruction TLB, 2 MiB pages", round_numbers},

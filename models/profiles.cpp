@@ -68,6 +68,8 @@ Profile build(const Named& named) {
     e.context_switch = time("exit.context_switch");
     e.ipi_latency = time("exit.ipi_latency");
 
+    p.mmio_costs = {time("mmio.read"), time("mmio.write")};
+
     using Array = mmu::TlbArrayConfig;
     const auto full = [&](std::string_view key) { return mmu::ArrayShape{small(key), small(key)}; };  // all ways
     p.memory_timing.translation.leave_flags = true;

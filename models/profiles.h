@@ -11,6 +11,7 @@
 #include "cpu/cost_table.h"
 #include "cpu/memory_timing.h"
 #include "hypervisor/exit_costs.h"
+#include "models/pci/mmio_costs.h"
 #include "sim/time.h"
 
 namespace models {
@@ -43,6 +44,7 @@ struct Profile {
     std::uint64_t apic_hz = 0;
     cpu::CostTable instruction_costs;
     hypervisor::ExitCosts exit_costs;
+    MmioCosts mmio_costs;
     cpu::MemoryTimingConfig memory_timing;  // for the timed fidelity
 
     // Whole cycles of this platform, to the nearest picosecond.

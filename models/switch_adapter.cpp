@@ -86,4 +86,9 @@ void SwitchAdapter::offloads_changed(const vmbus::OffloadSettings& offloads) {
     });
 }
 
+bool SwitchAdapter::switch_data_path(bool to_virtual_function) {
+    if (path_ != nullptr) path_->switched(to_virtual_function);
+    return true;
+}
+
 }  // namespace models

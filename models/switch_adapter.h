@@ -9,6 +9,15 @@
 
 namespace models {
 
+// Hears of the guest's moving its traffic to its virtual function and back.
+class DataPath {
+public:
+    virtual void switched(bool to_vf) = 0;
+
+protected:
+    ~DataPath() = default;
+};
+
 class SwitchAdapter final : public vmbus::NetworkPort, private SwitchPort {
 public:
     SwitchAdapter(VirtualSwitch& network, std::string_view port_name, const PortSettings& settings);
@@ -18,6 +27,7 @@ public:
     // The service; before any frame comes.
     void connect(vmbus::NetworkAdapter& service) { service_ = &service; }
     PortId port() const { return port_; }
+    void set_data_path(DataPath* path) { path_ = path; }
 
     // vmbus::NetworkPort
     void transmit(std::uint16_t queue, std::span<vmbus::OutgoingFrame> frames) override;
@@ -26,6 +36,7 @@ public:
     void address_changed(const vmbus::NetworkAddress& address) override;
     void frame_size_changed(std::uint32_t bytes) override;
     void offloads_changed(const vmbus::OffloadSettings& settings) override;
+    bool switch_data_path(bool to_virtual_function) override;
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -39,6 +50,7 @@ private:
 
     VirtualSwitch& network_;
     vmbus::NetworkAdapter* service_ = nullptr;
+    DataPath* path_ = nullptr;
     bool ready_ = false;
     PortId port_;
 };

@@ -87,6 +87,9 @@ public:
     // Pulls it out of the running machine, if it is in; it can be looked at still.
     void remove_disk(const VirtualDisk& disk);
 
+    // What services of the partition run on.
+    vmbus::ServiceHost service_host();
+
     // The guest has ended: all channels close.
     void guest_stopped() { bus_.server().reset(); }
     // Its partition goes.
@@ -99,7 +102,6 @@ private:
     std::uint64_t reference_time() override;
     bool place_vram(std::uint64_t gpa, std::uint64_t bytes) override;
     void remove_vram() override {}
-    vmbus::ServiceHost service_host();
     sim::Processor& processor_of(std::uint64_t channel);
     std::uint8_t next_unit(const std::string& name);
 

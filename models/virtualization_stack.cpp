@@ -22,6 +22,14 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
                {.vps = config.vps, .screen = config.screen, .epoch_s = static_cast<std::int64_t>(config.rtc_epoch_s)},
                *stack.client_, stack.port_numbers_, *stack.processors_, stack.memory_, stack.pages_, built_.id,
                built_.memory, stack),
+      pci_(scope.child("pci"), {.service = devices_.service_host(),
+                                .host = stack.host_pci_,
+                                .client = *stack.client_,
+                                .partition = built_.id,
+                                .vps = config.vps,
+                                .mmio = machine_.mmio(),
+                                .layout = MemoryLayout::of_size(config.memory_bytes),
+                                .memory = devices_.bus().memory()}),
       instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {}
 
 // Spread by partition.
@@ -36,15 +44,18 @@ std::uint64_t VirtualizationStack::Child::instructions() const {
 void VirtualizationStack::Child::take_down() {
     instructions_ = instructions();
     exists_ = false;
+    pci_.take_all();
     devices_.take_down();
     stack_.builder_->take_down(built_);
     built_.memory.clear();
 }
 
-VirtualizationStack::VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages)
+VirtualizationStack::VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages,
+                                         HostPci& pci)
     : scope_(scope),
       pages_(memory, pages),
       memory_(memory),
+      host_pci_(pci),
       attention_(scope.agenda(), scope.path() + ".attention", [this] { give_attention(); }),
       unexpected_(scope.counter("unexpected", "count", "messages, events and intercepts for nobody")),
       registration_(scope.register_state(*this)) {}

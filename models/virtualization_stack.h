@@ -16,6 +16,7 @@
 #include "models/host.h"
 #include "models/partition_builder.h"
 #include "models/partition_memory.h"
+#include "models/pci/partition_pci.h"
 #include "models/synthetic_devices.h"
 
 namespace models {
@@ -25,7 +26,7 @@ public:
     // Instructions that a partition's processors have retired so far.
     using InstructionCount = std::function<std::uint64_t(hypervisor::PartitionId)>;
 
-    VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages);
+    VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages, HostPci& pci);
     ~VirtualizationStack() override;
     VirtualizationStack(const VirtualizationStack&) = delete;
 
@@ -71,6 +72,7 @@ private:
         std::uint64_t instructions() const override;
         SyntheticDevices& devices() override { return devices_; }
         Generation1Partition* generation1() override { return machine_.generation1(); }
+        PartitionPci& pci() override { return pci_; }
 
         GuestMachine& machine() { return machine_; }
         const PartitionBuilder::Built& built() const { return built_; }
@@ -90,6 +92,7 @@ private:
         RootViewOfGuest memory_;
         GuestMachine machine_;
         SyntheticDevices devices_;
+        PartitionPci pci_;
         sim::Counter& instructions_counter_;
         bool exists_ = true;
         std::uint64_t instructions_ = 0;  // when the partition was taken down
@@ -105,6 +108,7 @@ private:
     sim::Scope scope_;
     RootPages pages_;
     HostMemory& memory_;
+    HostPci& host_pci_;
     std::optional<hypervisor::RootClient> client_;
     std::optional<PartitionBuilder> builder_;
     RootProcessors* processors_ = nullptr;

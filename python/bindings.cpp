@@ -228,4 +228,5 @@ PYBIND11_MODULE(_verdigris, module) {
         .def("write_trace", &Machine::write_trace)
         .def("close_trace", &Machine::close_trace);
     python::bind_devices(module, guest_class, machine_class);
+    python::bind_pci(module, guest_class, machine_class);
 }

@@ -23,6 +23,7 @@ from .input import Keyboard, Pointer, Screen
 from .memory import Memory, MemoryStatus
 from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
 from .parameters import parameter
+from .pci import AssignedDevice, ExampleDevice, PciDevice
 from .services import Addresses, KeyValues, Services, Snapshots
 from .simulation import Simulation
 from .sockets import Listener, Socket, Sockets
@@ -32,6 +33,7 @@ from .units import format_time, parse_rate, parse_size, parse_time
 
 __all__ = [
     "Addresses",
+    "AssignedDevice",
     "Cancelled",
     "Connection",
     "Console",
@@ -39,6 +41,7 @@ __all__ = [
     "Dvd",
     "Elf",
     "Event",
+    "ExampleDevice",
     "Host",
     "KeyValues",
     "Keyboard",
@@ -48,6 +51,7 @@ __all__ = [
     "MemoryStatus",
     "NetworkAdapter",
     "Partition",
+    "PciDevice",
     "Peer",
     "Pointer",
     "Refused",

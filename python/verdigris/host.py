@@ -12,6 +12,7 @@ from .guests import Elf, Linux
 from .input import Keyboard, Pointer, Screen
 from .memory import Memory
 from .network import NetworkAdapter, VirtualSwitch, adapter_mac
+from .pci import AssignedDevice, ExampleDevice, PciDevice, add_device
 from .services import Services
 from .sockets import Sockets
 from .storage import Disk, Dvd
@@ -67,6 +68,10 @@ class Host:
             quantum_ps=self.quantum_ps,
         )
         here.host = self
+
+    def add(self, device: ExampleDevice) -> PciDevice:
+        """Puts a device behind a PCI Express port of the host. UserError if there is no such device or no room."""
+        return add_device(device)
 
     def virtual_switch(self, name: str) -> VirtualSwitch:
         """Makes a virtual switch. UserError if the name is wrong or taken."""
@@ -209,6 +214,12 @@ class Partition:
         else:
             native = self._native.add_network(*place, queues, limit)
         return NetworkAdapter(name, address, native)
+
+    def pci(self, device: PciDevice) -> AssignedDevice:
+        """Assigns it a whole PCI device of the host's; also while the guest runs. UserError if another partition has it."""
+        if not isinstance(device, PciDevice):
+            raise UserError(f"partition {self.name}: {device!r} is no device of the host's; make one with host.add(...)")
+        return AssignedDevice(device, self._native.assign_pci(device.name, device._native))
 
     def disk(
         self, disk: Disk, maximum_iops: int = 0, minimum_iops: int = 0, maximum_bytes: int = 0, ide: bool = False

@@ -35,6 +35,7 @@ public:
     const std::string& crash_message() const override { return crash_; }
     const std::string& console() const override { return console_; }
     std::uint64_t instructions() const override { return instructions_; }
+    models::PartitionPci& pci() override { throw sim::UserError("a guest that only acts has no PCI functions"); }
     models::SyntheticDevices& devices() override { throw sim::UserError("a guest that only acts has no devices"); }
     models::Generation1Partition* generation1() override { return nullptr; }
 
@@ -118,6 +119,7 @@ public:
         }
     }
 
+    models::HostPci& pci() override { throw sim::UserError("a host that only acts has no PCI devices"); }
     models::HostNetworks& networks() override { throw sim::UserError("a host that only acts has no networks"); }
     Guest& add_partition(const models::PartitionConfig& config) override {
         if (config.memory_bytes > free_bytes_) {

@@ -1,0 +1,214 @@
+#include "models/pci/host_pci.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "pci/capabilities.h"
+#include "pci/config_registers.h"
+#include "sim/bits.h"
+#include "sim/check.h"
+
+namespace models {
+
+namespace {
+
+// Root port 1a of a Xeon E5 (Sandy Bridge-EP).
+std::shared_ptr<const pci::FunctionLayout> root_port_layout() {
+    pci::Identity identity;
+    identity.vendor = 0x8086;
+    identity.device = 0x3c02;
+    identity.class_of = pci::class_of::pci_bridge;
+    auto layout = std::make_shared<pci::FunctionLayout>(pci::bridge_function(identity, {}, 4096));
+    pci::PciExpress express;
+    express.type = pci::express::PortType::root_port;
+    express.max_payload_bytes = 256;
+    express.generation = 3;
+    express.width = 8;
+    express.ari_forwarding = true;
+    pci::add_express(layout->config, express);
+    pci::add_aer(layout->config, true);
+    pci::add_acs(layout->config, 0);
+    return layout;
+}
+
+std::uint64_t bus_address(std::uint64_t spa) {
+    return spa >= HostPci::low_alias ? spa - HostPci::low_alias : spa;
+}
+
+}  // namespace
+
+HostPci::HostPci(const sim::Scope& scope, const MmioCosts& costs)
+    : scope_(scope),
+      costs_(costs),
+      refused_dma_(scope.counter("refused_dma", "count", "accesses of functions to memory that is not theirs")),
+      stray_interrupts_(scope.counter("stray_interrupts", "count", "interrupt messages that nobody has asked for")),
+      root_(scope.child("root_complex"), *this, pci::Wiring::straight),
+      registration_(scope.register_state(*this)) {}
+
+// Devices before the ports above them.
+HostPci::~HostPci() {
+    devices_.clear();
+    ports_.clear();
+}
+
+pci::Bus& HostPci::add_root_port() {
+    if (ports_.size() == most_ports) {
+        throw sim::UserError(
+            fmt::format("the host has {} PCI Express devices already: there are no more ports", most_ports));
+    }
+    static const auto layout = root_port_layout();
+    const auto number = static_cast<unsigned>(ports_.size() + 1);
+    ports_.push_back(
+        std::make_unique<Port>(scope_.child(fmt::format("port{}", number)), root_.bus().slot(number, 0), layout));
+    pci::Bridge& bridge = ports_.back()->bridge;
+    const pci::RequesterId id = bridge.function().id();
+    const auto put = [&](unsigned offset, unsigned size, std::uint64_t value) {
+        write_config(id, offset, size, static_cast<std::uint32_t>(value));
+    };
+    namespace h1 = pci::header1;
+    put(h1::secondary_bus, 1, number);
+    put(h1::subordinate_bus, 1, number);
+    const std::uint64_t high = high_base + (number - 1) * high_bytes_per_port;
+    const std::uint64_t high_last = high + high_bytes_per_port - 1;
+    put(h1::prefetch_base, 2, high >> 16 & 0xfff0);
+    put(h1::prefetch_limit, 2, high_last >> 16 & 0xfff0);
+    put(h1::prefetch_base_upper, 4, high >> 32);
+    put(h1::prefetch_limit_upper, 4, high_last >> 32);
+    const std::uint64_t low = low_base + (number - 1) * low_bytes_per_port;
+    put(h1::memory_base, 2, low >> 16 & 0xfff0);
+    put(h1::memory_limit, 2, (low + low_bytes_per_port - 1) >> 16 & 0xfff0);
+    put(h1::io_base, 1, 0xf0);  // none: the base is above the limit
+    put(h1::io_limit, 1, 0);
+    put(pci::header::command, 2, pci::command::memory_space | pci::command::bus_master);
+    const std::uint16_t express = capability(id, pci::capability_id::express);
+    put(express + pci::express::device_control2, 2, pci::express::ari_forwarding);
+    return bridge.secondary();
+}
+
+std::uint64_t HostPci::reserve(std::uint8_t bus, std::uint64_t bytes, bool below_4g) {
+    VG_CHECK(bus >= 1 && bus <= ports_.size());
+    Port& port = *ports_[bus - 1u];
+    std::uint64_t& used = below_4g ? port.low_used : port.high_used;
+    const std::uint64_t all = below_4g ? low_bytes_per_port : high_bytes_per_port;
+    const std::uint64_t first = sim::align_up(used, bytes);
+    if (first + bytes > all) {
+        throw sim::UserError(
+            fmt::format("the devices behind PCI Express port {} want more than {} MiB of addresses", bus, all >> 20));
+    }
+    used = first + bytes;
+    return (below_4g ? low_alias + low_base : high_base) + (bus - 1u) * all + first;
+}
+
+HostFunction HostPci::place(pci::Function& function, const pci::FunctionLayout& layout) {
+    HostFunction placed;
+    placed.id = function.id();
+    for (unsigned bar = 0; bar < placed.bars.size(); ++bar) {
+        const pci::Bar& declared = layout.bars[bar];
+        if (declared.kind != pci::BarKind::memory32 && declared.kind != pci::BarKind::memory64) continue;
+        placed.bars[bar] = declared;
+        placed.addresses[bar] = reserve(placed.id.bus(), declared.size_bytes, declared.kind == pci::BarKind::memory32);
+    }
+    vmbus::PciIdentity& who = placed.identity;
+    const auto get = [&](unsigned offset, unsigned size) { return read_config(placed.id, offset, size); };
+    namespace h = pci::header;
+    who.vendor = static_cast<std::uint16_t>(get(h::vendor_id, 2));
+    who.device = static_cast<std::uint16_t>(get(h::device_id, 2));
+    who.revision = static_cast<std::uint8_t>(get(h::revision_id, 1));
+    who.programming_interface = static_cast<std::uint8_t>(get(h::class_code, 1));
+    who.class_of = static_cast<std::uint16_t>(get(h::class_code + 1, 2));
+    who.subsystem_vendor = static_cast<std::uint16_t>(get(pci::header0::subsystem_vendor_id, 2));
+    who.subsystem = static_cast<std::uint16_t>(get(pci::header0::subsystem_id, 2));
+    restore(placed);
+    return placed;
+}
+
+void HostPci::restore(const HostFunction& function) {
+    for (unsigned bar = 0; bar < function.bars.size(); ++bar) {
+        if (function.bars[bar].kind == pci::BarKind::absent) continue;
+        const std::uint64_t address = bus_address(function.addresses[bar]);
+        const unsigned offset = pci::header::bar0 + 4 * bar;
+        write_config(function.id, offset, 4, static_cast<std::uint32_t>(address));
+        if (function.bars[bar].kind != pci::BarKind::memory64) continue;
+        write_config(function.id, offset + 4, 4, static_cast<std::uint32_t>(address >> 32));
+    }
+    const std::uint32_t command = read_config(function.id, pci::header::command, 2);
+    write_config(function.id, pci::header::command, 2, command | pci::command::memory_space);
+}
+
+void HostPci::reset(const HostFunction& function) {
+    write_config(function.id, pci::header::command, 2, 0);
+    const std::uint16_t express = capability(function.id, pci::capability_id::express);
+    if (express != 0) {
+        const unsigned control = express + pci::express::device_control;
+        write_config(function.id, control, 2, read_config(function.id, control, 2) | pci::express::initiate_flr);
+    }
+    restore(function);
+}
+
+std::uint16_t HostPci::capability(pci::RequesterId id, std::uint8_t wanted) {
+    if ((read_config(id, pci::header::status, 2) & pci::status::capabilities_list) == 0) return 0;
+    std::uint32_t at = read_config(id, pci::header::capabilities_pointer, 1) & 0xfc;
+    // As many as fit: a list that runs in a circle ends, too.
+    for (unsigned n = 0; n < 48 && at != 0; ++n) {
+        const std::uint32_t header = read_config(id, at, 2);
+        if ((header & 0xff) == wanted) return static_cast<std::uint16_t>(at);
+        at = header >> 8 & 0xfc;
+    }
+    return 0;
+}
+
+// Registers
+// ----------------------------------------------------------------------------------------------------------------
+
+std::uint64_t HostPci::read(std::uint64_t spa, unsigned size, sim::Time& cost) {
+    cost = costs_.read;
+    return root_.read(pci::Space::memory, bus_address(spa), size);
+}
+
+void HostPci::write(std::uint64_t spa, unsigned size, std::uint64_t value, sim::Time& cost) {
+    cost = costs_.write;
+    root_.write(pci::Space::memory, bus_address(spa), size, value);
+}
+
+// What functions do
+// ----------------------------------------------------------------------------------------------------------------
+
+void HostPci::let_use(pci::RequesterId function, vmbus::GuestMemory* memory) {
+    if (memory != nullptr) {
+        memories_[function] = memory;
+    } else {
+        memories_.erase(function);
+    }
+}
+
+vmbus::GuestMemory* HostPci::memory_of(pci::RequesterId requester) const {
+    const auto found = memories_.find(requester);
+    return found != memories_.end() ? found->second : nullptr;
+}
+
+pci::DmaStatus HostPci::ended(pci::RequesterId requester, std::uint64_t address, bool done) {
+    if (done) return pci::DmaStatus::ok;
+    ++refused_dma_;
+    scope_.trace("dma_refused", requester.value, address);
+    return pci::DmaStatus::unsupported;
+}
+
+pci::DmaStatus HostPci::read_memory(pci::RequesterId requester, std::uint64_t address, std::span<std::byte> out) {
+    vmbus::GuestMemory* memory = memory_of(requester);
+    return ended(requester, address, memory != nullptr && memory->read(address, out));
+}
+
+pci::DmaStatus HostPci::write_memory(pci::RequesterId requester, std::uint64_t address,
+                                     std::span<const std::byte> data) {
+    vmbus::GuestMemory* memory = memory_of(requester);
+    return ended(requester, address, memory != nullptr && memory->write(address, data));
+}
+
+void HostPci::interrupt(const pci::InterruptMessage& message) {
+    const std::uint64_t device = hypervisor::device_id::of_pci(message.requester.value);
+    const bool known = interrupts_ != nullptr && interrupts_->device_interrupt(device, message.address, message.data);
+    if (!known) ++stray_interrupts_;
+}
+
+}  // namespace models

@@ -1,0 +1,142 @@
+// The host's PCI Express: its root complex with root ports, where devices' registers lie among host addresses, whose
+// memory each function may reach, and who gets its interrupts.
+//
+// Host addresses from hypervisor::first_device_spa on are devices'. There a bus address above 4 GiB is itself; those
+// below 4 GiB, for BARs of 32 bits, are seen at `low_alias` besides, so that they don't lie in memory.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "hypervisor/assigned_devices.h"
+#include "models/pci/mmio_costs.h"
+#include "pci/bridge.h"
+#include "pci/function.h"
+#include "pci/root_complex.h"
+#include "vmbus/ports.h"
+#include "vmbus/virtual_pci/virtual_pci.h"
+
+namespace models {
+
+// A function as one sees it who assigns it to somebody.
+struct HostFunction {
+    pci::RequesterId id;
+    std::array<pci::Bar, 6> bars{};            // by register
+    std::array<std::uint64_t, 6> addresses{};  // host addresses of their first bytes
+    vmbus::PciIdentity identity;               // who it says it is, to a guest
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(id, addresses, identity);
+        for (pci::Bar& bar : bars) archive(bar.kind, bar.size_bytes, bar.prefetchable);
+    }
+};
+
+// A device of the host's that can be given away whole.
+class HostDevice {
+public:
+    virtual ~HostDevice() = default;
+    virtual pci::Function& function() = 0;
+    virtual const pci::FunctionLayout& layout() const = 0;
+};
+
+// Whoever takes interrupt messages of functions.
+class DeviceInterrupts {
+public:
+    // `device` is a hypervisor::device_id. False: nobody's.
+    virtual bool device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data) = 0;
+
+protected:
+    ~DeviceInterrupts() = default;
+};
+
+class HostPci final : public hypervisor::DevicePort, private pci::HostPort {
+public:
+    static constexpr std::uint64_t high_base = hypervisor::first_device_spa;
+    static constexpr std::uint64_t high_bytes_per_port = std::uint64_t{1} << 28;
+    static constexpr std::uint64_t low_alias = std::uint64_t{1} << 47;
+    static constexpr std::uint64_t low_base = 0xc000'0000;
+    static constexpr std::uint64_t low_bytes_per_port = std::uint64_t{1} << 24;
+    static constexpr unsigned most_ports = 31;
+
+    HostPci(const sim::Scope& scope, const MmioCosts& costs);
+    ~HostPci();
+
+    void connect(DeviceInterrupts& interrupts) { interrupts_ = &interrupts; }
+    pci::RootComplex& root() { return root_; }
+
+    // A root port with a link behind it, as firmware leaves it: bus number n for the n-th, two windows, ARI.
+    pci::Bus& add_root_port();
+    // Addresses of so many bytes, naturally aligned, in the windows of the port above the bus; a power of two.
+    std::uint64_t reserve(std::uint8_t bus, std::uint64_t bytes, bool below_4g);
+    // Gives a function's BARs addresses and switches its decoding on.
+    HostFunction place(pci::Function& function, const pci::FunctionLayout& layout);
+    // After a function-level reset by somebody else: decoding is on again, where it was.
+    void restore(const HostFunction& function);
+    // Function-level reset, where the function has it.
+    void reset(const HostFunction& function);
+
+    // The memory that a function reaches; null: none. Until an IOMMU translates.
+    void let_use(pci::RequesterId function, vmbus::GuestMemory* memory);
+
+    // Devices live as long as the host.
+    template <class Device>
+    Device& keep(std::unique_ptr<Device> device) {
+        Device& kept = *device;
+        devices_.push_back(std::move(device));
+        return kept;
+    }
+
+    // DevicePort, for processors and for the root's stack.
+    std::uint64_t read(std::uint64_t spa, unsigned size, sim::Time& cost) override;
+    void write(std::uint64_t spa, unsigned size, std::uint64_t value, sim::Time& cost) override;
+    std::uint32_t read_config(pci::RequesterId id, unsigned offset, unsigned size) {
+        return root_.read_config(id, offset, size);
+    }
+    void write_config(pci::RequesterId id, unsigned offset, unsigned size, std::uint32_t value) {
+        root_.write_config(id, offset, size, value);
+    }
+    // The offset of a capability, or of an extended one; 0 if there is none.
+    std::uint16_t capability(pci::RequesterId id, std::uint8_t capability);
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(root_);
+        for (auto& port : ports_) archive(port->bridge, port->high_used, port->low_used);
+    }
+
+private:
+    struct Port {
+        Port(const sim::Scope& scope, pci::Slot slot, std::shared_ptr<const pci::FunctionLayout> layout)
+            : bridge(scope, std::move(slot), std::move(layout)) {}
+        pci::Bridge bridge;
+        std::uint64_t high_used = 0;
+        std::uint64_t low_used = 0;
+    };
+
+    // pci::HostPort
+    pci::DmaStatus read_memory(pci::RequesterId requester, std::uint64_t address, std::span<std::byte> out) override;
+    pci::DmaStatus write_memory(pci::RequesterId requester, std::uint64_t address,
+                                std::span<const std::byte> data) override;
+    void interrupt(const pci::InterruptMessage& message) override;
+    void line(unsigned, bool) override {}  // nobody routes INTx of devices behind root ports
+
+    vmbus::GuestMemory* memory_of(pci::RequesterId requester) const;
+    pci::DmaStatus ended(pci::RequesterId requester, std::uint64_t address, bool done);
+
+    sim::Scope scope_;
+    MmioCosts costs_;
+    DeviceInterrupts* interrupts_ = nullptr;
+    sim::Counter& refused_dma_;
+    sim::Counter& stray_interrupts_;
+    pci::RootComplex root_;
+    std::vector<std::unique_ptr<Port>> ports_;
+    std::vector<std::unique_ptr<HostDevice>> devices_;  // behind them
+    std::map<pci::RequesterId, vmbus::GuestMemory*> memories_;
+    sim::StateRegistration registration_;
+};
+
+}  // namespace models

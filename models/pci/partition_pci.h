@@ -1,0 +1,31 @@
+// The functions that a partition has: a virtual PCI bus for each.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/pci/assigned_function.h"
+
+namespace models {
+
+class PartitionPci final {
+public:
+    PartitionPci(const sim::Scope& scope, const PciSurroundings& surroundings) : scope_(scope), around_(surroundings) {}
+
+    // A place for a function, empty at first. Names are unique in the partition.
+    AssignedFunction& add(std::string_view name);
+    // Discrete Device Assignment: a whole function of the host's. Throws sim::UserError if another partition has it.
+    AssignedFunction& assign(std::string_view name, const HostFunction& function);
+    std::size_t count() const { return functions_.size(); }
+    // The guest has ended: all go back.
+    void take_all();
+
+private:
+    sim::Scope scope_;
+    PciSurroundings around_;
+    std::vector<std::unique_ptr<AssignedFunction>> functions_;
+};
+
+}  // namespace models
