@@ -51,7 +51,7 @@ std::unique_ptr<models::DiskImage> blank_disk(std::uint32_t sector_bytes = 512) 
 struct Machine {
     explicit Machine(const TinyGuest& code, unsigned generation = 1) {
         models::HostConfig config;
-        config.memory_bytes = 64 << 20;
+        config.memory_bytes = 16 << 20;
         config.profile = "one-nanosecond";
         host = Host::create(simulation, config);
         network = &host->networks().add_switch("lan", {});
@@ -202,7 +202,7 @@ TEST_CASE("a frame through the legacy adapter, and the answer") {
 TEST_CASE("a checkpoint at any time continues as the straight run does") {
     const TinyGuest guest = asks_for_server();
     bool emulating = false;
-    for (Time at = Time::us(2); at < Time::us(120); at = at + Time::ns(1300)) {
+    for (Time at = Time::us(2); at < Time::us(80); at = at + Time::ns(9700)) {
         CAPTURE(at.ps());
         Machine straight{guest};
         straight.host->run(at, nothing, Time::never());
