@@ -25,7 +25,10 @@ public:
         used_ += std::max(bytes, least_bytes);
         return at;
     }
-    void release(std::uint32_t bytes) { used_ -= std::max(bytes, least_bytes); }
+    void release(std::uint32_t bytes) {
+        used_ -= std::max(bytes, least_bytes);
+        if (used_ == 0) next_ = 0;  // what was used last is in the simulating computer's caches
+    }
     std::byte* at(std::uint32_t place) { return &storage_[place]; }
     std::span<std::byte> span(std::uint32_t place, std::uint32_t bytes) { return {&storage_[place], bytes}; }
 
@@ -62,6 +65,8 @@ public:
     T& front() { return (*this)[first_]; }
     void pop() { ++first_; }
     void clear() { first_ = end_; }
+    // Of an empty one, whose positions nobody knows any more.
+    void rewind() { first_ = end_ = 0; }
 
     template <class Archive>
     void fields(Archive& archive) {

@@ -264,6 +264,7 @@ void Receive::pump() {
                 mac_.receive_room();
             }
         }
+        if (frames_.empty()) frames_.rewind();
         if (fetch_[0] != 0 || fetch_[1] != 0) fetch_descriptors();
     } while (again_);
     pumping_ = false;

@@ -180,6 +180,10 @@ void Transmit::commit() {
         frames_.pop();
         again_ = true;
     }
+    if (frames_.empty()) {
+        frames_.rewind();
+        finish_ = 0;
+    }
 }
 
 // False: not yet.
@@ -193,7 +197,7 @@ bool Transmit::commit(Frame& frame) {
         // Little ahead, so that frames from the wire do not wait behind it.
         const sim::Time ahead = core_.profile.transmit_path * 2;
         if (start > now + ahead) {
-            egress_.arm(start - ahead);
+            egress_.arm(start - ahead / 2);
             return false;
         }
         const sim::Time end =
@@ -214,7 +218,7 @@ bool Transmit::commit(Frame& frame) {
         } else {
             const sim::Time start = std::max({frame.ready, wire_free_, paused_until_});
             if (start > limit) {
-                egress_.arm(start - core_.profile.commit_ahead);
+                egress_.arm(start - core_.profile.commit_ahead / 2);  // several at a time
                 return false;
             }
             const sim::Time end = start + core_.profile.wire_time(frame.length);
