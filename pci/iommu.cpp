@@ -114,6 +114,12 @@ Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool
         place.spa = address;
         return place;
     }
+    if (look == Look::only) {
+        if (const auto* recent = caches_.find_recent(requester.value, address >> 12, write)) {
+            place.spa = recent->spa | (address & 4095);
+            return place;
+        }
+    }
     const IommuContext context = context_of(requester, look, place.references, place.fault);
     place.silent = context.fault_disable;
     if (place.fault != FaultReason::none) return place;
@@ -132,6 +138,7 @@ Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool
         place.ready = std::max(now, cached->ready);
         const std::uint64_t within = (std::uint64_t{1} << cached->page_shift) - 1;
         place.spa = (cached->frame & ~within) | (address & within);
+        caches_.keep_recent(requester.value, address >> 12, place.spa & ~std::uint64_t{4095}, cached->rights);
         return place;
     }
 
@@ -166,6 +173,7 @@ Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool
         caches_.insert_table(level, context.domain, address, entry & mmu::pte::address, rights);
     }
     caches_.insert(context.domain, address, {found.spa, place.ready, rights, found.page_shift});
+    caches_.keep_recent(requester.value, address >> 12, place.spa & ~std::uint64_t{4095}, rights);
     return place;
 }
 

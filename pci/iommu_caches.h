@@ -85,6 +85,29 @@ public:
         iotlb_.insert(index_of(address >> entry.page_shift, domain), key_of(address, entry.page_shift), domain, entry);
     }
 
+    // What was found last for a function's page, whether or not the IOTLB still has it: a second look within an access
+    // costs no walk of ours. Hardware may keep translations as long until it is told to forget; so does this.
+    struct Recent {
+        std::uint64_t page = ~std::uint64_t{0};
+        std::uint64_t spa = 0;
+        std::uint16_t requester = 0;
+        bool readable = false;
+        bool writable = false;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(page, spa, requester, readable, writable);
+        }
+    };
+    const Recent* find_recent(std::uint16_t requester, std::uint64_t page, bool write) const {
+        const Recent& it = recent_[recent_index(requester, page)];
+        const bool known = it.page == page && it.requester == requester && (write ? it.writable : it.readable);
+        return known ? &it : nullptr;
+    }
+    void keep_recent(std::uint16_t requester, std::uint64_t page, std::uint64_t spa, const slat::PageRights& rights) {
+        recent_[recent_index(requester, page)] = {page, spa, requester, rights.readable, rights.writable};
+    }
+    void drop_recent() { recent_.assign(recent_.size(), {}); }
+
     // The lowest table known on the way to `address`.
     slat::Start start(const slat::SecondLevel& second, std::uint16_t domain, std::uint64_t address) {
         for (int level = 2; level <= 4; ++level) {
@@ -119,6 +142,7 @@ public:
 
     template <class Matches>
     void drop_translations(Matches&& matches) {  // matches(domain, first address, last address)
+        drop_recent();
         iotlb_.erase_if([&](const auto& slot) {
             const std::uint64_t first = slot.key & ~std::uint64_t{0xfff};
             const std::uint64_t bytes = std::uint64_t{1} << slot.payload.page_shift;
@@ -135,6 +159,7 @@ public:
     }
     template <class Matches>
     void drop_contexts(Matches&& matches) {  // matches(requester, context)
+        drop_recent();
         contexts_.erase_if(
             [&](const auto& slot) { return matches(static_cast<std::uint16_t>(slot.key), slot.payload); });
     }
@@ -143,6 +168,7 @@ public:
     void fields(Archive& archive) {
         archive(iotlb_, tables_, contexts_, large_pages_);
         for (sim::Time& walker : walkers_) archive(walker);
+        for (Recent& it : recent_) archive(it);
     }
 
 private:
@@ -155,6 +181,10 @@ private:
             archive(table, rights);
         }
     };
+    static constexpr std::size_t recent_entries = 1024;
+    static std::size_t recent_index(std::uint16_t requester, std::uint64_t page) {
+        return (page ^ requester * 37u) % recent_entries;
+    }
     static std::uint64_t key_of(std::uint64_t address, std::uint8_t shift) { return address >> shift << shift | shift; }
     // Domains share the sets without meeting in the same ones.
     static std::uint64_t index_of(std::uint64_t page, std::uint16_t domain) { return page + domain * 0x9e37u; }
@@ -172,6 +202,7 @@ private:
     std::array<mmu::AssociativeArray<Table>, 3> tables_;
     mmu::AssociativeArray<IommuContext> contexts_;
     std::vector<sim::Time> walkers_;
+    std::vector<Recent> recent_ = std::vector<Recent>(recent_entries);
     std::uint8_t large_pages_ = 0;  // sizes that were ever put in: bit 0 2 MiB, bit 1 1 GiB
 };
 

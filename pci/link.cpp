@@ -9,13 +9,12 @@
 namespace pci {
 
 namespace {
-constexpr std::size_t write_room = 1024;
-constexpr std::size_t message_room = 1024;  // beyond the writes'
+constexpr std::size_t write_room = 256;
+constexpr std::size_t message_room = 256;  // beyond the writes'
 constexpr std::size_t read_room = 256;
-constexpr std::size_t notice_room = 2048;
+constexpr std::size_t notice_room = 512;
 constexpr std::size_t downward_room = 64;
-constexpr std::uint32_t arena_bytes = 256 * 1024;
-constexpr std::size_t most_requests = read_room * (DmaPort::max_bytes / 64);
+constexpr std::uint32_t arena_bytes = 64 * 1024;
 }  // namespace
 
 Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig& config)
@@ -27,6 +26,7 @@ Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig
       writes_(scope.counter("writes", "count", "writes of the device that have reached the host")),
       messages_(scope.counter("messages", "count", "message-signalled interrupts that have reached the host")),
       merged_messages_(scope.counter("merged_messages", "count", "messages not sent twice for want of room")),
+      lost_messages_(scope.counter("lost_messages", "count", "messages dropped: hundreds of different ones waited")),
       refused_(scope.counter("refused", "count", "accesses of functions that may not master the bus")),
       up_(usable_rate(config.rate), config.errors),
       down_(usable_rate(config.rate), config.errors),
@@ -35,8 +35,8 @@ Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig
       notices_(notice_room),
       credits_(write_room + message_room),
       waiting_(read_room),
-      serving_(most_requests),
-      completing_(most_requests),
+      serving_(config.tags),
+      completing_(config.tags),
       downward_(downward_room),
       slots_(read_room),
       arena_(arena_bytes),
@@ -178,7 +178,15 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
 void Link::message(BusMaster& function, std::uint64_t address, std::uint32_t data) {
     if (!function.enabled()) return;
     if (posted_.full()) {
-        ++merged_messages_;
+        for (std::size_t i = 0; i < posted_.size(); ++i) {
+            const Posted& waiting = posted_[i];
+            if (waiting.kind == Kind::message && waiting.place == function.place() && waiting.address == address &&
+                waiting.data == data) {
+                ++merged_messages_;
+                return;
+            }
+        }
+        ++lost_messages_;
         return;
     }
     Posted entry;

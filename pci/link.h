@@ -177,6 +177,7 @@ private:
     sim::Counter& writes_;
     sim::Counter& messages_;
     sim::Counter& merged_messages_;
+    sim::Counter& lost_messages_;
     sim::Counter& refused_;
 
     LinkChannel up_;
