@@ -281,8 +281,8 @@ void Link::run() {
     for (sim::Time first = next(); first <= present; first = next()) {
         if (!posted_.empty() && posted_.front().due == first) {
             const Posted entry = posted_.front();
-            arrive(entry);
             posted_.pop();
+            arrive(entry);
         } else if (!serving_.empty() && serving_.front().at == first) {
             const Request request = serving_.front();
             serving_.pop();
@@ -309,19 +309,22 @@ void Link::run() {
     arm();
 }
 
-void Link::arrive(const Posted& entry) {
-    Function* function = entry.kind == Kind::dropped ? nullptr : function_of(entry.place);
+void Link::carry_out(const Posted& entry) {
+    Function* function = function_of(entry.place);
+    if (function == nullptr) return;
     if (entry.kind == Kind::message) {
-        ++messages_;
-        if (function != nullptr) function->master().message(entry.address, entry.data);
+        function->master().message(entry.address, entry.data);
         return;
     }
-    ++writes_;
-    if (function != nullptr) {
-        scope_.trace("dma_write", entry.place, entry.address, entry.size);
-        (void)function->master().write(entry.address, std::span{arena_}.subspan(entry.data, entry.size));
-    }
-    release(entry);
+    scope_.trace("dma_write", entry.place, entry.address, entry.size);
+    (void)function->master().write(entry.address, std::span{arena_}.subspan(entry.data, entry.size));
+}
+
+void Link::arrive(const Posted& entry) {
+    const bool message = entry.kind == Kind::message || entry.kind == Kind::dropped_message;
+    ++(message ? messages_ : writes_);
+    if (entry.kind == Kind::message || entry.kind == Kind::write) carry_out(entry);
+    if (!message) release(entry);
 }
 
 void Link::serve(const Request& request) {
@@ -378,12 +381,14 @@ void Link::forget(BusMaster& function) {
     for (std::size_t i = 0; i < notices_.size(); ++i) {
         if (notices_[i].place == place) notices_[i].dropped = true;
     }
+    // What has left arrives now, while its place is still the same function's. Turns on the wire stay taken; the
+    // room of writes comes back in order.
     for (std::size_t i = 0; i < posted_.size(); ++i) {
-        Posted& entry = posted_[i];
-        if (entry.place != place || entry.sent <= now()) continue;
-        // Its turn on the wire stays taken; a write's room comes back in order.
-        entry.kind = entry.kind == Kind::message ? Kind::message : Kind::dropped;
-        if (entry.kind == Kind::message) entry.place = 0xffff;
+        const bool waiting = posted_[i].kind == Kind::write || posted_[i].kind == Kind::message;
+        if (posted_[i].place != place || !waiting) continue;
+        const Posted entry = posted_[i];
+        posted_[i].kind = entry.kind == Kind::write ? Kind::dropped : Kind::dropped_message;
+        if (entry.sent <= now()) carry_out(entry);
     }
     waiting_.erase_if([&](std::uint32_t number) {
         if (slots_[number].place != place) return false;

@@ -73,7 +73,7 @@ public:
     }
 
 private:
-    enum class Kind : std::uint8_t { write, message, dropped };
+    enum class Kind : std::uint8_t { write, message, dropped, dropped_message };
     struct Posted {
         sim::Time sent;
         sim::Time due;
@@ -164,6 +164,7 @@ private:
     sim::Time send_down(sim::Time from, WireBytes wire);
     void log_errors(std::uint32_t bits);
     void arrive(const Posted& entry);
+    void carry_out(const Posted& entry);
     void serve(const Request& request);
     void complete(const Request& request);
     void notify(const Notice& notice);

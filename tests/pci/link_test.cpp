@@ -214,10 +214,14 @@ TEST_CASE("a forgotten function: what has left arrives, what has not never will,
     REQUIRE(rig.link.write(rig.master(), 0x2000, data, 2, true));
     REQUIRE(rig.link.read(rig.master(), 0x1000, 4096, 3));
     rig.run_until(90'000_ps);
+    rig.link.message(rig.master(), 0xfee0'0000, 1);
     rig.link.forget(rig.master());
+    CHECK(rig.host.memory[0x1000] == std::byte{1});
+    rig.host.memory[0x1000] = std::byte{0xff};
     rig.run();
     CHECK(rig.engine.events == std::vector<Event>{{84'219, "sent 1 ok"}});
-    CHECK(rig.host.memory[0x1000] == std::byte{1});
+    CHECK(rig.host.memory[0x1000] == std::byte{0xff});
+    CHECK(rig.host.messages.empty());
     CHECK(rig.host.memory[0x2000] == std::byte{0});
     CHECK(rig.link.idle());
     rig.engine.events.clear();
