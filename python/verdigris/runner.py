@@ -121,8 +121,12 @@ def _loop(world: worlds.World, main: Task, until_ps: int | None) -> None:
     def over(now_ps: int) -> bool:
         return until_ps is not None and now_ps >= until_ps
 
+    # Also at a deadline at which nothing is ready: who only looks again then names the next one.
+    deadline_ps: int | None = None
+
     def wake() -> bool:
-        return over(world.now_ps()) or scheduler.any_ready(world.now_ps())
+        now = world.now_ps()
+        return over(now) or scheduler.any_ready(now) or (deadline_ps is not None and now >= deadline_ps)
 
     while True:
         scheduler.step_all(world.now_ps(), main)
@@ -135,7 +139,8 @@ def _loop(world: worlds.World, main: Task, until_ps: int | None) -> None:
             raise _UntilReached
         # --until is a deadline among the others, so that the host stands exactly there.
         deadlines = [time for time in (until_ps, scheduler.next_deadline(now_ps)) if time is not None]
-        stopped = machine.run(None, wake, min(deadlines, default=None))
+        deadline_ps = min(deadlines, default=None)
+        stopped = machine.run(None, wake, deadline_ps)
         if stopped == "interrupted":
             raise KeyboardInterrupt
         if stopped == "idle" and not scheduler.any_ready(world.now_ps()):
