@@ -69,7 +69,7 @@ public:
           pci_(scope_.child("pci"), profile.mmio_costs),
           stack_(scope_.child("root"), memory_, pages_, pci_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
-        pci_.connect(*this);
+        pci_.connect(*this, hypervisor_.root_processor(0));
         hypervisor_.connect_devices(pci_);
         stack_.connect(hypervisor_.root_interface(), *this,
                        [this](hypervisor::PartitionId id) { return hypervisor_.instructions(id); });
@@ -80,6 +80,7 @@ public:
 
     ~HostModel() override {
         stack_.release();
+        pci_.release();
         if (has_run_) Platform::instance().set_memory({});
     }
 

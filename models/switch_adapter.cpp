@@ -1,5 +1,6 @@
 #include "models/switch_adapter.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace models {
@@ -55,6 +56,12 @@ void SwitchAdapter::transmit(std::uint16_t, std::span<vmbus::OutgoingFrame> fram
 }
 
 void SwitchAdapter::receive(Frame&& frame) {
+    // What the guest sent through its virtual function comes back by the uplink when it is for all: it is not shown.
+    const auto& own = network_.settings(port_).mac.bytes;
+    if (path_ != nullptr && frame.size() >= 12 &&
+        std::equal(own.begin(), own.end(), reinterpret_cast<const std::uint8_t*>(frame.bytes.data()) + 6)) {
+        return;
+    }
     vmbus::IncomingFrame incoming = to_guest(std::move(frame));
     service_->receive({&incoming, 1});
 }

@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 #include <pybind11/stl.h>
 
+#include "models/host_networks.h"
+#include "models/pci/adapter_cable.h"
 #include "models/pci/example_function.h"
+#include "models/pci/host_adapter.h"
 #include "models/pci/partition_pci.h"
 #include "python/bindings_devices.h"
 #include "python/machine.h"
@@ -26,7 +29,7 @@ std::unique_ptr<PciDevice> add_example_device(Machine& machine, const std::strin
     pci::Bus& bus = pci.add_root_port();
     auto& device = pci.keep(
         std::make_unique<models::ExampleFunction>(machine.simulation().scope("host.pci." + name), bus.slot(0, 0)));
-    return std::make_unique<PciDevice>(PciDevice{name, pci.place(device.function(), device.layout())});
+    return std::make_unique<PciDevice>(PciDevice{name, pci.place(device.function())});
 }
 
 std::string place_of(const PciDevice& device) {
@@ -47,6 +50,63 @@ void give_again(models::AssignedFunction& place, const PciDevice& device) {
     }
 }
 
+// A network adapter with virtual functions
+// ----------------------------------------------------------------------------------------------------------------
+
+// The adapter with its cable, which goes into a rack switch of its own.
+struct Adapter final : models::HostDevice {
+    Adapter(const sim::Scope& scope, models::HostPci& pci, const models::HostAdapterConfig& config,
+            models::Network& beyond)
+        : rack(beyond), adapter(scope, pci, pci.processor(), config), cable(scope.child("cable"), adapter, rack) {}
+    pci::Function& function() override { return adapter.function(); }
+
+    models::Network& rack;
+    models::HostAdapter adapter;
+    models::AdapterCable cable;
+};
+
+Adapter& add_adapter(Machine& machine, const std::string& name, const std::string& mac, unsigned vfs) {
+    models::HostAdapterConfig config;
+    config.name = name;
+    config.mac = models::mac_address(mac);
+    config.vfs = vfs;
+    models::Network& rack = machine.host().networks().add_switch(name + "-rack", {});
+    models::HostPci& pci = machine.host().pci();
+    return pci.keep(std::make_unique<Adapter>(machine.simulation().scope("host.pci." + name), pci, config, rack));
+}
+
+void connect_switch(Adapter& self, models::Network& network) {
+    self.adapter.connect_switch(network.ports(), self.adapter.name());
+    network.capture(self.adapter.uplink(), self.adapter.name());
+}
+
+models::VfPairing& add_vf(Guest& guest, models::SyntheticNic& nic, Adapter& adapter, const std::string& name,
+                          const std::string& mac, bool mailbox) {
+    const auto kind = mailbox ? sriov_nic::VfKind::mailbox : sriov_nic::VfKind::hyper_v;
+    models::VfSource& source = adapter.adapter.reserve_vf(models::mac_address(mac), kind);
+    models::VfPairing& pairing = guest.pci().pair(name, nic, source);
+    pairing.offer();
+    return pairing;
+}
+
+py::list moments(const models::VfPairing& pairing) {
+    py::list all;
+    for (const auto& moment : pairing.moments()) {
+        all.append(py::make_tuple(std::string{models::VfPairing::name_of(moment.step)}, moment.at.ps()));
+    }
+    return all;
+}
+
+py::dict vf_counts(Adapter& self, unsigned vf) {
+    const sriov_nic::FunctionStatistics& counts = self.adapter.vf_statistics(vf);
+    py::dict all;
+    all["received"] = counts.received;
+    all["received_octets"] = counts.received_octets;
+    all["sent"] = counts.sent;
+    all["sent_octets"] = counts.sent_octets;
+    return all;
+}
+
 }  // namespace
 
 void bind_pci(py::module_& module, GuestClass& guest, MachineClass& machine) {
@@ -60,8 +120,26 @@ void bind_pci(py::module_& module, GuestClass& guest, MachineClass& machine) {
         .def("eject", &Assigned::eject)
         .def("take", &Assigned::take)
         .def("give", &give_again);
-    machine.def("add_example_device", &add_example_device);
-    guest.def("assign_pci", &assign, py::return_value_policy::reference);
+    py::class_<Adapter, std::unique_ptr<Adapter, py::nodelete>>(module, "Adapter")
+        .def("connect_switch", &connect_switch)
+        .def(
+            "rack", [](Adapter& self) { return &self.rack; }, py::return_value_policy::reference)
+        .def("add_address",
+             [](Adapter& self, const std::string& mac) { self.adapter.add_host_address(models::mac_address(mac)); })
+        .def("reserved", [](Adapter& self) { return self.adapter.reserved(); })
+        .def("vf_counts", &vf_counts);
+    using Pairing = models::VfPairing;
+    py::class_<Pairing, std::unique_ptr<Pairing, py::nodelete>>(module, "VfPairing")
+        .def_property_readonly("given", &Pairing::given)
+        .def_property_readonly("on_vf", &Pairing::traffic_on_vf)
+        .def("moments", &moments)
+        .def("offer", &Pairing::offer)
+        .def("revoke", &Pairing::revoke)
+        .def("withdraw", &Pairing::withdraw);
+    machine.def("add_example_device", &add_example_device)
+        .def("add_adapter", &add_adapter, py::return_value_policy::reference);
+    guest.def("assign_pci", &assign, py::return_value_policy::reference)
+        .def("add_vf", &add_vf, py::return_value_policy::reference);
 }
 
 }  // namespace python

@@ -82,6 +82,10 @@ public:
     void enable_hyper_v(unsigned vf);
     void disable(unsigned vf);
 
+    // An address behind the physical function itself, such as a synthetic adapter's: VFs reach it, too.
+    void add_host_address(MacKey mac) { (void)add_mac(mac, physical_pool(), false); }
+    void remove_host_address(MacKey mac) { delete_mac(mac, physical_pool()); }
+
     // The "other causes" vector fired: resets, messages, acknowledgements, link.
     void interrupt();
     // Tells all VFs to look at link and mailbox.

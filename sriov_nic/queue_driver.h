@@ -59,6 +59,11 @@ public:
     }
     static constexpr std::uint32_t frame_options(std::size_t bytes) { return static_cast<std::uint32_t>(bytes) << 14; }
 
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(next_, clean_, take_, unposted_);
+    }
+
 private:
     std::uint64_t receive_ring() const { return std::uint64_t{layout_.transmit_descriptors} * descriptor_bytes; }
     std::uint64_t transmit_buffer(std::uint32_t i) const {

@@ -41,7 +41,6 @@ public:
     ExampleFunction(const sim::Scope& scope, pci::Slot slot);
 
     pci::Function& function() override { return function_; }
-    const pci::FunctionLayout& layout() const override { return *shared_layout(); }
 
     template <class Archive>
     void fields(Archive& archive) {

@@ -100,14 +100,24 @@ std::uint64_t HostPci::reserve(std::uint8_t bus, std::uint64_t bytes, bool below
     return (below_4g ? low_alias + low_base : high_base) + (bus - 1u) * all + first;
 }
 
-HostFunction HostPci::place(pci::Function& function, const pci::FunctionLayout& layout) {
+HostFunction HostPci::place(pci::Function& function) {
     HostFunction placed;
     placed.id = function.id();
+    const auto sized = [&](unsigned bar) {
+        const unsigned offset = pci::header::bar0 + 4 * bar;
+        write_config(placed.id, offset, 4, ~std::uint32_t{0});
+        return read_config(placed.id, offset, 4);
+    };
     for (unsigned bar = 0; bar < placed.bars.size(); ++bar) {
-        const pci::Bar& declared = layout.bars[bar];
-        if (declared.kind != pci::BarKind::memory32 && declared.kind != pci::BarKind::memory64) continue;
-        placed.bars[bar] = declared;
-        placed.addresses[bar] = reserve(placed.id.bus(), declared.size_bytes, declared.kind == pci::BarKind::memory32);
+        const std::uint32_t low = sized(bar);
+        if (low == 0 || (low & pci::bar_bits::io) != 0) continue;
+        const bool wide = (low & pci::bar_bits::memory64) != 0 && bar + 1 < placed.bars.size();
+        const std::uint32_t high = wide ? sized(bar + 1) : ~std::uint32_t{0};
+        const std::uint64_t mask = std::uint64_t{high} << 32 | (low & pci::bar_bits::memory_address);
+        placed.bars[bar] = {wide ? pci::BarKind::memory64 : pci::BarKind::memory32, ~mask + 1,
+                            (low & pci::bar_bits::prefetchable) != 0};
+        placed.addresses[bar] = reserve(placed.id.bus(), placed.bars[bar].size_bytes, !wide);
+        if (wide) ++bar;
     }
     vmbus::PciIdentity& who = placed.identity;
     const auto get = [&](unsigned offset, unsigned size) { return read_config(placed.id, offset, size); };
@@ -161,13 +171,32 @@ std::uint16_t HostPci::capability(pci::RequesterId id, std::uint8_t wanted) {
 // Registers
 // ----------------------------------------------------------------------------------------------------------------
 
+void HostPci::set_link(std::uint8_t bus, pci::Link& link) {
+    VG_CHECK(bus >= 1 && bus <= ports_.size());
+    ports_[bus - 1u]->link = &link;
+}
+
+pci::Link* HostPci::link_to(std::uint64_t spa) const {
+    if (spa < high_base || spa >= high_base + ports_.size() * high_bytes_per_port) return nullptr;
+    return ports_[(spa - high_base) / high_bytes_per_port]->link;
+}
+
 std::uint64_t HostPci::read(std::uint64_t spa, unsigned size, sim::Time& cost) {
+    if (pci::Link* link = link_to(spa)) {
+        const pci::Link::Value value = link->read_now(bus_address(spa), size);
+        cost = value.at - scope_.now();
+        return value.value;
+    }
     cost = costs_.read;
     return root_.read(pci::Space::memory, bus_address(spa), size);
 }
 
 void HostPci::write(std::uint64_t spa, unsigned size, std::uint64_t value, sim::Time& cost) {
     cost = costs_.write;
+    pci::Link* link = link_to(spa);
+    if (link != nullptr && link->post_write(bus_address(spa), size, value) != sim::Time::zero()) return;
+    // Without room the processor waits until there is: a read's time, since that pushes what is before it.
+    if (link != nullptr) (void)link->read_now(bus_address(spa) & ~std::uint64_t{3}, 4);
     root_.write(pci::Space::memory, bus_address(spa), size, value);
 }
 
@@ -179,6 +208,14 @@ void HostPci::let_use(pci::RequesterId function, vmbus::GuestMemory* memory) {
         memories_[function] = memory;
     } else {
         memories_.erase(function);
+    }
+}
+
+void HostPci::listen(pci::RequesterId function, RootInterrupts* listener) {
+    if (listener != nullptr) {
+        listeners_[function] = listener;
+    } else {
+        listeners_.erase(function);
     }
 }
 
@@ -206,6 +243,8 @@ pci::DmaStatus HostPci::write_memory(pci::RequesterId requester, std::uint64_t a
 }
 
 void HostPci::interrupt(const pci::InterruptMessage& message) {
+    const auto own = listeners_.find(message.requester);
+    if (own != listeners_.end()) return own->second->message(message.data);
     const std::uint64_t device = hypervisor::device_id::of_pci(message.requester.value);
     const bool known = interrupts_ != nullptr && interrupts_->device_interrupt(device, message.address, message.data);
     if (!known) ++stray_interrupts_;

@@ -15,7 +15,9 @@
 #include "models/pci/mmio_costs.h"
 #include "pci/bridge.h"
 #include "pci/function.h"
+#include "pci/link.h"
 #include "pci/root_complex.h"
+#include "sim/processor.h"
 #include "vmbus/ports.h"
 #include "vmbus/virtual_pci/virtual_pci.h"
 
@@ -40,7 +42,6 @@ class HostDevice {
 public:
     virtual ~HostDevice() = default;
     virtual pci::Function& function() = 0;
-    virtual const pci::FunctionLayout& layout() const = 0;
 };
 
 // Whoever takes interrupt messages of functions.
@@ -51,6 +52,15 @@ public:
 
 protected:
     ~DeviceInterrupts() = default;
+};
+
+// A driver of the root's own, to the interrupts of its function.
+class RootInterrupts {
+public:
+    virtual void message(std::uint32_t data) = 0;
+
+protected:
+    ~RootInterrupts() = default;
 };
 
 class HostPci final : public hypervisor::DevicePort, private pci::HostPort {
@@ -65,15 +75,22 @@ public:
     HostPci(const sim::Scope& scope, const MmioCosts& costs);
     ~HostPci();
 
-    void connect(DeviceInterrupts& interrupts) { interrupts_ = &interrupts; }
+    // `processor` is where drivers of the root's own work.
+    void connect(DeviceInterrupts& interrupts, sim::Processor& processor) {
+        interrupts_ = &interrupts;
+        processor_ = &processor;
+    }
+    sim::Processor& processor() { return *processor_; }
     pci::RootComplex& root() { return root_; }
 
     // A root port with a link behind it, as firmware leaves it: bus number n for the n-th, two windows, ARI.
     pci::Bus& add_root_port();
     // Addresses of so many bytes, naturally aligned, in the windows of the port above the bus; a power of two.
     std::uint64_t reserve(std::uint8_t bus, std::uint64_t bytes, bool below_4g);
-    // Gives a function's BARs addresses and switches its decoding on.
-    HostFunction place(pci::Function& function, const pci::FunctionLayout& layout);
+    // Sizes a function's BARs, gives them addresses and switches its decoding on, as firmware does.
+    HostFunction place(pci::Function& function);
+    // Accesses to what is behind the port go over this link, in its time; else they cost what the profile says.
+    void set_link(std::uint8_t bus, pci::Link& link);
     // After a function-level reset by somebody else: decoding is on again, where it was.
     void restore(const HostFunction& function);
     // Function-level reset, where the function has it.
@@ -82,7 +99,11 @@ public:
     // The memory that a function reaches; null: none. Until an IOMMU translates.
     void let_use(pci::RequesterId function, vmbus::GuestMemory* memory);
 
-    // Devices live as long as the host.
+    // Who gets the interrupt messages of a function that is the root's own; null: nobody.
+    void listen(pci::RequesterId function, RootInterrupts* listener);
+
+    // Devices live until the processors go.
+    void release() { devices_.clear(); }
     template <class Device>
     Device& keep(std::unique_ptr<Device> device) {
         Device& kept = *device;
@@ -115,7 +136,9 @@ private:
         pci::Bridge bridge;
         std::uint64_t high_used = 0;
         std::uint64_t low_used = 0;
+        pci::Link* link = nullptr;
     };
+    pci::Link* link_to(std::uint64_t spa) const;
 
     // pci::HostPort
     pci::DmaStatus read_memory(pci::RequesterId requester, std::uint64_t address, std::span<std::byte> out) override;
@@ -130,12 +153,14 @@ private:
     sim::Scope scope_;
     MmioCosts costs_;
     DeviceInterrupts* interrupts_ = nullptr;
+    sim::Processor* processor_ = nullptr;
     sim::Counter& refused_dma_;
     sim::Counter& stray_interrupts_;
     pci::RootComplex root_;
     std::vector<std::unique_ptr<Port>> ports_;
     std::vector<std::unique_ptr<HostDevice>> devices_;  // behind them
     std::map<pci::RequesterId, vmbus::GuestMemory*> memories_;
+    std::map<pci::RequesterId, RootInterrupts*> listeners_;
     sim::StateRegistration registration_;
 };
 

@@ -27,6 +27,14 @@ AssignedFunction& PartitionPci::assign(std::string_view name, const HostFunction
     return place;
 }
 
+VfPairing& PartitionPci::pair(std::string_view name, SyntheticNic& nic, VfSource& source) {
+    AssignedFunction& place = add(name);
+    const auto serial = static_cast<std::uint32_t>(functions_.size());
+    pairings_.push_back(
+        std::make_unique<VfPairing>(scope_.child(std::string{name} + ".pair"), nic, place, source, serial));
+    return *pairings_.back();
+}
+
 void PartitionPci::take_all() {
     for (const auto& function : functions_) function->take();
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/pci/assigned_function.h"
+#include "models/pci/vf_pairing.h"
 
 namespace models {
 
@@ -18,6 +19,8 @@ public:
     AssignedFunction& add(std::string_view name);
     // Discrete Device Assignment: a whole function of the host's. Throws sim::UserError if another partition has it.
     AssignedFunction& assign(std::string_view name, const HostFunction& function);
+    // A virtual function beside a synthetic adapter of the partition's.
+    VfPairing& pair(std::string_view name, SyntheticNic& nic, VfSource& source);
     std::size_t count() const { return functions_.size(); }
     // The guest has ended: all go back.
     void take_all();
@@ -26,6 +29,7 @@ private:
     sim::Scope scope_;
     PciSurroundings around_;
     std::vector<std::unique_ptr<AssignedFunction>> functions_;
+    std::vector<std::unique_ptr<VfPairing>> pairings_;
 };
 
 }  // namespace models

@@ -23,7 +23,7 @@ from .input import Keyboard, Pointer, Screen
 from .memory import Memory, MemoryStatus
 from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
 from .parameters import parameter
-from .pci import AssignedDevice, ExampleDevice, PciDevice
+from .pci import AssignedDevice, ExampleDevice, HostAdapter, Intel82599, PciDevice, VirtualFunction
 from .services import Addresses, KeyValues, Services, Snapshots
 from .simulation import Simulation
 from .sockets import Listener, Socket, Sockets
@@ -43,6 +43,8 @@ __all__ = [
     "Event",
     "ExampleDevice",
     "Host",
+    "HostAdapter",
+    "Intel82599",
     "KeyValues",
     "Keyboard",
     "Linux",
@@ -66,6 +68,7 @@ __all__ = [
     "Timeout",
     "Traffic",
     "UserError",
+    "VirtualFunction",
     "VirtualSwitch",
     "format_time",
     "linux_root",

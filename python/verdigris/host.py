@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, overload
 
 from .errors import Timeout, UserError
 from .guests import Elf, Linux
 from .input import Keyboard, Pointer, Screen
 from .memory import Memory
 from .network import NetworkAdapter, VirtualSwitch, adapter_mac
-from .pci import AssignedDevice, ExampleDevice, PciDevice, add_device
+from .pci import AssignedDevice, ExampleDevice, HostAdapter, Intel82599, PciDevice, VirtualFunction, add_device
 from .services import Services
 from .sockets import Sockets
 from .storage import Disk, Dvd
@@ -69,15 +69,21 @@ class Host:
         )
         here.host = self
 
-    def add(self, device: ExampleDevice) -> PciDevice:
+    @overload
+    def add(self, device: ExampleDevice) -> PciDevice: ...
+    @overload
+    def add(self, device: Intel82599) -> HostAdapter: ...
+    def add(self, device: ExampleDevice | Intel82599) -> PciDevice | HostAdapter:
         """Puts a device behind a PCI Express port of the host. UserError if there is no such device or no room."""
         return add_device(device)
 
-    def virtual_switch(self, name: str) -> VirtualSwitch:
-        """Makes a virtual switch. UserError if the name is wrong or taken."""
+    def virtual_switch(self, name: str, uplink: HostAdapter | None = None) -> VirtualSwitch:
+        """Makes a virtual switch. uplink: an adapter of the host's, beyond which its peers stand. UserError if the name is wrong or taken, or the adapter another switch's."""
+        if uplink is not None and not isinstance(uplink, HostAdapter):
+            raise UserError(f"virtual switch {name}: uplink {uplink!r} is no adapter; make one with host.add(...)")
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
             raise UserError(f"virtual switch: {name!r} is not a name of letters, digits, _ and -")
-        return VirtualSwitch(name)
+        return VirtualSwitch(name, uplink)
 
     def partition(
         self,
@@ -188,14 +194,19 @@ class Partition:
         channels: int = 1,
         maximum: str | int = 0,
         legacy: bool = False,
+        sriov: bool = False,
+        mailbox: bool = False,
     ) -> NetworkAdapter:
         """Gives it a synthetic network adapter on a virtual switch; also while the guest runs.
 
         mac: its address, if it is not to be the next of the host's. vlan: that of its access port, 0 for none.
         virtual_subnet: of a tenant, 0 for none. channels: how many queues it has at most. maximum: rate that it may send at,
         0 for no limit. legacy: it is an emulated DEC 21140 with one queue, in a partition of generation 1 before it runs.
-        UserError if a value is wrong.
+        sriov: it has a virtual function of the switch's uplink beside it. mailbox: that is the adapter's ordinary one,
+        which asks the host by mailbox, and not the one that Hyper-V's guests know. UserError if a value is wrong.
         """
+        if sriov and (switch.uplink is None or legacy):
+            raise UserError(f"partition {self.name}: sriov=True needs a switch with an uplink, and no legacy adapter")
         self._adapters += 1
         self._host.adapters += 1
         address = mac or adapter_mac(self._host.adapters)
@@ -213,7 +224,14 @@ class Partition:
             native = self._native.add_legacy_network(*place, limit)
         else:
             native = self._native.add_network(*place, queues, limit)
-        return NetworkAdapter(name, address, native)
+        uplink = switch.uplink
+        if not sriov or uplink is None:
+            if uplink is not None:
+                uplink._native.add_address(address)
+            return NetworkAdapter(name, address, native)
+        number = uplink._native.reserved()
+        pairing = self._native.add_vf(native, uplink._native, f"vf{self._adapters}", address, bool(mailbox))
+        return NetworkAdapter(name, address, native, VirtualFunction(name, uplink, number, pairing))
 
     def pci(self, device: PciDevice) -> AssignedDevice:
         """Assigns it a whole PCI device of the host's; also while the guest runs. UserError if another partition has it."""

@@ -8,6 +8,8 @@ from typing import Any
 import _verdigris
 
 from .errors import UserError
+from .pci import HostAdapter, VirtualFunction
+from .tasks import Condition
 from .units import parse_rate, parse_time
 from .world import world
 
@@ -28,9 +30,14 @@ def adapter_mac(number: int) -> str:
 class VirtualSwitch:
     """A virtual switch of the root. Made by `host.virtual_switch(name)`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, uplink: HostAdapter | None = None) -> None:
         self.name = name
+        self.uplink = uplink
         self._native = world().machine.add_switch(name)
+        if uplink is not None:
+            uplink._native.connect_switch(self._native)
+        # Peers stand on the switch itself, or beyond its uplink.
+        self._beyond = self._native if uplink is None else uplink._native.rack()
         self.peers: list[Peer] = []
 
     def peer(
@@ -86,7 +93,7 @@ class Peer:
         delay_ps = parse_time(delay, f"delay of peer {name}")
         pool = list(dhcp) if dhcp else []
         self._native: Any = world().machine.add_peer(
-            switch._native, name, mac, address, bits_per_second, delay_ps, pool, vlan
+            switch._beyond, name, mac, address, bits_per_second, delay_ps, pool, vlan
         )
         switch.peers.append(self)
 
@@ -122,10 +129,28 @@ class Traffic:
 class NetworkAdapter:
     """A partition's network adapter. Made by `partition.network(switch)`."""
 
-    def __init__(self, name: str, mac: str, native: Any) -> None:
+    def __init__(self, name: str, mac: str, native: Any, vf: VirtualFunction | None = None) -> None:
         self.name = name
         self.mac = mac
+        self.vf = vf
         self._native = native
+
+    def _own_vf(self) -> VirtualFunction:
+        if self.vf is None:
+            raise UserError(f"adapter {self.name}: it has no virtual function; make it with sriov=True")
+        return self.vf
+
+    def revoke_vf(self, within: str | int | None = "30s") -> Condition:
+        """Asks the guest to let its virtual function go; awaits that it has. Traffic goes on the synthetic way."""
+        return self._own_vf().revoke(within)
+
+    def withdraw_vf(self) -> None:
+        """Takes the virtual function away by surprise."""
+        self._own_vf().withdraw()
+
+    def offer_vf(self) -> None:
+        """Gives it a virtual function again."""
+        self._own_vf().offer()
 
     @property
     def sent(self) -> Traffic:

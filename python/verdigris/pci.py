@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from .errors import UserError
 from .tasks import Condition
@@ -21,6 +21,87 @@ class ExampleDevice:
 
     def _add(self) -> PciDevice:
         return PciDevice(world().machine.add_example_device(self.name))
+
+
+class Intel82599:
+    """An Intel 82599 adapter, 10 Gb/s, with virtual functions; the uplink of a virtual switch.
+
+    vfs: how many virtual functions, 1 to 63.
+    """
+
+    def __init__(self, name: str, vfs: int = 4) -> None:
+        self.name = name
+        self.vfs = vfs
+
+    def _add(self) -> HostAdapter:
+        if not isinstance(self.vfs, int) or isinstance(self.vfs, bool) or not 1 <= self.vfs <= 63:
+            raise UserError(f"adapter {self.name}: vfs={self.vfs!r} is not a whole number from 1 to 63")
+        return HostAdapter(self.name, self.vfs)
+
+
+class HostAdapter:
+    """A network adapter of the host's. Made by `host.add(vg.Intel82599(...))`."""
+
+    # Of the physical functions, by number.
+    _MACS = 0x001B21000000
+    _made = 0
+
+    def __init__(self, name: str, vfs: int) -> None:
+        HostAdapter._made += 1
+        self.name = name
+        self.vfs = vfs
+        self.mac = ":".join(f"{byte:02x}" for byte in (self._MACS + HostAdapter._made).to_bytes(6, "big"))
+        self._native: Any = world().machine.add_adapter(name, self.mac, vfs)
+
+
+class VirtualFunction:
+    """The virtual function beside a partition's synthetic adapter. Made by `partition.network(switch, sriov=True)`."""
+
+    def __init__(self, name: str, adapter: HostAdapter, number: int, native: Any) -> None:
+        self.name = name
+        self.adapter = adapter
+        self.number = number
+        self._native = native
+
+    @property
+    def given(self) -> bool:
+        """Whether the partition has it."""
+        return bool(self._native.given)
+
+    @property
+    def carries_traffic(self) -> bool:
+        """Whether the guest has moved its traffic there."""
+        return bool(self._native.on_vf)
+
+    @property
+    def moments(self) -> list[tuple[str, int]]:
+        """Each step of its coming and going, with its time in picoseconds.
+
+        associated, offered, in_use, to_vf, revocation, to_synthetic, returned, dissociated.
+        """
+        return [(str(step), int(at)) for step, at in self._native.moments()]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the adapter counted for it: received, received_octets, sent, sent_octets."""
+        return dict(self.adapter._native.vf_counts(self.number))
+
+    def carrying(self, within: str | int | None = "30s") -> Condition:
+        """Awaits that the guest has moved its traffic there."""
+        return _Vf(self, True, within)
+
+    def offer(self) -> None:
+        """Gives it to the partition again."""
+        self._native.offer()
+
+    def revoke(self, within: str | int | None = "30s") -> Condition:
+        """By policy: asks the guest to let go; awaits that it has."""
+        self._native.revoke()
+        return _Vf(self, False, within)
+
+    def withdraw(self) -> None:
+        """By surprise: it is gone."""
+        self._native.withdraw()
 
 
 class PciDevice:
@@ -76,8 +157,8 @@ class AssignedDevice:
 
 
 class _Function(Condition):
-    # Nothing tells of it: it is looked at every millisecond.
-    _STEP_PS = 10**9
+    # Nothing tells of it: it is looked at every 10 ms.
+    _STEP_PS = 10 * 10**9
 
     def __init__(self, assigned: AssignedDevice, wanted: bool, within: str | int | None) -> None:
         deadline = None if within is None else world().now_ps() + parse_time(within, "within")
@@ -94,8 +175,32 @@ class _Function(Condition):
         return again if self.deadline_ps is None else min(again, self.deadline_ps)
 
 
-def add_device(device: object) -> PciDevice:
+class _Vf(Condition):
+    _STEP_PS = 10 * 10**9
+
+    def __init__(self, vf: VirtualFunction, wanted: bool, within: str | int | None) -> None:
+        deadline = None if within is None else world().now_ps() + parse_time(within, "within")
+        what = "carries traffic" if wanted else "returned by its partition"
+        super().__init__(f"virtual function {vf.name} {what}", deadline)
+        self._vf = vf
+        self._wanted = wanted
+
+    def happened(self) -> bool:
+        return self._vf.carries_traffic if self._wanted else not self._vf.given
+
+    def watched_deadline(self, now_ps: int) -> int | None:
+        again = now_ps + self._STEP_PS
+        return again if self.deadline_ps is None else min(again, self.deadline_ps)
+
+
+@overload
+def add_device(device: ExampleDevice) -> PciDevice: ...
+@overload
+def add_device(device: Intel82599) -> HostAdapter: ...
+def add_device(device: ExampleDevice | Intel82599) -> PciDevice | HostAdapter:
     """What `host.add` does."""
-    if not isinstance(device, ExampleDevice):
-        raise UserError(f"host.add: {device!r} is no device that a host can have: vg.ExampleDevice(name)")
+    if not isinstance(device, (ExampleDevice, Intel82599)):
+        raise UserError(
+            f"host.add: {device!r} is no device that a host can have: vg.ExampleDevice(name), vg.Intel82599(name)"
+        )
     return device._add()

@@ -111,11 +111,11 @@ struct Rig final : private DeviceInterrupts, private FunctionOwner {
         : host(machine.simulation.scope("pci"), costs),
           device(host.keep(
               std::make_unique<ExampleFunction>(machine.simulation.scope("device"), host.add_root_port().slot(0, 0)))),
-          function(host.place(device.function(), device.layout())),
+          function(host.place(device.function())),
           processor(machine.simulation.scope("cpu"), Time::zero()),
           a(machine, host, processor, "a"),
           b(machine, host, processor, "b") {
-        host.connect(*this);
+        host.connect(*this, processor);
     }
     AssignedFunction& give(Guest& guest) {
         AssignedFunction& place = guest.pci.assign("probe", function);

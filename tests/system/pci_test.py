@@ -15,6 +15,15 @@ class Pci(ExecutableCase):
         self.assertEqual(stats["host.hypervisor.stray_interrupts"], 0)
         self.assertEqual(stats["host.pci.refused_dma"], 0)
 
+    def test_virtual_functions(self) -> None:
+        scenario = SOURCE / "scenarios/linux_sriov.py"
+        for mailbox in ("0", "1"):
+            with self.subTest(mailbox=mailbox):
+                self.assert_passed(self.run_scenario(scenario, "--set", f"mailbox={mailbox}", "--out", "out"))
+                stats = {name: entry["value"] for name, entry in self.result()["stats"].items()}
+                self.assertEqual(stats["host.pci.refused_dma"], 0)
+                self.assertEqual(stats["host.hypervisor.stray_interrupts"], 0)
+
 
 if __name__ == "__main__":
     main()

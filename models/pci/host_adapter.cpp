@@ -1,0 +1,247 @@
+#include "models/pci/host_adapter.h"
+
+#include <fmt/format.h>
+
+#include "pci/config_registers.h"
+#include "sim/check.h"
+
+namespace models {
+
+namespace nic = sriov_nic;
+
+namespace {
+
+constexpr std::uint32_t other_vector = 1;  // the driver's: mailbox, link
+constexpr unsigned queues_per_pool = 2;
+constexpr sim::Time cost_of_causes = sim::Time::us(2);  // assumed: a dozen of registers read and written
+
+pci::LinkConfig link_config() {
+    pci::LinkConfig config;
+    config.rate = {.generation = 2, .lanes = 8};
+    return config;
+}
+
+nic::MacKey key_of(const MacAddress& mac) {
+    nic::MacKey key = 0;
+    for (std::size_t n = 6; n-- > 0;) key = key << 8 | mac.bytes[n];
+    return key;
+}
+
+vmbus::PciIdentity identity_of(const pci::Identity& who) {
+    vmbus::PciIdentity identity;
+    identity.vendor = who.vendor;
+    identity.device = who.device;
+    identity.revision = who.revision;
+    identity.programming_interface = who.programming_interface;
+    identity.class_of = who.class_of;
+    identity.subsystem_vendor = who.subsystem_vendor;
+    identity.subsystem = who.subsystem;
+    return identity;
+}
+
+const HostAdapterConfig& checked(const HostAdapterConfig& config) {
+    if (config.vfs == 0 || config.vfs > nic::max_vfs) {
+        throw sim::UserError(
+            fmt::format("adapter {}: {} virtual functions: give 1 to {}", config.name, config.vfs, nic::max_vfs));
+    }
+    return config;
+}
+
+}  // namespace
+
+HostAdapter::HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor& processor,
+                         const HostAdapterConfig& config)
+    : scope_(scope),
+      host_(host),
+      config_(checked(config)),
+      bus_(host.add_root_port()),
+      timing_(config.memory_read, config.memory_write),
+      link_(scope.child("link"), bus_, timing_, link_config()),
+      adapter_(scope.child("nic"), bus_.slot(0, 0), link_, *this, profile_),
+      driver_(scope.child("driver"), adapter_),
+      queue_(scope.child("uplink"), adapter_, config.vfs * queues_per_pool, processor, {}),
+      arriving_(*this),
+      cable_timer_(scope.agenda(), scope.path() + ".cable", [this] { arrived(); }),
+      slot_(processor, *this),
+      registration_(scope.register_state(*this)) {
+    link_.connect(adapter_);
+    start();
+}
+
+HostAdapter::~HostAdapter() {
+    host_.listen(physical_.id, nullptr);
+    host_.let_use(physical_.id, nullptr);
+}
+
+// What firmware, the bus driver and the adapter's driver do, in this order.
+void HostAdapter::start() {
+    namespace sriov = pci::sriov;
+    physical_ = host_.place(adapter_.physical());
+    host_.set_link(bus_.number(), link_);
+    host_.let_use(physical_.id, &queue_.memory());
+    host_.listen(physical_.id, this);
+    const std::uint16_t at = adapter_.physical().config().layout().extended_capability(pci::extended_id::sriov);
+    const auto put = [&](unsigned offset, unsigned size, std::uint64_t value) {
+        host_.write_config(physical_.id, offset, size, static_cast<std::uint32_t>(value));
+    };
+    const std::uint64_t all = host_.read_config(physical_.id, at + sriov::total_vfs, 2);
+    const std::uint64_t share = nic::virtual_bar_bytes;
+    vf_registers_ = host_.reserve(bus_.number(), all * share, false);
+    vf_msix_ = host_.reserve(bus_.number(), all * share, false);
+    const auto place_bar = [&](unsigned bar, std::uint64_t address) {
+        put(at + sriov::vf_bar0 + 4 * bar, 4, address);
+        put(at + sriov::vf_bar0 + 4 * bar + 4, 4, address >> 32);
+    };
+    place_bar(nic::virtual_register_bar, vf_registers_);
+    place_bar(nic::virtual_msix_bar, vf_msix_);
+    put(pci::header::command, 2, pci::command::memory_space | pci::command::bus_master);
+    put(at + sriov::num_vfs, 2, config_.vfs);
+    put(at + sriov::control, 2, sriov::ari_capable_hierarchy | sriov::vf_enable | sriov::vf_memory_space);
+    first_vf_ = static_cast<std::uint16_t>(host_.read_config(physical_.id, at + sriov::first_vf_offset, 2));
+    vf_stride_ = static_cast<std::uint16_t>(host_.read_config(physical_.id, at + sriov::vf_stride, 2));
+    VG_CHECK(adapter_.virtual_functions() == config_.vfs);
+    adapter_.controller().set_link(true);
+    nic::PhysicalSettings settings;
+    settings.mac = key_of(config_.mac);
+    settings.vfs = config_.vfs;
+    settings.queues_per_pool = queues_per_pool;
+    settings.promiscuous = true;  // the switch behind it has other addresses
+    driver_.start(settings);
+    for (unsigned vf = 0; vf < config_.vfs; ++vf) driver_.disable(vf);
+    enable_messages();
+    queue_.open();
+}
+
+void HostAdapter::enable_messages() {
+    constexpr std::uint32_t address = 0xfee0'0000;
+    constexpr unsigned msix_bar = 4;
+    for (const std::uint32_t vector : {std::uint32_t{PhysicalQueue::vector}, other_vector}) {
+        const std::uint64_t entry = physical_.addresses[msix_bar] + vector * pci::msix_cap::entry_bytes;
+        sim::Time cost;
+        host_.write(entry, 4, address, cost);
+        host_.write(entry + 4, 4, 0, cost);
+        host_.write(entry + 8, 4, vector, cost);
+        host_.write(entry + 12, 4, 0, cost);
+    }
+    const std::uint16_t msix = host_.capability(physical_.id, pci::capability_id::msix);
+    host_.write_config(physical_.id, msix + pci::msix_cap::control, 2, pci::msix_cap::enable);
+}
+
+// Interrupts of the physical function
+// ----------------------------------------------------------------------------------------------------------------
+
+void HostAdapter::message(std::uint32_t data) {
+    if (data == PhysicalQueue::vector) return queue_.interrupt();
+    causes_ = true;
+    slot_.wake();
+}
+
+std::optional<sim::Time> HostAdapter::begin() {
+    return causes_ ? std::optional{cost_of_causes} : std::nullopt;
+}
+
+// Reading the causes clears those of the queue as well: it is looked at, too.
+void HostAdapter::finish() {
+    causes_ = false;
+    driver_.interrupt();
+    queue_.interrupt();
+}
+
+// The switch and the cable
+// ----------------------------------------------------------------------------------------------------------------
+
+void HostAdapter::connect_switch(VirtualSwitch& network, std::string_view port_name) {
+    if (switched_) throw sim::UserError(fmt::format("adapter {}: it is the uplink of a switch already", config_.name));
+    switched_ = true;
+    uplink_ = network.connect(port_name, queue_, external_port());
+    queue_.connect(network, uplink_);
+}
+
+void HostAdapter::transmit(std::span<const std::byte> frame, sim::Time, sim::Time end) {
+    on_cable_.push_back({end + config_.cable, {frame.begin(), frame.end()}});
+    if (!cable_timer_.armed()) cable_timer_.arm(on_cable_.front().at);
+}
+
+void HostAdapter::arrived() {
+    while (!on_cable_.empty() && on_cable_.front().at <= scope_.now()) {
+        Frame frame{std::move(on_cable_.front().bytes)};
+        on_cable_.pop_front();
+        if (beyond_ != nullptr) beyond_->receive(std::move(frame));
+    }
+    if (!on_cable_.empty()) cable_timer_.arm(on_cable_.front().at);
+}
+
+void HostAdapter::add_host_address(const MacAddress& mac) {
+    driver_.add_host_address(key_of(mac));
+}
+
+// Virtual functions
+// ----------------------------------------------------------------------------------------------------------------
+
+VfSource& HostAdapter::reserve_vf(const MacAddress& mac, nic::VfKind kind) {
+    if (reserved_.size() == config_.vfs) {
+        throw sim::UserError(fmt::format("adapter {}: all of its {} virtual functions have a partition; give it more",
+                                         config_.name, config_.vfs));
+    }
+    const auto number = static_cast<unsigned>(reserved_.size());
+    reserved_.push_back(std::make_unique<Vf>(*this, number, mac, kind));
+    add_host_address(mac);
+    return *reserved_.back();
+}
+
+HostFunction HostAdapter::virtual_function(unsigned vf, nic::VfKind kind) const {
+    HostFunction function;
+    function.id = {static_cast<std::uint16_t>(physical_.id.value + first_vf_ + vf * vf_stride_)};
+    const pci::Bar bar{pci::BarKind::memory64, nic::virtual_bar_bytes, true};
+    function.bars[nic::virtual_register_bar] = function.bars[nic::virtual_msix_bar] = bar;
+    function.addresses[nic::virtual_register_bar] = vf_registers_ + vf * bar.size_bytes;
+    function.addresses[nic::virtual_msix_bar] = vf_msix_ + vf * bar.size_bytes;
+    function.identity = identity_of(nic::virtual_identity(kind));
+    return function;
+}
+
+// A Hyper-V function stays off the switch until the guest moves its traffic there. One with a mailbox is switched on by
+// its own driver's messages.
+HostFunction HostAdapter::Vf::start_vf() {
+    nic::VfPolicy policy;
+    policy.kind = kind_;
+    policy.mac = key_of(mac_);
+    adapter_.driver_.set_policy(number_, policy);
+    adapter_.driver_.disable(number_);
+    adapter_.adapter_.set_hyper_v_mac(number_, policy.mac);
+    return adapter_.virtual_function(number_, kind_);
+}
+
+void HostAdapter::Vf::steer_to_vf(bool to_vf) {
+    nic::PhysicalDriver& driver = adapter_.driver_;
+    const nic::MacKey mac = key_of(mac_);
+    driver.remove_host_address(mac);
+    if (kind_ == nic::VfKind::hyper_v) {
+        if (to_vf) {
+            driver.enable_hyper_v(number_);
+        } else {
+            driver.disable(number_);
+        }
+    }
+    if (!to_vf) driver.add_host_address(mac);
+}
+
+void HostAdapter::Vf::stop_vf() {
+    adapter_.driver_.disable(number_);
+}
+
+// Checkpoints
+// ----------------------------------------------------------------------------------------------------------------
+
+void HostAdapter::save(sim::Writer& writer) const {
+    auto& self = const_cast<HostAdapter&>(*this);  // fields() serve both directions; a writer only reads
+    adapter_.save(writer);
+    writer(self.link_, self.driver_, self.on_cable_, self.cable_timer_, self.causes_);
+}
+
+void HostAdapter::restore(sim::Reader& reader) {
+    adapter_.restore(reader);
+    reader(link_, driver_, on_cable_, cable_timer_, causes_);
+}
+
+}  // namespace models

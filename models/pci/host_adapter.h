@@ -1,0 +1,130 @@
+// An Intel 82599 in the host, as the root uses it: behind a root port on a link in time, its physical function driven
+// by the root, its queue pair the uplink of a virtual switch, its connector on a wire, and virtual functions for
+// partitions.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/network/addresses.h"
+#include "models/network/wire.h"
+#include "models/pci/physical_queue.h"
+#include "models/pci/vf_pairing.h"
+#include "pci/host_timing.h"
+#include "pci/link.h"
+#include "sriov_nic/adapter.h"
+
+namespace models {
+
+struct HostAdapterConfig {
+    std::string name;
+    MacAddress mac;
+    unsigned vfs = 1;  // 1 to 63
+    sim::Time cable = sim::Time::ns(25);
+    // Assumed: what memory takes of a device's read and write, beyond the link's own time.
+    sim::Time memory_read = sim::Time::ns(250);
+    sim::Time memory_write = sim::Time::zero();
+};
+
+class HostAdapter final : public HostDevice, private sriov_nic::Wire, private RootInterrupts, private sim::Task {
+public:
+    HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor& processor, const HostAdapterConfig& config);
+    ~HostAdapter() override;
+    HostAdapter(const HostAdapter&) = delete;
+
+    pci::Function& function() override { return adapter_.physical(); }
+    const std::string& name() const { return config_.name; }
+    unsigned vfs() const { return config_.vfs; }
+    const sriov_nic::Statistics& statistics() { return adapter_.controller().statistics(); }
+    const sriov_nic::FunctionStatistics& vf_statistics(unsigned vf) { return statistics().functions[vf]; }
+
+    // The uplink of this switch; once.
+    void connect_switch(VirtualSwitch& network, std::string_view port_name);
+    bool has_switch() const { return switched_; }
+    PortId uplink() const { return uplink_; }
+    // What stands at the cable's other end takes frames here, and gives them to from_wire() when their last bit comes.
+    void connect_wire(FrameReceiver& beyond) { beyond_ = &beyond; }
+    FrameReceiver& from_wire() { return arriving_; }
+
+    // A synthetic adapter on the switch: virtual functions reach its address through the physical function.
+    void add_host_address(const MacAddress& mac);
+
+    // A virtual function for a synthetic adapter of that address; sim::UserError if there is none left.
+    VfSource& reserve_vf(const MacAddress& mac, sriov_nic::VfKind kind);
+    // How many are reserved: the last one's number is one less.
+    unsigned reserved() const { return static_cast<unsigned>(reserved_.size()); }
+
+    void save(sim::Writer& writer) const;
+    void restore(sim::Reader& reader);
+
+private:
+    struct ToController final : FrameReceiver {
+        explicit ToController(HostAdapter& a) : adapter(a) {}
+        void receive(Frame&& frame) override { adapter.adapter_.controller().received(frame.bytes); }
+        HostAdapter& adapter;
+    };
+    // One virtual function, on its way to and from its partition.
+    class Vf final : public VfSource {
+    public:
+        Vf(HostAdapter& adapter, unsigned number, const MacAddress& mac, sriov_nic::VfKind kind)
+            : adapter_(adapter), number_(number), mac_(mac), kind_(kind) {}
+        HostFunction start_vf() override;
+        void steer_to_vf(bool to_vf) override;
+        void stop_vf() override;
+
+    private:
+        HostAdapter& adapter_;
+        unsigned number_;
+        MacAddress mac_;
+        sriov_nic::VfKind kind_;
+    };
+    // A frame on the cable.
+    struct OnCable {
+        sim::Time at;
+        std::vector<std::byte> bytes;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(at, bytes);
+        }
+    };
+
+    void transmit(std::span<const std::byte> frame, sim::Time start, sim::Time end) override;
+    void message(std::uint32_t data) override;
+    std::optional<sim::Time> begin() override;
+    void finish() override;
+    void arrived();
+    void start();
+    void enable_messages();
+    HostFunction virtual_function(unsigned vf, sriov_nic::VfKind kind) const;
+
+    sim::Scope scope_;
+    HostPci& host_;
+    HostAdapterConfig config_;
+    pci::Bus& bus_;
+    pci::FixedHostTiming timing_;
+    pci::Link link_;
+    sriov_nic::Profile profile_;
+    sriov_nic::Adapter adapter_;
+    sriov_nic::PhysicalDriver driver_;
+    HostFunction physical_;
+    std::uint64_t vf_registers_ = 0;  // host addresses of the VF BARs
+    std::uint64_t vf_msix_ = 0;
+    std::uint16_t first_vf_ = 0;
+    std::uint16_t vf_stride_ = 0;
+    PhysicalQueue queue_;
+    ToController arriving_;
+    FrameReceiver* beyond_ = nullptr;
+    bool switched_ = false;
+    PortId uplink_ = no_port;
+    std::vector<std::unique_ptr<Vf>> reserved_;
+    std::deque<OnCable> on_cable_;
+    sim::Timer cable_timer_;
+    bool causes_ = false;  // the driver is to look at the other causes
+    sim::TaskSlot slot_;
+    sim::StateRegistration registration_;
+};
+
+}  // namespace models

@@ -1,0 +1,146 @@
+#include "models/pci/physical_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "models/network/checksum.h"
+#include "models/network/segmentation.h"
+#include "sriov_nic/registers.h"
+
+namespace models {
+
+namespace nic = sriov_nic;
+
+// Memory
+// ----------------------------------------------------------------------------------------------------------------
+
+bool RootDmaArea::read(std::uint64_t address, std::span<std::byte> out) {
+    if (!inside(address, out.size())) return false;
+    std::ranges::copy(std::span{bytes_}.subspan(address - base_, out.size()), out.begin());
+    return true;
+}
+
+bool RootDmaArea::write(std::uint64_t address, std::span<const std::byte> data) {
+    if (!inside(address, data.size())) return false;
+    std::ranges::copy(data, bytes_.begin() + static_cast<std::ptrdiff_t>(address - base_));
+    return true;
+}
+
+// Registers
+// ----------------------------------------------------------------------------------------------------------------
+
+std::optional<std::uint32_t> PhysicalQueueRegisters::place(std::uint32_t offset) const {
+    constexpr std::uint32_t stride = 0x40, half = 64, high_receive = 0xd000, transmit = 0x6000;
+    namespace vf = nic::vf_reg;
+    if (offset >= vf::rdbal && offset < vf::rdbal + stride) {
+        return (queue_ < half ? vf::rdbal + stride * queue_ : high_receive + stride * (queue_ - half)) + offset -
+               vf::rdbal;
+    }
+    if (offset >= vf::tdbal && offset < vf::tdbal + stride) return transmit + stride * queue_ + offset - vf::tdbal;
+    switch (offset) {
+        case vf::eitr:
+            return nic::reg::eitr;
+        case vf::eims:
+            return nic::reg::eims;
+        case vf::eimc:
+            return nic::reg::eimc;
+        case vf::eiac:
+            return nic::reg::eiac;
+        case vf::eiam:
+            return nic::reg::eiam;
+        default:
+            return std::nullopt;
+    }
+}
+
+std::uint32_t PhysicalQueueRegisters::read_register(std::uint32_t offset) {
+    const auto at = place(offset);
+    return at ? physical_.read_register(*at) : 0;
+}
+
+void PhysicalQueueRegisters::write_register(std::uint32_t offset, std::uint32_t value) {
+    namespace vf = nic::vf_reg;
+    if (offset == vf::ivar) {
+        const std::uint32_t at = nic::reg::ivar + 4 * (queue_ / 2);
+        const unsigned shift = 16 * (queue_ & 1);
+        const std::uint32_t others = physical_.read_register(at) & ~(0xffffu << shift);
+        return physical_.write_register(at, others | (value & 0xffff) << shift);
+    }
+    const auto at = place(offset);
+    if (!at) return;
+    // Of the interrupt registers the queue's own bit alone.
+    const bool interrupts = offset >= vf::eims && offset <= vf::eiam;
+    physical_.write_register(*at, interrupts ? value & 1u << PhysicalQueue::vector : value);
+}
+
+// The queue
+// ----------------------------------------------------------------------------------------------------------------
+
+PhysicalQueue::PhysicalQueue(const sim::Scope& scope, nic::RegisterPort& registers, unsigned queue,
+                             sim::Processor& processor, const Costs& costs)
+    : scope_(scope),
+      costs_(costs),
+      layout_{.base = dma_base},
+      registers_(registers, queue),
+      area_(dma_base, layout_.bytes()),
+      driver_(registers_, area_.bytes(), layout_, 0),
+      sent_(scope.counter("sent", "frames", "of the virtual switch, to the adapter")),
+      received_(scope.counter("received", "frames", "of the adapter, to the virtual switch")),
+      dropped_(scope.counter("dropped", "frames", "for which the transmit ring had no room, or that are too long")),
+      slot_(processor, *this),
+      registration_(scope.register_state(*this)) {}
+
+PhysicalQueue::~PhysicalQueue() = default;
+
+void PhysicalQueue::connect(VirtualSwitch& network, PortId port) {
+    network_ = &network;
+    port_ = port;
+}
+
+void PhysicalQueue::receive(Frame&& frame) {
+    (void)driver_.reclaim();
+    std::vector<Frame> frames;
+    finish_for_wire(std::move(frame), frames);
+    for (Frame& one : frames) {
+        if (one.size() < minimum_frame_bytes) one.bytes.resize(minimum_frame_bytes);
+        ++(driver_.send(one.bytes) ? sent_ : dropped_);
+    }
+    driver_.notify();
+}
+
+void PhysicalQueue::interrupt() {
+    slot_.wake();
+}
+
+std::optional<sim::Time> PhysicalQueue::begin() {
+    (void)driver_.reclaim();
+    sim::Time cost = working_ ? sim::Time::zero() : costs_.per_interrupt;
+    while (batch_.size() < most_in_batch) {
+        const auto next = driver_.receive();
+        if (next.bytes.empty()) break;
+        Frame frame{std::vector<std::byte>(next.bytes.begin(), next.bytes.end())};
+        driver_.release();
+        verify_checksums(frame);
+        if (network_ != nullptr) cost += network_->cost(frame);
+        batch_.push_back(std::move(frame));
+    }
+    if (!batch_.empty()) {
+        working_ = true;
+        return cost;
+    }
+    // The vector masks itself when it fires; what came since then fires it again.
+    working_ = false;
+    registers_.write_register(nic::vf_reg::eims, 1u << vector);
+    return std::nullopt;
+}
+
+void PhysicalQueue::finish() {
+    std::vector<Frame> batch = std::exchange(batch_, {});
+    received_.add(batch.size());
+    if (network_ == nullptr) return;
+    network_->begin_batch();
+    for (Frame& frame : batch) network_->send(port_, std::move(frame));
+    network_->end_batch();
+}
+
+}  // namespace models
