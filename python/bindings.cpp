@@ -146,6 +146,11 @@ void record_check(Machine& self, const std::string& name, bool passed) {
     self.scenario().trace_bytes("check", std::as_bytes(std::span{payload}));
 }
 
+void record_statistic(Machine& self, const std::string& name, std::uint64_t value, const std::string& unit,
+                      const std::string& description) {
+    self.scenario().counter(name, unit, description).set(value);
+}
+
 std::string executable_path() {
     std::array<char, PATH_MAX> path{};
     const ssize_t length = readlink("/proc/self/exe", path.data(), path.size() - 1);
@@ -216,6 +221,7 @@ PYBIND11_MODULE(_verdigris, module) {
         .def_property_readonly("seed", [](Machine& self) { return self.simulation().seed(); })
         .def("random", [](Machine& self) { return self.scenario().random(); })
         .def("record_check", &record_check)
+        .def("record_statistic", &record_statistic)
         .def("statistics", &statistics)
         .def("trace_hash", [](Machine& self) { return self.simulation().trace().hash(); })
         .def("save",

@@ -59,6 +59,7 @@ class Host:
         self.quantum_ps = parse_time(quantum, "quantum")
         self.partitions: list[Partition] = []
         self.adapters = 0
+        self.stats = Statistics("", [""])
         here = world()
         here.machine.create_host(
             cores=self.cores,
@@ -322,9 +323,10 @@ class Console:
 
 
 class Statistics(Mapping[str, int]):
-    """Counts of one partition, as they are now: those of its devices ("console.bytes") and of its processors ("vp0.exits").
+    """Counts as they are now. Of a partition: those of its devices ("console.bytes") and of its processors ("vp0.exits").
 
-    stats.csv of a run lists all, below `host.root.NAME` and `host.hypervisor.partitions.NUMBER`.
+    stats.csv of a run lists all; those of a partition stand below `host.root.NAME` and `host.hypervisor.partitions.NUMBER`.
+    `host.stats` has all under their whole names ("host.hypervisor.lp0.busy").
     """
 
     def __init__(self, name: str, prefixes: list[str]) -> None:
@@ -343,7 +345,8 @@ class Statistics(Mapping[str, int]):
     def __getitem__(self, name: str) -> int:
         values = self._all()
         if name not in values:
-            raise UserError(f"partition {self._name} has no statistic {name}; stats.csv of a run lists all")
+            whose = f"partition {self._name}" if self._name else "the host"
+            raise UserError(f"{whose} has no statistic {name}; stats.csv of a run lists all")
         return values[name]
 
     def __contains__(self, name: object) -> bool:

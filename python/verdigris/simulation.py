@@ -101,6 +101,15 @@ class Simulation:
         self._world.machine.record_check(str(name), passed)
         return passed
 
+    def record(self, name: str, value: int, unit: str = "count", description: str = "") -> None:
+        """A figure of the scenario's own for stats.csv and result.json, there as `scenario.NAME`; the last value counts.
+
+        UserError unless it is a whole number from 0 to 2^64-1.
+        """
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**64:
+            raise UserError(f"record {name}: {value!r} is not a whole number from 0 to 2^64-1")
+        self._world.machine.record_statistic(str(name), value, str(unit), str(description))
+
     def checkpoint(self) -> Checkpoint:
         """The whole machine as it is now: processors, memory, devices, network, what is under way."""
         partitions = self._world.host.partitions if self._world.host else []

@@ -30,6 +30,9 @@ WRONG_MAINS = [
     ("nothing to wait for", "await sim.first()", f"s.py:{LINE}: sim.first: nothing to wait for"),
     ("start without a coroutine", "sim.start(3)", f"s.py:{LINE}: 3 is not a coroutine; call an `async def` function and hand over the result"),
     ("an unknown statistic", 'vm.stats["nope"]', f"s.py:{LINE}: partition web has no statistic nope; stats.csv of a run lists all"),
+    ("an unknown statistic of the host", 'host.stats["nope"]', f"s.py:{LINE}: the host has no statistic nope; stats.csv of a run lists all"),
+    ("a figure below zero", 'sim.record("n", -1)', f"s.py:{LINE}: record n: -1 is not a whole number from 0 to 2^64-1"),
+    ("a figure that is no number", 'sim.record("n", 0.5)', f"s.py:{LINE}: record n: 0.5 is not a whole number from 0 to 2^64-1"),
     ("expect nothing", 'await vm.console.expect("")', f"s.py:{LINE}: expect: '' is neither a text nor a compiled regular expression of text"),
     ("a parameter too late", 'vg.parameter("n", 1, "")', f"s.py:{LINE}: the parameter n must be declared at module level, before main runs"),
     ("exit", "raise SystemExit(0)", f"s.py:{LINE}: the scenario called exit; return from main instead"),
@@ -304,6 +307,15 @@ class Results(ScenarioCase):
     def test_statistics_of_a_partition(self) -> None:
         body = "b = host.partition('b', memory='1MiB', guest=vg.Elf('guest.txt'))\nawait b.stopped()\nprint(dict(vm.stats), dict(b.stats), b.stats['vp0.exits'])"
         self.assertEqual(self.run_main(body).stdout.split("\n")[0], "{'prints': 1, 'vp0.exits': 100} {'prints': 1, 'vp0.exits': 100} 100")
+
+    def test_statistics_of_the_host_and_of_the_scenario(self) -> None:
+        body = "await vm.stopped()\nsim.record('n', 1, 'us', 'a figure')\nsim.record('n', 7)\nprint(dict(host.stats))"
+        done = self.run_main(body, "--out", "out")
+        self.assertEqual(
+            done.stdout.split("\n")[0],
+            "{'host.hypervisor.partitions.2.vp0.exits': 100, 'host.root.web.prints': 1, 'scenario.n': 7}",
+        )
+        self.assertEqual(self.result()["stats"]["scenario.n"], {"value": 7, "unit": "us", "description": "a figure"})
 
     def test_stale_results_go(self) -> None:
         self.run_main("pass", "--out", "out", "--trace", "all")
