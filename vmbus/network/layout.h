@@ -36,6 +36,12 @@ void append_layout(std::vector<std::byte>& bytes, const T& value) {
     bytes.insert(bytes.end(), first, first + sizeof(T));
 }
 
+template <class T>
+std::span<const std::byte> layout_bytes(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return std::as_bytes(std::span{&value, 1});
+}
+
 // A field of a message: where it lies, for whoever prints, parses or mistreats messages.
 struct MessageField {
     std::string_view name;

@@ -10,22 +10,6 @@
 
 namespace vmbus {
 
-namespace {
-
-template <class Message>
-std::array<std::byte, nvsp::message_bytes> padded(const Message& message) {
-    std::array<std::byte, nvsp::message_bytes> bytes{};
-    std::memcpy(bytes.data(), &message, sizeof(message));
-    return bytes;
-}
-
-template <class Value>
-std::span<const std::byte> view(const Value& value) {
-    return std::as_bytes(std::span{&value, 1});
-}
-
-}  // namespace
-
 // -- Up.
 
 void NetworkClient::opened(ClientChannel& channel, std::uint32_t status) {
@@ -50,7 +34,7 @@ void NetworkClient::fail() {
 
 void NetworkClient::ask_version(std::uint32_t version) {
     state_.version = version;
-    primary().send(nvsp::MessageType::init, padded(nvsp::Init{nvsp::MessageType::init, version, version}), true);
+    primary().send(nvsp::MessageType::init, nvsp::padded(nvsp::Init{nvsp::MessageType::init, version, version}), true);
 }
 
 bool NetworkClient::make_buffer(Buffer& buffer, PageList& list, std::uint64_t pages) {
@@ -76,24 +60,24 @@ void NetworkClient::start(Step step) {
         case Step::receive_gpadl: {
             if (state_.version >= nvsp::version_2) {
                 nvsp::SendNdisConfig config;
-                config.mtu = state_.mtu + 14;
+                config.mtu = state_.mtu + rndis::ethernet_header_bytes;
                 config.capabilities = nvsp::capability::ieee_8021q;
                 if (state_.version >= nvsp::version_5) {
                     config.capabilities |= nvsp::capability::sriov | nvsp::capability::teaming;
                 }
                 if (state_.version >= nvsp::version_6_1) config.capabilities |= nvsp::capability::rsc;
-                primary().send(config.type, padded(config), false);
+                primary().send(config.type, nvsp::padded(config), false);
             }
             nvsp::SendNdisVersion version;
             version.minor = state_.version <= nvsp::version_4 ? 1 : 30;
-            primary().send(version.type, padded(version), false);
+            primary().send(version.type, nvsp::padded(version), false);
             if (!make_buffer(state_.receive, receive_list_, config_.receive_pages)) fail();
             break;
         }
         case Step::receive_buffer: {
             const nvsp::SendBuffer message{nvsp::MessageType::send_receive_buffer, state_.receive.gpadl,
                                            nvsp::receive_buffer_id, 0};
-            primary().send(message.type, padded(message), true);
+            primary().send(message.type, nvsp::padded(message), true);
             break;
         }
         case Step::send_gpadl:
@@ -101,7 +85,7 @@ void NetworkClient::start(Step step) {
             break;
         case Step::send_buffer: {
             const nvsp::SendBuffer message{nvsp::MessageType::send_send_buffer, state_.send.gpadl, 0, 0};
-            primary().send(message.type, padded(message), true);
+            primary().send(message.type, nvsp::padded(message), true);
             break;
         }
         case Step::initialize: {
@@ -128,7 +112,7 @@ void NetworkClient::start(Step step) {
             wanted.header.bytes = state_.version >= nvsp::version_5   ? ndis::offload_bytes_3
                                   : state_.version >= nvsp::version_4 ? ndis::offload_bytes_2
                                                                       : ndis::offload_bytes_1;
-            query(ndis::Oid::tcp_offload_hardware_capabilities, view(wanted).first(wanted.header.bytes));
+            query(ndis::Oid::tcp_offload_hardware_capabilities, layout_bytes(wanted).first(wanted.header.bytes));
             break;
         }
         case Step::offload_parameters:
@@ -141,12 +125,12 @@ void NetworkClient::start(Step step) {
             query(ndis::Oid::link_speed);
             break;
         case Step::rss_capabilities:
-            query(ndis::Oid::receive_scale_capabilities, view(ndis::RssCapabilities{}));
+            query(ndis::Oid::receive_scale_capabilities, layout_bytes(ndis::RssCapabilities{}));
             break;
         case Step::sub_channels: {
             const nvsp::SubChannelRequest message{nvsp::MessageType::sub_channel, nvsp::sub_channel_allocate,
                                                   state_.channels - 1u};
-            primary().send(message.type, padded(message), true);
+            primary().send(message.type, nvsp::padded(message), true);
             break;
         }
         case Step::sub_channels_open:
@@ -160,7 +144,7 @@ void NetworkClient::start(Step step) {
             send_rss(true);
             break;
         case Step::filter:
-            set(ndis::Oid::current_packet_filter, view(state_.filter));
+            set(ndis::Oid::current_packet_filter, layout_bytes(state_.filter));
             break;
         case Step::up:
             user_.ready();
@@ -238,7 +222,7 @@ void NetworkClient::completed(nvsp::MessageType request, std::span<const std::by
 void NetworkClient::switch_data_path(bool to_virtual_function) {
     nvsp::SwitchDataPath message;
     message.path = to_virtual_function ? nvsp::data_path::virtual_function : nvsp::data_path::synthetic;
-    primary().send(message.type, padded(message), true);
+    primary().send(message.type, nvsp::padded(message), true);
 }
 
 // -- Down.
@@ -270,10 +254,10 @@ void NetworkClient::sends_drained() {
     }
     state_.step = Step::tear_down;
     primary().send(nvsp::MessageType::revoke_receive_buffer,
-                   padded(nvsp::RevokeBuffer{nvsp::MessageType::revoke_receive_buffer, nvsp::receive_buffer_id}),
+                   nvsp::padded(nvsp::RevokeBuffer{nvsp::MessageType::revoke_receive_buffer, nvsp::receive_buffer_id}),
                    false);
     primary().send(nvsp::MessageType::revoke_send_buffer,
-                   padded(nvsp::RevokeBuffer{nvsp::MessageType::revoke_send_buffer, 0}), false);
+                   nvsp::padded(nvsp::RevokeBuffer{nvsp::MessageType::revoke_send_buffer, 0}), false);
     primary().drain();
     ClientChannel& channel = *primary().channel();
     for (std::size_t n = queues_.size(); n-- > 0;) {

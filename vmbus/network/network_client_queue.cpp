@@ -17,9 +17,7 @@ std::array<std::byte, nvsp::message_bytes> rndis_header(std::uint32_t section, s
     nvsp::SendRndisPacket message;
     message.section = section;
     message.section_bytes = static_cast<std::uint32_t>(section_bytes);
-    std::array<std::byte, nvsp::message_bytes> bytes{};
-    std::memcpy(bytes.data(), &message, sizeof(message));
-    return bytes;
+    return nvsp::padded(message);
 }
 
 }  // namespace

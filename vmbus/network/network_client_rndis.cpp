@@ -11,11 +11,6 @@ namespace vmbus {
 
 namespace {
 
-template <class Value>
-std::span<const std::byte> view(const Value& value) {
-    return std::as_bytes(std::span{&value, 1});
-}
-
 std::uint8_t parameter(bool send, bool receive) {
     using namespace ndis::checksum_parameter;
     return send ? (receive ? both : ndis::checksum_parameter::send)
@@ -48,10 +43,9 @@ void NetworkClient::send_rndis(std::span<const std::byte> message) {
     VG_CHECK(bus_.memory().write(state_.control_page.front() * page_bytes, message));
     nvsp::SendRndisPacket packet;
     packet.channel_type = nvsp::channel_type::control;
-    std::array<std::byte, nvsp::message_bytes> padded{};
-    std::memcpy(padded.data(), &packet, sizeof(packet));
-    primary().send_direct(
-        packet.type, GpaRange{static_cast<std::uint32_t>(message.size()), 0, {state_.control_page.front()}}, padded);
+    primary().send_direct(packet.type,
+                          GpaRange{static_cast<std::uint32_t>(message.size()), 0, {state_.control_page.front()}},
+                          nvsp::padded(packet));
 }
 
 void NetworkClient::query(ndis::Oid oid, std::span<const std::byte> information) {
@@ -86,7 +80,7 @@ void NetworkClient::send_offloads() {
     p.rsc_ipv6 = simple(on.coalescing_ipv6);
     const std::size_t bytes = state_.version <= nvsp::version_4 ? 22 : sizeof(p);
     p.header.bytes = static_cast<std::uint16_t>(bytes);
-    set(ndis::Oid::tcp_offload_parameters, view(p).first(bytes));
+    set(ndis::Oid::tcp_offload_parameters, layout_bytes(p).first(bytes));
 }
 
 void NetworkClient::send_rss(bool enable) {
@@ -272,7 +266,7 @@ void NetworkClient::set_address(const NetworkAddress& address) {
 
 void NetworkClient::set_filter(std::uint32_t filter) {
     state_.filter = filter;
-    if (is_up()) set(ndis::Oid::current_packet_filter, view(state_.filter));
+    if (is_up()) set(ndis::Oid::current_packet_filter, layout_bytes(state_.filter));
 }
 
 }  // namespace vmbus

@@ -86,9 +86,8 @@ void NetworkProvider::Queue::finish_frames() {
 bool NetworkProvider::Queue::deliver(std::vector<std::uint32_t>& sections, std::vector<TransferRange>& ranges) {
     ReceiveBuffer& buffer = provider_.state_.receive_buffer;
     const nvsp::SendRndisPacket header;
-    std::array<std::byte, nvsp::message_bytes> padded{};
-    std::memcpy(padded.data(), &header, sizeof(header));
-    if (!channel_->send_transfer_pages(ReceiveBuffer::transaction_of(sections.front()), buffer.id(), ranges, padded)) {
+    if (!channel_->send_transfer_pages(ReceiveBuffer::transaction_of(sections.front()), buffer.id(), ranges,
+                                       nvsp::padded(header))) {
         buffer.give_back(sections);
         return false;
     }

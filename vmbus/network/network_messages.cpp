@@ -22,15 +22,6 @@ std::uint32_t section_bytes_for(std::uint32_t frame_bytes) {
 }
 static_assert(rndis::packet_overhead <= 128);
 
-// Linux passes every completion to a chain of checks of which the longest wants 28 bytes, and copies 40.
-template <class Message>
-std::array<std::byte, nvsp::message_bytes> padded(const Message& message) {
-    static_assert(sizeof(Message) <= nvsp::message_bytes);
-    std::array<std::byte, nvsp::message_bytes> bytes{};
-    std::memcpy(bytes.data(), &message, sizeof(message));
-    return bytes;
-}
-
 template <class Message>
 Message message_in(std::span<const std::byte> bytes) {
     // The table has said that what is needed is there; the rest are reserved fields.
@@ -99,7 +90,7 @@ void NetworkProvider::handle(Queue& queue, const Request& request) {
             if (request.wants_completion) {
                 nvsp::OidQueryExComplete complete;
                 complete.status = rndis::status::not_supported;
-                queue.complete(request.transaction, padded(complete));
+                queue.complete(request.transaction, nvsp::padded(complete));
             }
             return;
         case nvsp::MessageType::sub_channel:
@@ -121,7 +112,7 @@ void NetworkProvider::initialize(Queue& queue, const Request& request) {
         complete.status = nvsp::Status::success;
         if (message.version == nvsp::version_1) complete.version = nvsp::version_1;
     }
-    if (request.wants_completion) queue.complete(request.transaction, padded(complete));
+    if (request.wants_completion) queue.complete(request.transaction, nvsp::padded(complete));
 }
 
 void NetworkProvider::take_receive_buffer(Queue& queue, const Request& request) {
@@ -143,7 +134,7 @@ void NetworkProvider::take_receive_buffer(Queue& queue, const Request& request) 
         const bool coalescing = state_.version >= nvsp::version_6_1 && has_capability(nvsp::capability::rsc);
         rndis_.attach(state_.ndis_version, coalescing, state_.frame_bytes);
     }
-    if (request.wants_completion) queue.complete(request.transaction, padded(complete));
+    if (request.wants_completion) queue.complete(request.transaction, nvsp::padded(complete));
 }
 
 void NetworkProvider::take_send_buffer(Queue& queue, const Request& request) {
@@ -159,7 +150,7 @@ void NetworkProvider::take_send_buffer(Queue& queue, const Request& request) {
         complete.status = nvsp::Status::success;
         complete.section_bytes = config_.send_section_bytes;
     }
-    if (request.wants_completion) queue.complete(request.transaction, padded(complete));
+    if (request.wants_completion) queue.complete(request.transaction, nvsp::padded(complete));
 }
 
 void NetworkProvider::revoke_receive_buffer() {
@@ -182,7 +173,7 @@ void NetworkProvider::allocate_sub_channels(Queue& queue, const Request& request
         if (complete.count != 0) complete.status = nvsp::Status::success;
         state_.sub_channels = static_cast<std::uint16_t>(complete.count);
     }
-    if (request.wants_completion) queue.complete(request.transaction, padded(complete));
+    if (request.wants_completion) queue.complete(request.transaction, nvsp::padded(complete));
     queue.drain();
     for (std::uint32_t n = 0; n < complete.count; ++n) {
         Channel& channel = bus_.offer_sub_channel(*queue.channel(), *this);
@@ -226,7 +217,7 @@ void NetworkProvider::handle_rndis(Queue& queue, const Request& request) {
     if (request.wants_completion) {
         nvsp::SendRndisPacketComplete complete;
         if (!answer.understood) complete.status = nvsp::Status::invalid_rndis_packet;
-        queue.complete(request.transaction, padded(complete));
+        queue.complete(request.transaction, nvsp::padded(complete));
     }
     if (!answer.reply.empty()) queue.send_control(std::move(answer.reply));
     apply(answer.changes);

@@ -199,7 +199,7 @@ void NetworkProvider::send_notices() {
     if (given(Notice::speed) && has_capability(nvsp::capability::teaming)) {
         const auto units =
             static_cast<std::uint32_t>(std::min<std::uint64_t>(state_.bits_per_second / 100, 0xffff'ffff));
-        indicate(rndis::status::link_speed_change, std::as_bytes(std::span{&units, 1}));
+        indicate(rndis::status::link_speed_change, layout_bytes(units));
     }
     if (given(Notice::link) && state_.announced_link != state_.link_up) {
         state_.announced_link = state_.link_up;
@@ -211,18 +211,16 @@ void NetworkProvider::send_notices() {
         nvsp::SendIndirectionTable table;
         for (std::uint32_t n = 0; n < nvsp::send_table_entries; ++n) table.table[n] = n % channels;
         scope_.trace("nvsp_send_table", channels);
-        primary().send_inband(0, std::as_bytes(std::span{&table, 1}), false);
+        primary().send_inband(0, layout_bytes(table), false);
     }
     if (given(Notice::virtual_function) && may_have_vf() && state_.announced_vf != state_.vf) {
         // What has gone is named once more, with 0.
         for (const bool allocated : {false, true}) {
             const auto& serial = allocated ? state_.vf : state_.announced_vf;
             if (!serial) continue;
-            std::array<std::byte, nvsp::message_bytes> padded{};
             const nvsp::SendVfAssociation message{nvsp::MessageType::send_vf_association, allocated ? 1u : 0u, *serial};
-            std::memcpy(padded.data(), &message, sizeof(message));
             scope_.trace("nvsp_vf_association", allocated, *serial);
-            primary().send_inband(vf_association_transaction, padded, true);
+            primary().send_inband(vf_association_transaction, nvsp::padded(message), true);
         }
         state_.announced_vf = state_.vf;
     }

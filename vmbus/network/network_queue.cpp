@@ -110,9 +110,8 @@ void NetworkProvider::Queue::drain() {
             TransferRange{static_cast<std::uint32_t>(message.size()), static_cast<std::uint32_t>(offset)}};
         nvsp::SendRndisPacket header;
         header.channel_type = nvsp::channel_type::control;
-        std::array<std::byte, nvsp::message_bytes> padded{};
-        std::memcpy(padded.data(), &header, sizeof(header));
-        if (!channel_->send_transfer_pages(ReceiveBuffer::transaction_of(section[0]), buffer.id(), range, padded)) {
+        if (!channel_->send_transfer_pages(ReceiveBuffer::transaction_of(section[0]), buffer.id(), range,
+                                           nvsp::padded(header))) {
             buffer.give_back(section);
             state_.blocked = true;
             break;
@@ -310,8 +309,8 @@ void NetworkProvider::Queue::take_rndis(const Packet& packet, const nvsp::SendRn
     if (!packet.wants_completion) return;
     Outgoing& outgoing = piece.completions.emplace_back();
     outgoing.transaction = packet.transaction;
-    outgoing.payload.resize(nvsp::message_bytes);
-    std::memcpy(outgoing.payload.data(), &complete, sizeof(complete));
+    const auto payload = nvsp::padded(complete);
+    outgoing.payload.assign(payload.begin(), payload.end());
 }
 
 void NetworkProvider::Queue::finish_packets() {

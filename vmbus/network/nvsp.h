@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -375,6 +376,16 @@ constexpr const MessageRow* find(std::uint32_t type) {
         if (static_cast<std::uint32_t>(row.type) == type) return &row;
     }
     return nullptr;
+}
+
+// A message in the room of the largest, with zeros behind it. Linux passes every completion to a chain of checks of
+// which the longest wants 28 bytes, and copies 40.
+template <class Message>
+std::array<std::byte, message_bytes> padded(const Message& message) {
+    static_assert(sizeof(Message) <= message_bytes);
+    std::array<std::byte, message_bytes> bytes{};
+    std::memcpy(bytes.data(), &message, sizeof(message));
+    return bytes;
 }
 
 // "SEND_RECV_BUF gpadl=0x1 id=0xcafe", for logs.

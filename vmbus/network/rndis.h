@@ -49,6 +49,7 @@ inline constexpr std::uint32_t minor_version = 0;
 inline constexpr std::uint32_t connectionless = 1;
 inline constexpr std::uint32_t medium_802_3 = 0;
 inline constexpr std::size_t header_bytes = 8;
+inline constexpr std::uint32_t ethernet_header_bytes = 14;
 
 #pragma pack(push, 1)
 struct Header {

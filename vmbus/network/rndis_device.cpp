@@ -11,7 +11,6 @@ namespace {
 
 namespace status = rndis::status;
 
-constexpr std::uint32_t ethernet_header_bytes = 14;
 constexpr std::uint32_t largest_transfer = 0xefff'ffff;  // Hyper-V's; what bounds a message is its packet
 
 bool is_group(std::span<const std::byte> frame) {
@@ -116,7 +115,7 @@ std::vector<std::byte> RndisDevice::offload_bytes(const OffloadSettings& setting
 
 bool RndisDevice::wants(std::span<const std::byte> frame) const {
     using namespace ndis::packet_filter;
-    if (frame.size() < ethernet_header_bytes || state_.filter == 0) return false;
+    if (frame.size() < rndis::ethernet_header_bytes || state_.filter == 0) return false;
     if ((state_.filter & promiscuous) != 0) return true;
     if (is_broadcast(frame)) return (state_.filter & broadcast) != 0;
     NetworkAddress destination;
@@ -258,7 +257,7 @@ std::uint32_t RndisDevice::set_value(ndis::Oid oid, std::span<const std::byte> i
             if (!wanted) return status::invalid_length;
             if (wanted->header.type != ndis::object_type::offload_encapsulation) return status::invalid_data;
             const auto fits = [](std::uint32_t enabled, std::uint32_t type, std::uint32_t header) {
-                return enabled != 1 || (type == ndis::encapsulation_ethernet && header == ethernet_header_bytes);
+                return enabled != 1 || (type == ndis::encapsulation_ethernet && header == rndis::ethernet_header_bytes);
             };
             return fits(wanted->ipv4_enabled, wanted->ipv4_type, wanted->ipv4_header_bytes) &&
                            fits(wanted->ipv6_enabled, wanted->ipv6_type, wanted->ipv6_header_bytes)

@@ -13,10 +13,9 @@ namespace {
 
 using rndis::PacketInformation;
 
-constexpr std::uint32_t ethernet_header_bytes = 14;
 constexpr std::uint32_t least_tcp_header_bytes = 20;
 // A large send may be as long as IP allows.
-constexpr std::uint32_t longest_large_send = ethernet_header_bytes + 0xffff;
+constexpr std::uint32_t longest_large_send = rndis::ethernet_header_bytes + 0xffff;
 // Windows' driver doesn't use the end of a section (openvmm, netvsp/src/buffers.rs).
 constexpr std::uint32_t unused_section_bytes = 36;
 
@@ -68,7 +67,7 @@ SendFault apply(const SendInformation& information, const OffloadSettings& offlo
         if (!(v6 ? offloads.large_send_ipv6 : offloads.large_send_ipv4)) return SendFault::offload_not_enabled;
         const std::uint32_t mss = word & large_send::mss_mask;
         const std::uint32_t offset = word >> large_send::transport_offset_low & 0x3ff;
-        if (mss == 0 || mss > 0xffff || offset < ethernet_header_bytes) return SendFault::malformed;
+        if (mss == 0 || mss > 0xffff || offset < rndis::ethernet_header_bytes) return SendFault::malformed;
         if (offset + least_tcp_header_bytes > length) return SendFault::malformed;
         frame.large_send_mss = static_cast<std::uint16_t>(mss);
         frame.transport_offset = static_cast<std::uint16_t>(offset);
@@ -84,7 +83,7 @@ SendFault apply(const SendInformation& information, const OffloadSettings& offlo
     frame.fill_tcp_checksum = (word & send_checksum::tcp) != 0;
     frame.fill_udp_checksum = !frame.fill_tcp_checksum && (word & send_checksum::udp) != 0;
     const std::uint32_t offset = word >> send_checksum::transport_offset_low & 0x3ff;
-    if (offset != 0 && (offset < ethernet_header_bytes || offset >= length)) return SendFault::malformed;
+    if (offset != 0 && (offset < rndis::ethernet_header_bytes || offset >= length)) return SendFault::malformed;
     frame.transport_offset = static_cast<std::uint16_t>(offset);
     const auto& enabled = offloads.send;
     if (frame.fill_ip_checksum && !enabled.ip) return SendFault::offload_not_enabled;
@@ -100,7 +99,7 @@ SendFault parse_data_message(std::span<const std::byte> message, const SendLimit
     if (packet->oob_elements != 0 || packet->oob_bytes != 0 || packet->vc_handle != 0) return SendFault::unsupported;
     const auto body = message.subspan(header_bytes);
     const auto data = part(body, packet->data_offset, packet->data_bytes);
-    if (!data || data->size() < ethernet_header_bytes) return SendFault::malformed;
+    if (!data || data->size() < rndis::ethernet_header_bytes) return SendFault::malformed;
     SendInformation information;
     if (packet->information_bytes != 0) {
         const auto list = part(body, packet->information_offset, packet->information_bytes);

@@ -8,7 +8,6 @@ namespace vmbus {
 
 namespace {
 
-constexpr std::uint32_t ethernet_header_bytes = 14;
 // The value that Hyper-V's switch gives for buffers which a virtual adapter has not.
 constexpr std::uint32_t buffer_space = 256 * 1024;
 constexpr std::uint32_t vendor_id = 0x15d;  // 00-15-5D
@@ -41,12 +40,12 @@ std::optional<std::vector<std::byte>> RndisDevice::value_of(ndis::Oid oid, std::
         case Oid::media_supported:
         case Oid::media_in_use:
             // Ready; and IEEE 802.3, which is 0 as well.
-            if (oid == Oid::maximum_lookahead) return number(state_.frame_bytes - ethernet_header_bytes);
+            if (oid == Oid::maximum_lookahead) return number(state_.frame_bytes - rndis::ethernet_header_bytes);
             return number(0);
         case Oid::maximum_frame_size:
-            return number(state_.frame_bytes - ethernet_header_bytes);
+            return number(state_.frame_bytes - rndis::ethernet_header_bytes);
         case Oid::current_lookahead:
-            return number(state_.lookahead != 0 ? state_.lookahead : state_.frame_bytes - ethernet_header_bytes);
+            return number(state_.lookahead != 0 ? state_.lookahead : state_.frame_bytes - rndis::ethernet_header_bytes);
         case Oid::maximum_total_size:
         case Oid::transmit_block_size:
         case Oid::receive_block_size:
@@ -121,7 +120,7 @@ std::optional<std::vector<std::byte>> RndisDevice::value_of(ndis::Oid oid, std::
             ndis::OffloadEncapsulation encapsulation;
             encapsulation.ipv4_enabled = encapsulation.ipv6_enabled = 1;
             encapsulation.ipv4_type = encapsulation.ipv6_type = ndis::encapsulation_ethernet;
-            encapsulation.ipv4_header_bytes = encapsulation.ipv6_header_bytes = ethernet_header_bytes;
+            encapsulation.ipv4_header_bytes = encapsulation.ipv6_header_bytes = rndis::ethernet_header_bytes;
             return bytes_of(encapsulation);
         }
         default:
