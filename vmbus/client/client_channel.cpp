@@ -79,9 +79,7 @@ void ClientChannel::open_answered(std::uint32_t status) {
     } else {
         state_.phase = Phase::closed;
         rings_.detach();
-        bus_.state_.gpadls[state_.ring_gpadl].closing = true;
-        tear_down_gpadl(state_.ring_gpadl);
-        state_.ring_pages.clear();
+        let_go_of_rings();
     }
     if (driver_ != nullptr) driver_->opened(*this, status);
 }
@@ -93,8 +91,14 @@ void ClientChannel::close() {
     message::CloseChannel request;
     request.relid = relid();
     bus_.post(request);
+    let_go_of_rings();
+}
+
+// Their pages are free once the host has let go of them too.
+void ClientChannel::let_go_of_rings() {
     bus_.state_.gpadls[state_.ring_gpadl].closing = true;
     tear_down_gpadl(state_.ring_gpadl);
+    state_.ring_gpadl = 0;
     state_.ring_pages.clear();
 }
 

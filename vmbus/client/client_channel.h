@@ -101,6 +101,7 @@ private:
     void attach_rings();
     void ring_created(std::uint32_t status);
     void open_answered(std::uint32_t status);
+    void let_go_of_rings();
     void drop_rings();
     bool sent(RingWriter::Result result);
     void signal_if_due();
