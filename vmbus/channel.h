@@ -76,7 +76,8 @@ public:
     virtual GuestMemory& memory() = 0;
 
     // Takes the next packet. False: there is none now (signalled() tells of the next), or the channel is not open.
-    // A packet whose form is wrong is a fault of the guest's: false, and then as with fault().
+    // A packet whose form is wrong is a fault of the guest's: false, and then as with fault(). A device that stops
+    // before it is told false must come back by itself: until then the guest does not signal.
     [[nodiscard]] virtual bool receive(Packet& packet) = 0;
 
     // Puts a packet on the ring; `wants_completion` as the protocol says. False: there is no room; signalled() tells

@@ -27,8 +27,9 @@ namespace vmbus {
 class SocketListener {
 public:
     virtual ~SocketListener() = default;
-    // The guest wants to connect. True: a channel for it is being offered, with Offer::socket_provider; false: nobody
-    // listens there.
+    // The guest wants to connect. True: a channel for it is being offered, with Offer::socket_provider, the service as
+    // its type and the endpoint as its instance; false: nobody listens there. Asked once for each pair that is offered.
+    // How many a guest may have is the listener's to limit.
     virtual bool connect(const Guid& endpoint, const Guid& service) = 0;
     // Restoring a checkpoint made this channel of the listener's anew. Null: it is none of its own.
     virtual ChannelDevice* adopt(Channel& channel) {

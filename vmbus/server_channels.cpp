@@ -309,6 +309,7 @@ void Server::restore(sim::Reader& reader) {
         HostChannel& kept = *channel;
         channels_.emplace(id, std::move(channel));
         if (kept.state_.primary == 0) kept.device_->adopted(kept);
+        kept.rings_.detach();
         if (kept.state_.phase == ChannelPhase::open) attach_rings(kept);
         reader(kept.rings_);
     }

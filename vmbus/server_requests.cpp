@@ -208,7 +208,12 @@ void Server::handle_modify(const message::ModifyChannel& request) {
 }
 
 void Server::handle_socket(const message::TlConnectRequest& request) {
-    if (sockets_ != nullptr && sockets_->connect(request.endpoint, request.service)) return;
+    // A guest that asks twice with one name has the channel already.
+    const bool taken = std::any_of(channels_.begin(), channels_.end(), [&](const auto& entry) {
+        const HostChannel::State& state = entry.second->state_;
+        return !state.ending && state.offer.type == request.service && state.offer.instance == request.endpoint;
+    });
+    if (!taken && sockets_ != nullptr && sockets_->connect(request.endpoint, request.service)) return;
     refuse(Refusal::socket_refused);
     message::TlConnectResult result;
     result.endpoint = request.endpoint;

@@ -281,6 +281,9 @@ TEST_CASE("connections to sockets") {
     CHECK(offer->flags == 0x2000);
     CHECK(offer->instance == instance(7));
     CHECK(guest.heard.empty());
+    // Once more with the same name.
+    guest.say(request);
+    CHECK(guest.hear<message::TlConnectResult>()->status == status::connection_refused);
     REQUIRE(listener.asked.size() == 2);
     CHECK(listener.asked[1] == std::pair{instance(7), echo_type});
 }

@@ -22,8 +22,8 @@ public:
     static constexpr std::uint64_t monitor_page_to_guest = 501;
     static constexpr std::uint64_t monitor_page_to_host = 502;
 
-    explicit RawGuest(const ServerConfig& config = {})
-        : memory(memory_pages), server(simulation.scope("bus"), memory, *this, config) {}
+    explicit RawGuest(const ServerConfig& config = {}, std::uint64_t pages = memory_pages)
+        : memory(pages), server(simulation.scope("bus"), memory, *this, config) {}
 
     // GuestPort
     [[nodiscard]] bool post_message(std::uint32_t vp, std::span<const std::byte> payload) override {

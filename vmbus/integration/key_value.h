@@ -1,6 +1,5 @@
 // Key-value exchange (KVP): the host reads and writes pools of keys at the guest, and its adapters' addresses.
-// On Linux a daemon answers, so answers take their time; until it runs the driver does not even agree on a version (or
-// does after 55 s, and then fails each request).
+// On Linux a daemon answers, so answers take their time; until it runs the driver does not even agree on a version.
 #pragma once
 
 #include <cstdint>
