@@ -7,6 +7,7 @@
 
 #include "models/disk/crc32c.h"
 #include "models/disk/image_structure.h"
+#include "sim/check.h"
 
 namespace models::vhdx {
 namespace {
@@ -214,6 +215,7 @@ LogWriter::LogWriter(const Extent& log, const Guid& guid) : log_(log), guid_(gui
 IoStatus LogWriter::append(ByteFile& file, const LogPages& pages) {
     // Two entries fit at the same time, so that the former stays valid until the new one is.
     static_assert(2 * (1 + most_pages) * log_sector_bytes <= alignment);
+    VG_CHECK(pages.size() <= most_pages);
     std::vector<std::byte> entry((1 + pages.size()) * log_sector_bytes);
     if (next_offset_ + entry.size() > log_.length) next_offset_ = 0;
 

@@ -205,7 +205,8 @@ bool VirtualSwitch::answer_for_tenant(Port& port, const Passage& passage, const 
 }
 
 void VirtualSwitch::mirror(const Passage& passage, PortId except) {
-    for (const PortId id : monitors_) {
+    const std::vector<PortId> monitors = monitors_;  // a receiver may change settings
+    for (const PortId id : monitors) {
         Port& to = *find(id);
         if (id == passage.from || id == except || !is_member(to, passage.network)) continue;
         ++copies_;
@@ -294,13 +295,10 @@ void VirtualSwitch::deliver(Port& port, Frame&& frame) {
     const std::size_t tag = frame.vlan ? vlan_tag_bytes : 0;
     const bool large = frame.large_send_mss != 0 || frame.coalesced_segments != 0;
     if (!large && frame.size() + tag > port.settings.maximum_frame_bytes) return drop(port, DropReason::too_long);
-    if (!able.partial_checksums) {
-        (void)fill_checksums(frame);
-    } else {
-        // Inside the host nothing damages a frame.
-        if (frame.fill.ip) frame.ip_verdict = ChecksumVerdict::good;
-        if (frame.fill.tcp || frame.fill.udp) frame.transport_verdict = ChecksumVerdict::good;
-    }
+    // Inside the host nothing damages a frame.
+    if (frame.fill.ip) frame.ip_verdict = ChecksumVerdict::good;
+    if (frame.fill.tcp || frame.fill.udp) frame.transport_verdict = ChecksumVerdict::good;
+    if (!able.partial_checksums) (void)fill_checksums(frame);
     if (able.coalesced && batch_depth_ != 0) {
         std::vector<Frame> ready;
         port.coalescer.add(std::move(frame), ready);

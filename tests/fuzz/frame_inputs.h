@@ -397,6 +397,9 @@ private:
 
     void check() {
         // Bounded, whatever came: connections with their buffers, neighbours, queues.
+        done_.opened += simulation_.statistics().all().at("peer.tcp.opened").counter.value();
+        done_.ended += simulation_.statistics().all().at("peer.tcp.ended").counter.value();
+        if (done_.frames % 4 != 0) return;  // it takes longer than the rest
         const auto saved = simulation_.save();
         VG_CHECK(saved.size() < 16u << 20);
         VG_CHECK(peer_.tcp().connections() <= 64);
@@ -407,8 +410,6 @@ private:
         const auto vswitch = sim::save_to_bytes(vswitch_);
         simulation_.restore(saved);
         VG_CHECK(sim::save_to_bytes(peer_) == peer && sim::save_to_bytes(vswitch_) == vswitch);
-        done_.opened += simulation_.statistics().all().at("peer.tcp.opened").counter.value();
-        done_.ended += simulation_.statistics().all().at("peer.tcp.ended").counter.value();
     }
 
     // What a client knows of its connection.
