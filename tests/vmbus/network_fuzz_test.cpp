@@ -2,26 +2,14 @@
 // check of ours fails, every frame is accounted for, and nothing stays behind.
 #include <doctest/doctest.h>
 
-#include <fstream>
-#include <string>
-
 #include "sim/random.h"
+#include "tests/fuzz/kept_seeds.h"
 #include "tests/fuzz/network_inputs.h"
 
 TEST_CASE("hostile guests of the network service, from kept seeds") {
-    std::ifstream file(VG_SOURCE_DIR "/tests/fuzz/seeds/vmbus_network.txt");
-    std::string line;
-    unsigned count = 0;
-    const auto digit = [](char c) { return static_cast<std::uint8_t>(c <= '9' ? c - '0' : c - 'a' + 10); };
-    while (std::getline(file, line)) {
-        std::vector<std::uint8_t> input;
-        for (std::size_t at = 0; at + 1 < line.size(); at += 2) {
-            input.push_back(static_cast<std::uint8_t>(digit(line[at]) << 4 | digit(line[at + 1])));
-        }
-        ++count;
-        CHECK(fuzz::vmbus_network(input) == 0);
-    }
-    CHECK(count >= 70);
+    const auto inputs = fuzz::kept_seeds(VG_SOURCE_DIR, "vmbus_network");
+    CHECK(inputs.size() >= 70);
+    for (const auto& input : inputs) CHECK(fuzz::vmbus_network(input) == 0);
 }
 
 TEST_CASE("hostile guests of the network service, from random seeds") {
