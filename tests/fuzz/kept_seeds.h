@@ -1,5 +1,5 @@
-// The inputs of a fuzz target that are kept with the tests: failures of former times, and short ones that together reach
-// all the code that long campaigns have reached. One in each line, in hexadecimal; `#` begins a comment.
+// The inputs of a fuzz target that are kept with the tests: failures of former times, and short ones that together
+// reach all the code that long campaigns have reached. One in each line, in hexadecimal; `#` begins a comment.
 #pragma once
 
 #include <cstdint>

@@ -77,8 +77,8 @@ private:
     Versions acknowledged_;  // and not yet safe
 };
 
-// A guest that keeps eight requests under way: mostly writes, across the borders of blocks, and few places, so that they
-// are written again and again.
+// A guest that keeps eight requests under way: mostly writes, across the borders of blocks, and to few places, so that
+// they are written again and again.
 class Writer final : public vmbus::StorageUser {
 public:
     static constexpr vmbus::StorageAddress where{0, 1, 0};
@@ -242,6 +242,5 @@ TEST_CASE("power cuts at random instants of a guest that writes") {
             CHECK(count.logs > row.machines * cuts / 10);
         }
         if (row.options.format == ImageFormat::vhdx && have_qemu_img()) CHECK(count.with_qemu == row.machines);
-                         << " logs");
     }
 }
