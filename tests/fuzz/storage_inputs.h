@@ -4,6 +4,7 @@
 // property that fails is a VG_CHECK.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -260,7 +261,20 @@ private:
     }
 
     void run_for(sim::Time time) {
-        simulation_.agenda().run_until(simulation_.agenda().now() + time);
+        // A bus closes a faulty channel at once: others may wait for what was under way on it.
+        sim::Agenda& agenda = simulation_.agenda();
+        const sim::Time end = agenda.now() + time;
+        end_faulty();
+        while (agenda.next_event() <= end) {
+            agenda.run_next();
+            end_faulty();
+        }
+        agenda.run_until(end);
+    }
+    void end_faulty() {
+        const bool any =
+            std::any_of(bus_.channels.begin(), bus_.channels.end(), [](const auto& c) { return c->faulty; });
+        if (!any) return;
         for (const auto& channel : bus_.channels) done_.faults += channel->faulty ? 1 : 0;
         bus_.end_faulty();
     }
