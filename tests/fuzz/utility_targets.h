@@ -215,7 +215,7 @@ private:
 class FileCopyTarget final : public IntegrationTarget<FileCopy> {
 public:
     explicit FileCopyTarget(Root& root) : copy_(root.scope("device"), root.host(), &nobody_) {}
-    void use(Script& script) override { copy_.copy("/tmp", "file", Bytes(script.take<std::uint16_t>())); }
+    void use(Script& script) override { copy_.copy("/tmp", "file", Bytes(script.take<std::uint16_t>() % 20'000)); }
     FileCopy& device() override { return copy_; }
 
 private:
