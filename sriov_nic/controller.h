@@ -135,6 +135,7 @@ private:
     std::uint32_t read_rttbcnrc(unsigned, std::uint32_t);
     void write_rttdqsel(unsigned, std::uint32_t value) { selected_queue_ = value & (queues - 1); }
     void write_rttbcnrc(unsigned, std::uint32_t value);
+    void write_rttdt1c(unsigned, std::uint32_t value);
     std::uint32_t read_pfmailbox(unsigned vf, std::uint32_t);
     void write_pfmailbox(unsigned vf, std::uint32_t value);
     std::uint32_t read_pfmbmem(unsigned index, std::uint32_t) { return mailboxes_.memory(index / 16, index % 16); }

@@ -17,6 +17,11 @@ namespace sriov_nic {
 
 enum class Direction : std::uint8_t { receive, transmit };
 
+// Where a frame's record in the trace ("packet") was written. Words after it: queue, bytes, and times in picoseconds:
+// of a sent frame when its first read was asked for, its last came, the transmit path ended, its first and last bit
+// went; of a received one its last bit, the end of filtering, and when its last write was handed to the bus.
+enum class PacketEnd : std::uint8_t { wire, loopback, memory };
+
 // What a read was for, in the upper bits of its cookie.
 enum class Fetch : std::uint8_t { transmit_descriptors, transmit_data, receive_descriptors };
 constexpr std::uint32_t cookie_of(Fetch what, std::uint8_t epoch, unsigned index) {

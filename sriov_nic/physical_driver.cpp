@@ -91,6 +91,12 @@ void PhysicalDriver::configure_switch(const PhysicalSettings& settings) {
     set_vlan_member(0, own, true);
     write(reg::vmolr + 4 * own, vmolr::untagged | vmolr::broadcast | vmolr::multicast_hash |
                                     (settings.promiscuous ? vmolr::all_multicast | vmolr::unicast_hash : 0));
+    constexpr std::uint32_t window_kib = 4;  // as ixgbe has it for frames of the usual size
+    write(reg::rttbcnrm, window_kib);
+    write(reg::rttdcs, settings.weighted ? rttdcs::weighted_pools : 0);
+    constexpr std::uint32_t usual_share = 32;
+    write(reg::rttdqsel, own * state_.queues_per_pool);
+    write(reg::rttdt1c, usual_share);
     set_bit(reg::vfre, own, true);
     set_bit(reg::vfte, own, true);
 }
@@ -188,6 +194,7 @@ void PhysicalDriver::set_rate(unsigned vf) {
     for (unsigned q = 0; q < state_.queues_per_pool; ++q) {
         write(reg::rttdqsel, vf * state_.queues_per_pool + q);
         write(reg::rttbcnrc, factor);
+        write(reg::rttdt1c, state_.vfs[vf].policy.share);
     }
 }
 

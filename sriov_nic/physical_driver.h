@@ -48,10 +48,11 @@ struct VfPolicy {
     bool hash_query = false;  // the VF may read the redirection table and the hash key
     LinkState link = LinkState::automatic;
     std::uint32_t rate_mbps = 0;  // 0: as fast as it goes
+    std::uint32_t share = 32;     // of the wire, beside the other pools', where PhysicalSettings::weighted is set
     bool operator==(const VfPolicy&) const = default;
     template <class Archive>
     void fields(Archive& a) {
-        a(kind, mac, vlan, priority, spoof_check, trusted, hash_query, link, rate_mbps);
+        a(kind, mac, vlan, priority, spoof_check, trusted, hash_query, link, rate_mbps, share);
     }
 };
 
@@ -64,6 +65,7 @@ struct PhysicalSettings {
     bool flow_control = true;
     bool promiscuous = false;  // unknown addresses reach the physical function
     Api newest_api = Api::v1_5;
+    bool weighted = false;     // pools share the wire by bytes and their shares, else frame by frame
     bool default_pool = true;  // frames for nobody go to the physical function
 };
 

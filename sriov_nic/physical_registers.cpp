@@ -127,8 +127,8 @@ std::span<const Row<Controller>> Controller::physical_rows() {
         // 8.2.3.10: arbitration and rates
         {"RTTDCS", reg::rttdcs, 1, 4, rw},
         {"RTTDQSEL", reg::rttdqsel, 1, 4, rw, 0, all, nullptr, &C::write_rttdqsel},
-        {"RTTDT1C", reg::rttdt1c, 1, 4, none},
-        {"RTTBCNRM", 0x4980, 1, 4, none},
+        {"RTTDT1C", reg::rttdt1c, 1, 4, rw, 0, all, nullptr, &C::write_rttdt1c},
+        {"RTTBCNRM", reg::rttbcnrm, 1, 4, rw},
         {"RTTBCNRC", reg::rttbcnrc, 1, 4, rw, 0, 0, &C::read_rttbcnrc, &C::write_rttbcnrc},
         {"RTTPCS", 0xcd00, 1, 4, none},
         // 8.2.3.22: MAC
@@ -323,6 +323,10 @@ std::uint32_t Controller::read_rttbcnrc(unsigned, std::uint32_t) {
 
 void Controller::write_rttbcnrc(unsigned, std::uint32_t value) {
     transmit_.set_rate_factor(selected_queue_, value);
+}
+
+void Controller::write_rttdt1c(unsigned, std::uint32_t value) {
+    transmit_.set_share(selected_queue_, value);
 }
 
 std::uint32_t Controller::read_pfmailbox(unsigned vf, std::uint32_t) {

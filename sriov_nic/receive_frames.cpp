@@ -257,7 +257,8 @@ Receive::Outcome Receive::write_out(Frame& frame, unsigned queue, const Layout& 
     q.head = static_cast<std::uint32_t>((q.first + q.used) % ring_size(q));
     count(frame, queue);
     evaluate(queue);
-    core_.scope.trace("frame_in", queue, frame.length, frame.arrived.ps(), frame.ready.ps());
+    core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::memory), queue, frame.length, frame.arrived.ps(),
+                      frame.ready.ps(), core_.scope.now().ps());
     core_.raise(queue, Direction::receive);
     return Outcome::done;
 }

@@ -19,8 +19,8 @@ inline constexpr std::uint32_t eicr = 0x0800, eics = 0x0808, eiac = 0x0810, eitr
 inline constexpr std::uint32_t rdrxctl = 0x2f00, qde = 0x2f04, rxctrl = 0x3000, fcttv = 0x3200, fcrtl = 0x3220,
                                fcrth = 0x3260, fcrtv = 0x32a0, rxpbsize = 0x3c00, fccfg = 0x3d00;
 inline constexpr std::uint32_t hlreg0 = 0x4240, maxfrs = 0x4268, mflcn = 0x4294;
-inline constexpr std::uint32_t rttdcs = 0x4900, rttdqsel = 0x4904, rttdt1c = 0x4908, rttbcnrc = 0x4984,
-                               dmatxctl = 0x4a80, dtxtcpflgl = 0x4a88, dtxtcpflgh = 0x4a8c;
+inline constexpr std::uint32_t rttdcs = 0x4900, rttdqsel = 0x4904, rttdt1c = 0x4908, rttbcnrm = 0x4980,
+                               rttbcnrc = 0x4984, dmatxctl = 0x4a80, dtxtcpflgl = 0x4a88, dtxtcpflgh = 0x4a8c;
 inline constexpr std::uint32_t pfmailbox = 0x4b00, pfmbmem = 0x13000;
 inline constexpr std::uint32_t rxcsum = 0x5000, fctrl = 0x5080, vlnctrl = 0x5088, mcstctrl = 0x5090, vmtxsw = 0x5180,
                                vt_ctl = 0x51b0, vfre = 0x51e0, mta = 0x5200, ral = 0x5400, rah = 0x5404,
@@ -171,6 +171,9 @@ constexpr unsigned index(std::uint32_t v) {
     return v >> 8 & 0x7f;
 }
 }  // namespace qde
+namespace rttdcs {
+inline constexpr std::uint32_t weighted_pools = 1u << 1;
+}
 namespace rttbcnrc {
 inline constexpr std::uint32_t enable = 1u << 31, factor = 0x0fffffff;  // 14 bits integer, 14 fraction
 }

@@ -54,6 +54,8 @@ void Transmit::reset() {
     cutting_ = {};
     last_pool_ = 0;
     last_of_pool_ = {};
+    share_ = {};
+    credit_ = {};
     wire_free_ = loopback_free_ = paused_until_ = {};
     egress_.disarm();
     flush_timer_.disarm();
@@ -247,16 +249,44 @@ unsigned Transmit::first_from(const QueueSet& s, unsigned q) {
     return queues;
 }
 
-// Round robin between pools, and between a pool's queues.
-unsigned Transmit::arbitrate() const {
-    const unsigned shift = core_.pool_shift;
-    unsigned q = first_from(ready_, (last_pool_ + 1) << shift);
-    if (q == queues) q = first_from(ready_, 0);
-    if (q == queues) return q;
-    const unsigned pool = q >> shift;
+// The pool's queues take turns too.
+unsigned Transmit::of_pool(unsigned pool, unsigned first) const {
     const unsigned last = last_of_pool_[pool];
     const unsigned turn = first_from(ready_, last + 1);
-    return last >> shift == pool && turn != queues && turn >> shift == pool ? turn : q;
+    const unsigned shift = core_.pool_shift;
+    return last >> shift == pool && turn != queues && turn >> shift == pool ? turn : first;
+}
+
+// Round robin between pools frame by frame, or, with RTTDCS.VMPAC, by their shares of bytes (8.2.3.10.1 and .4).
+unsigned Transmit::arbitrate() {
+    const unsigned shift = core_.pool_shift;
+    if ((core_.registers[reg::rttdcs] & rttdcs::weighted_pools) != 0) return next_pool();
+    unsigned q = first_from(ready_, (last_pool_ + 1) << shift);
+    if (q == queues) q = first_from(ready_, 0);
+    return q == queues ? q : of_pool(q >> shift, q);
+}
+
+// Deficit round robin: a pool goes on while it has credit; a turn brings its share.
+unsigned Transmit::next_pool() {
+    const unsigned shift = core_.pool_shift;
+    unsigned q = first_from(ready_, last_pool_ << shift);
+    if (q != queues && q >> shift == last_pool_ && credit_[last_pool_] > 0) return of_pool(last_pool_, q);
+    if (q == queues || q >> shift != last_pool_) credit_[last_pool_] = 0;  // whoever has nothing to send saves nothing
+    unsigned pool = last_pool_;
+    for (;;) {
+        q = first_from(ready_, (pool + 1) << shift);
+        if (q == queues) q = first_from(ready_, 0);
+        if (q == queues) return q;
+        pool = q >> shift;
+        credit_[pool] += std::max(share_[pool], PacketMemory::least_bytes);
+        last_pool_ = pool;  // its turn has begun, even if the buffer is full now
+        if (credit_[pool] > 0) return of_pool(pool, q);
+    }
+}
+
+void Transmit::set_share(unsigned queue, std::uint32_t value) {
+    constexpr std::uint32_t credits = 0x3fff, credit_bytes = 64;
+    share_[core_.pool_of(queue)] = (value & credits) * credit_bytes;
 }
 
 void Transmit::cut_frames() {
@@ -369,6 +399,7 @@ bool Transmit::start_frame(unsigned queue) {
     q.rest -= chunk;
     ++q.segment;
     charge_rate(q, length);
+    credit_[core_.pool_of(queue)] -= length;
     return true;
 }
 
@@ -376,8 +407,11 @@ bool Transmit::start_frame(unsigned queue) {
 void Transmit::charge_rate(Queue& q, std::uint32_t bytes) {
     if ((q.rate & rttbcnrc::enable) == 0) return;
     const auto factor = static_cast<std::int64_t>(q.rate & rttbcnrc::factor);
-    const std::int64_t gap_ps = core_.profile.wire_time(std::max(bytes, least_frame)).ps() * factor >> 14;
-    q.may_send = std::max(q.may_send, core_.scope.now()) + sim::Time::ps(gap_ps);
+    const auto gap = [&](std::int64_t wire_ps) { return sim::Time::ps(wire_ps * factor >> 14); };
+    // Whoever was late for lack of other resources catches up, within RTTBCNRM's window.
+    const std::int64_t window_bytes = std::int64_t{core_.registers[reg::rttbcnrm] & 0x7ff} * 1024;
+    const sim::Time earliest = core_.scope.now() - gap(window_bytes * core_.profile.wire_byte_ps);
+    q.may_send = std::max(q.may_send, earliest) + gap(core_.profile.wire_time(std::max(bytes, least_frame)).ps());
 }
 
 bool Transmit::issue_reads() {

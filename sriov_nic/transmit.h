@@ -42,6 +42,8 @@ public:
     void write(unsigned queue, TxRegister which, std::uint32_t value);
     // RTTBCNRC of the queue.
     void set_rate_factor(unsigned queue, std::uint32_t value) { queues_[queue].rate = value; }
+    // RTTDT1C of the queue: its pool's share, where pools are weighted.
+    void set_share(unsigned queue, std::uint32_t value);
     std::uint32_t rate_factor(unsigned queue) const { return queues_[queue].rate; }
 
     void descriptors_read(unsigned queue, std::uint8_t epoch, bool ok, std::span<const std::byte> data);
@@ -64,7 +66,7 @@ public:
     template <class Archive>
     void fields(Archive& a) {
         a(queues_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_, last_pool_, last_of_pool_,
-          cutting_, wire_free_, loopback_free_, paused_until_, egress_, flush_timer_, rate_timer_);
+          share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, egress_, flush_timer_, rate_timer_);
     }
 
 private:
@@ -151,7 +153,9 @@ private:
     }
     static bool has(const QueueSet& s, unsigned q) { return (s[q >> 6] >> (q & 63) & 1) != 0; }
     static unsigned first_from(const QueueSet& s, unsigned q);
-    unsigned arbitrate() const;
+    unsigned arbitrate();
+    unsigned of_pool(unsigned pool, unsigned first) const;
+    unsigned next_pool();
 
     bool running(unsigned queue) const;
     static std::uint32_t ring_size(const Queue& q) { return q.length / descriptor_bytes; }
@@ -195,6 +199,8 @@ private:
     std::uint32_t finish_ = 0;  // position of the first frame that is not finished
     std::uint32_t last_pool_ = 0;
     std::array<std::uint8_t, queues> last_of_pool_{};
+    std::array<std::uint32_t, max_pools> share_{};  // bytes of a turn
+    std::array<std::int64_t, max_pools> credit_{};
     Cutting cutting_;
     sim::Time wire_free_, loopback_free_, paused_until_;
     sim::Timer egress_, flush_timer_, rate_timer_;

@@ -204,6 +204,9 @@ bool Transmit::commit(Frame& frame) {
             start + sim::Time::ps(static_cast<std::int64_t>(frame.length) * core_.profile.loopback_byte_ps);
         if (loopback_.loop_back(bytes, frame.info, frame.pools, frame.inexact, core_.pool_of(frame.queue), end)) {
             ++counts.loopback;
+            const sim::Time read = frame.ready - core_.profile.transmit_path;
+            core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::loopback), frame.queue, frame.length,
+                              frame.started.ps(), read.ps(), frame.ready.ps(), start.ps(), end.ps());
         } else if ((core_.registers[reg::lbdrpen] & 1) != 0) {
             ++counts.loopback_drops;
         } else {
@@ -230,7 +233,9 @@ bool Transmit::commit(Frame& frame) {
             ++sent.by_size[size_class(octets)];
             sent.broadcast += frame.info.destination == broadcast_mac ? 1 : 0;
             sent.multicast += is_multicast(frame.info.destination) && frame.info.destination != broadcast_mac ? 1 : 0;
-            core_.scope.trace("wire_out", frame.queue, frame.length, frame.started.ps(), start.ps());
+            const sim::Time read = frame.ready - core_.profile.transmit_path;
+            core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::wire), frame.queue, frame.length,
+                              frame.started.ps(), read.ps(), frame.ready.ps(), start.ps(), end.ps());
             core_.wire.transmit(bytes, start, end);
         }
     }
