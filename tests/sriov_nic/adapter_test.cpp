@@ -62,6 +62,7 @@ struct AdapterRig {
     static pci::LinkConfig gen2() {
         pci::LinkConfig config;
         config.rate = {2, 8};
+        config.rate.ack_every_bytes = config.rate.credits_every_bytes = 158;
         return config;
     }
     AdapterRig()
@@ -178,6 +179,39 @@ TEST_CASE("VFs go away, even with reads in flight") {
     rig.run(Time::ms(1));
     CHECK(rig.wire.count - sent <= 40);  // what was in the buffer
     CHECK(rig.adapter.controller().transmit_buffered() == 0);
+}
+
+// Validation row 23: VF to VF on one port. The bound is PCI Express in both directions at once.
+TEST_CASE("from VF to VF goes what the link carries") {
+    AdapterRig rig;
+    rig.enable(2);
+    VfBar first{rig.adapter, 0};
+    VfBar second{rig.adapter, 1};
+    QueueDriverLayout layout;
+    layout.base = 0x10'0000;
+    QueueDriver sender{first, std::span{rig.host.memory}.subspan(layout.base, layout.bytes()), layout, 0};
+    sender.open(nic_test::Rig::transmit_control, nic_test::Rig::receive_control, 200);
+    layout.base = 0x50'0000;
+    QueueDriver receiver{second, std::span{rig.host.memory}.subspan(layout.base, layout.bytes()), layout, 0};
+    receiver.open(nic_test::Rig::transmit_control, nic_test::Rig::receive_control, 200);
+    rig.run(Time::us(20));
+    const auto f = nic_test::frame(nic_test::mac_of(1), nic_test::mac_of(0), 1514);
+    std::uint64_t frames = 0;
+    for (int i = 0; i < 240; ++i) {
+        sender.reclaim();
+        while (sender.send(f)) {
+        }
+        sender.notify();
+        rig.run(Time::us(5));
+        std::uint64_t got = 0;
+        for (; !receiver.receive().bytes.empty(); ++got) receiver.release();
+        receiver.refill();
+        if (i >= 40) frames += got;
+    }
+    const std::uint64_t mbps = frames * 1518 * 8 / 1000;  // in one millisecond
+    CHECK(mbps >= 20'000);
+    CHECK(mbps <= 25'070);
+    MESSAGE("VF to VF: " << mbps << " Mb/s");
 }
 
 }  // namespace
