@@ -1,7 +1,8 @@
-"""Two Linux guests with virtual functions of one adapter: TCP over them, one revoked in mid-transfer and given back.
+"""Two Linux guests with virtual functions of one adapter: TCP over them, which come and go in mid-transfer.
 
 The guest's own drivers do all of it: pci-hyperv finds the function, ixgbevf binds, hv_netvsc takes it beside the
-synthetic adapter and moves the traffic there and back. `--set mailbox=1` gives the guests the adapter's ordinary
+synthetic adapter and moves the traffic there and back. The host takes the client's function by policy, the server's by
+surprise, and the client's while its drivers are still at it; each is given back. `--set mailbox=1` gives the guests the adapter's ordinary
 virtual function, which asks its host by mailbox, instead of the one that Hyper-V's guests know.
 """
 
@@ -11,7 +12,7 @@ import re
 import verdigris as vg
 
 mailbox = vg.parameter("mailbox", 0, "1: the ordinary virtual function, with its mailbox")
-chunks = vg.parameter("chunks", 200, "how many pieces of 109 kB go over the connection, one every 20 ms")
+chunks = vg.parameter("chunks", 300, "how many pieces of 109 kB go over the connection, one every 20 ms")
 
 COMMON = """\
 dmesg -n 1
@@ -88,7 +89,15 @@ def times(sim, adapter):
 
 
 async def main(sim):
-    mine = adapters["client"]
+    mine, other = adapters["client"], adapters["server"]
+    # The guest's counts begin anew with each coming of its function.
+    begin = {name: adapter.vf.counts for name, adapter in adapters.items()}
+
+    async def give_back(name):
+        begin[name] = adapters[name].vf.counts
+        adapters[name].offer_vf()
+        await adapters[name].vf.carrying(within="30s")
+
     for vm in (client, server):
         await adapters[vm.name].vf.carrying(within="60s")
     await server.console.expect("serving", within="60s")
@@ -100,10 +109,23 @@ async def main(sim):
     await sim.after("500ms")
     moved = mine.received.frames - before
     sim.check("the transfer goes on by the synthetic adapter", moved > 100, f"{moved} frames in 500 ms")
-    first = dict(mine.vf.counts)
-    mine.offer_vf()
-    await mine.vf.carrying(within="30s")
+    await give_back("client")
     sim.check("and again by the function", mine.vf.carries_traffic, f"{vg.format_time(sim.now - revoked)} after it was gone")
+
+    await sim.after("200ms")
+    other.withdraw_vf()
+    sim.check("a function withdrawn by surprise", not other.vf.given and not other.vf.carries_traffic)
+    await sim.after("300ms")
+    await give_back("server")
+
+    await mine.revoke_vf(within="30s")
+    mine.offer_vf()
+    await sim.after("2ms")
+    steps = [step for step, _ in mine.vf.moments]
+    await mine.revoke_vf(within="30s")
+    sim.check("a function revoked during the guest's probe", steps[-1] == "in_use", steps[-1])
+    await give_back("client")
+    sim.check("the transfer is not over yet", "received:" not in client.console.text)
     await client.console.expect("received:", within="60s")
     await server.console.expect("served", within="10s")
     await sim.after("1s")
@@ -124,9 +146,8 @@ async def main(sim):
         sim.check(f"{name}: hv_netvsc takes it", re.search(r"^pair: lower_eth1$", text, re.MULTILINE))
         counts = {key: int(value) for key, value in re.findall(r"^vf (\w+) (\d+)$", text, re.MULTILINE)}
         hosts = adapters[name].vf.counts
-        # The guest's counts begin anew with each coming of the function.
-        begin = first if name == "client" else dict.fromkeys(hosts, 0)
-        seen = {"rx_packets": hosts["received"] - begin["received"], "tx_packets": hosts["sent"] - begin["sent"]}
+        since = begin[name]
+        seen = {"rx_packets": hosts["received"] - since["received"], "tx_packets": hosts["sent"] - since["sent"]}
         own = {key: counts.get(key) for key in seen}
         sim.check(f"{name}: guest and host count the same frames", own == seen, f"guest {own}, host {seen}")
         sim.check(f"{name}: steps", len(adapters[name].vf.moments) >= 4, times(sim, adapters[name]))

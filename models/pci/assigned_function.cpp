@@ -97,6 +97,15 @@ bool AssignedFunction::in_device_space(std::uint64_t gpa, std::uint64_t bytes) c
     return within(around_.layout.low_window) || within(around_.layout.high_window);
 }
 
+// A screen's memory lies where devices may be.
+bool AssignedFunction::over_memory(std::uint64_t gpa, std::uint64_t bytes) const {
+    std::byte probe{};
+    for (std::uint64_t at = gpa; at < gpa + bytes; at += page) {
+        if (around_.memory.read(at, {&probe, 1})) return true;
+    }
+    return around_.memory.read(gpa + bytes - 1, {&probe, 1});
+}
+
 bool AssignedFunction::claim(std::uint64_t gpa, std::uint64_t bytes, MmioDevice& device) {
     if (!around_.mmio.try_claim(gpa, bytes, device)) return false;
     claims_.push_back(gpa);
@@ -201,7 +210,7 @@ void AssignedFunction::map_bars() {
         const pci::Bar& declared = function_.bars[bar];
         if (declared.kind == pci::BarKind::absent) continue;
         const std::uint64_t gpa = config_.bar_address(bar);
-        if (!in_device_space(gpa, declared.size_bytes)) {
+        if (!in_device_space(gpa, declared.size_bytes) || over_memory(gpa, declared.size_bytes)) {
             ++misplaced_;
             continue;
         }

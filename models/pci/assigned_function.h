@@ -108,6 +108,7 @@ private:
     void find_trapped_pages();
     bool trapped(unsigned bar, std::uint64_t offset) const;
     bool in_device_space(std::uint64_t gpa, std::uint64_t bytes) const;
+    bool over_memory(std::uint64_t gpa, std::uint64_t bytes) const;
     bool claim(std::uint64_t gpa, std::uint64_t bytes, MmioDevice& device);
     void release_claims();
     void map_bars();

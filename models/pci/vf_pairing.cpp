@@ -41,7 +41,11 @@ void VfPairing::offer() {
     nic_.provider().associate_vf(serial_);
     HostFunction function = source_.start_vf();
     function.identity.serial = serial_;
-    VG_CHECK(function_.give(function), "a virtual function that another partition has");
+    if (!function_.give(function)) {
+        nic_.provider().revoke_vf();
+        source_.stop_vf();
+        throw sim::UserError("a virtual function is offered to a partition whose guest has ended");
+    }
     note(Step::offered);
 }
 

@@ -240,6 +240,25 @@ TEST_CASE("registers without the root, the MSI-X table with it, and both gone wi
     }
 }
 
+TEST_CASE("a BAR over memory in the device window is nowhere, and the memory stays") {
+    Rig rig;
+    rig.give(rig.a);
+    Guest& g = rig.a;
+    g.bus.memory.base = 0xf800'0000;  // as a screen's
+    g.start();
+    REQUIRE(rig.machine.client.deposit(g.id, 8) == HvStatus::success);
+    REQUIRE(rig.machine.client.map_range(g.id, 0xf8000, 2048, 16, hypervisor::map_gpa_flag::permissions_mask) ==
+            HvStatus::success);
+    const std::uint64_t mapped = g.partition().gpa_space().mapped_pages();
+    g.config(0x10, 4, 0xf800'f000);
+    g.config(0x14, 4, 0);
+    CHECK_FALSE(g.direct(0xf800'f000));
+    g.config(0x10, 4, 0xf801'0000);
+    CHECK(g.direct(0xf801'0000));
+    g.config(0x04, 2, 0);
+    CHECK(g.partition().gpa_space().mapped_pages() == mapped);
+}
+
 TEST_CASE("windows that a guest may choose") {
     struct Row {
         const char* reason;

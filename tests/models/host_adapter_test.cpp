@@ -1,0 +1,214 @@
+// The 82599 in the host: uplink of a switch, cable, virtual functions between their partition and the switch.
+#include "models/pci/host_adapter.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "models/pci/adapter_cable.h"
+#include "pci/config_registers.h"
+#include "tests/vmbus/scripted_channel.h"
+
+using namespace models;
+using sim::Time;
+
+namespace {
+
+MacAddress mac(unsigned n) {
+    return mac_address("02:00:00:00:00:0" + std::to_string(n));
+}
+constexpr unsigned one = 1, two = 2, beyond = 9;
+
+Frame frame(unsigned to, unsigned from, std::uint8_t fill) {
+    std::vector<std::byte> bytes(60, std::byte{fill});
+    for (std::size_t n = 0; n < 6; ++n) {
+        bytes[n] = static_cast<std::byte>(mac(to).bytes[n]);
+        bytes[6 + n] = static_cast<std::byte>(mac(from).bytes[n]);
+    }
+    bytes[12] = std::byte{0x88};
+    bytes[13] = std::byte{0xb5};
+    return Frame{std::move(bytes)};
+}
+
+struct Recorder final : FrameReceiver {
+    void receive(Frame&& f) override { fills.push_back(std::to_integer<unsigned>(f.bytes[20])); }
+    std::vector<unsigned> fills;
+    std::vector<unsigned> take() { return std::exchange(fills, {}); }
+};
+using Fills = std::vector<unsigned>;
+
+struct Rig {
+    Rig() : pci(simulation.scope("pci"), {Time::ns(500), Time::ns(50)}) {
+        HostAdapterConfig config;
+        config.name = "nic";
+        config.mac = mac(8);
+        config.vfs = 2;
+        adapter = std::make_unique<HostAdapter>(simulation.scope("nic"), pci, processor, config);
+        adapter->connect_switch(network, "nic");
+        adapter->connect_wire(wire);
+        for (const unsigned n : {one, two}) {
+            ports[n] = network.connect("vm" + std::to_string(n), guests[n], adapter_port(mac(n)));
+        }
+        run();
+    }
+    void run(Time t = Time::ms(1)) { simulation.agenda().run_until(simulation.agenda().now() + t); }
+    void from_wire(Frame&& f) {
+        adapter->from_wire().receive(std::move(f));
+        run();
+    }
+    void from_guest(unsigned n, Frame&& f) {
+        network.send(ports[n], std::move(f));
+        run();
+    }
+
+    sim::Simulation simulation{1};
+    sim::SerialProcessor processor{simulation.scope("cpu"), Time::zero()};
+    HostPci pci;
+    VirtualSwitch network{simulation.scope("switch")};
+    Recorder wire;
+    Recorder guests[3];
+    PortId ports[3]{};
+    std::unique_ptr<HostAdapter> adapter;
+};
+
+// A behavioural guest at a virtual function, with memory of its own.
+struct VirtualGuest final : private sriov_nic::RegisterPort {
+    VirtualGuest(HostPci& host, const HostFunction& which)
+        : pci(host), function(which), driver(*this, memory.bytes, layout(), 0) {
+        memory.base = layout().base;
+    }
+    static sriov_nic::QueueDriverLayout layout() {
+        return {.base = 0x10'0000, .transmit_descriptors = 8, .receive_descriptors = 8};
+    }
+    void start() {
+        memory.bytes.resize(layout().bytes());
+        pci.let_use(function.id, &memory);
+        pci.write_config(function.id, pci::header::command, 2, pci::command::bus_master);
+        driver.open(0, 0, 0);
+    }
+    void send(Frame&& f) {
+        REQUIRE(driver.send(f.bytes));
+        driver.notify();
+    }
+    Fills take() {
+        Fills all;
+        for (auto next = driver.receive(); !next.bytes.empty(); next = driver.receive()) {
+            all.push_back(std::to_integer<unsigned>(next.bytes[20]));
+            driver.release();
+        }
+        driver.refill();
+        return all;
+    }
+    std::uint32_t read_register(std::uint32_t offset) override {
+        Time cost;
+        return static_cast<std::uint32_t>(pci.read(function.addresses[0] + offset, 4, cost));
+    }
+    void write_register(std::uint32_t offset, std::uint32_t value) override {
+        Time cost;
+        pci.write(function.addresses[0] + offset, 4, value, cost);
+        // As a driver that reads something back.
+        (void)pci.read(function.addresses[0] + 8, 4, cost);
+    }
+
+    HostPci& pci;
+    HostFunction function;
+    vmbus::testing::FlatGuestMemory memory;
+    sriov_nic::QueueDriver driver;
+};
+
+template <class Function>
+std::string error_of(Function function) {
+    try {
+        function();
+    } catch (const sim::UserError& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("the switch's frames go out by the wire, and the wire's come to the switch") {
+    Rig rig;
+    rig.from_guest(one, frame(beyond, one, 0x11));
+    CHECK(rig.wire.take() == Fills{0x11});
+    rig.from_wire(frame(one, beyond, 0x22));
+    CHECK(rig.guests[one].take() == Fills{0x22});
+    CHECK(rig.guests[two].take().empty());
+    for (unsigned n = 0; n < 200; ++n)
+        rig.network.send(rig.ports[two], frame(beyond, two, static_cast<std::uint8_t>(n)));
+    rig.run();
+    CHECK(rig.wire.fills.size() == 200);
+    CHECK(rig.wire.fills.back() == 199);
+}
+
+TEST_CASE("a virtual function: frames for its address go where its guest wants them") {
+    Rig rig;
+    VfSource& vf = rig.adapter->reserve_vf(mac(one), sriov_nic::VfKind::hyper_v);
+    const HostFunction function = vf.start_vf();
+    CHECK(function.identity.device == 0x152e);
+    CHECK(function.id.value == 0x0100 + 128);
+    CHECK(function.bars[0].size_bytes == 16384);
+    CHECK(function.bars[3].size_bytes == 16384);
+    VirtualGuest guest{rig.pci, function};
+    guest.start();
+    rig.run();
+    // Not there yet: the switch has them.
+    rig.from_wire(frame(one, beyond, 1));
+    CHECK(rig.guests[one].take() == Fills{1});
+    CHECK(guest.take().empty());
+    vf.steer_to_vf(true);
+    rig.from_wire(frame(one, beyond, 2));
+    CHECK(rig.guests[one].take().empty());
+    CHECK(guest.take() == Fills{2});
+    guest.send(frame(beyond, one, 3));
+    rig.run();
+    CHECK(rig.wire.take() == Fills{3});
+    CHECK(rig.adapter->vf_statistics(0).received == 1);
+    CHECK(rig.adapter->vf_statistics(0).sent == 1);
+    // The false address is not sent (anti-spoofing).
+    guest.send(frame(beyond, two, 4));
+    rig.run();
+    CHECK(rig.wire.take().empty());
+    vf.steer_to_vf(false);
+    rig.from_wire(frame(one, beyond, 5));
+    CHECK(rig.guests[one].take() == Fills{5});
+    CHECK(guest.take().empty());
+    vf.stop_vf();
+    CHECK(vf.start_vf().id == function.id);
+}
+
+TEST_CASE("virtual functions and synthetic adapters reach each other") {
+    Rig rig;
+    VfSource& vf = rig.adapter->reserve_vf(mac(one), sriov_nic::VfKind::hyper_v);
+    rig.adapter->add_host_address(mac(two));
+    VirtualGuest guest{rig.pci, vf.start_vf()};
+    guest.start();
+    vf.steer_to_vf(true);
+    guest.send(frame(two, one, 6));
+    rig.run();
+    CHECK(rig.guests[two].take() == Fills{6});
+    CHECK(rig.wire.take().empty());
+    rig.from_guest(two, frame(one, two, 7));
+    // The switch knows the address as that of its own port.
+    CHECK(rig.guests[one].take() == Fills{7});
+}
+
+TEST_CASE("wrong wishes") {
+    Rig rig;
+    HostAdapterConfig config;
+    config.name = "other";
+    const auto make = [&](unsigned vfs) {
+        config.vfs = vfs;
+        return error_of([&] { HostAdapter made(rig.simulation.scope("other"), rig.pci, rig.processor, config); });
+    };
+    CHECK(make(0) == "adapter other: 0 virtual functions: give 1 to 63");
+    CHECK(make(64) == "adapter other: 64 virtual functions: give 1 to 63");
+    CHECK(error_of([&] { rig.adapter->connect_switch(rig.network, "again"); }) ==
+          "adapter nic: it is the uplink of a switch already");
+    (void)rig.adapter->reserve_vf(mac(one), sriov_nic::VfKind::hyper_v);
+    (void)rig.adapter->reserve_vf(mac(two), sriov_nic::VfKind::mailbox);
+    CHECK(error_of([&] { (void)rig.adapter->reserve_vf(mac(beyond), sriov_nic::VfKind::mailbox); }) ==
+          "adapter nic: all of its 2 virtual functions have a partition; give it more");
+}
