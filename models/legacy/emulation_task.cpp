@@ -19,13 +19,14 @@ void EmulationTask::add(const hypervisor::HvMessage& message) {
 }
 
 void EmulationTask::clear() {
-    state_ = {};
+    state_.waiting.clear();
+    state_.at_work.reset();
 }
 
 std::optional<sim::Time> EmulationTask::begin() {
     if (state_.waiting.empty()) return std::nullopt;
     state_.at_work = state_.waiting.front();
-    state_.waiting.pop_front();
+    state_.waiting.erase(state_.waiting.begin());
     ++intercepts_;
     busy_.add(static_cast<std::uint64_t>(cost.ps()));
     return cost;

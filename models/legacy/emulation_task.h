@@ -6,8 +6,8 @@
 
 #include <array>
 #include <cstddef>
-#include <deque>
 #include <optional>
+#include <vector>
 
 #include "hypervisor/tlfs_messages.h"
 #include "sim/processor.h"
@@ -38,7 +38,7 @@ public:
 
     using Message = std::array<std::byte, sizeof(hypervisor::HvMessage)>;
     struct State {
-        std::deque<Message> waiting;
+        std::vector<Message> waiting;  // in order; keeps its memory, and is short
         std::optional<Message> at_work;
 
         bool operator==(const State&) const = default;
