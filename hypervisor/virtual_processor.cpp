@@ -142,7 +142,8 @@ void VirtualProcessor::receive(const cpu::ApicMessage& message) {
             state_.init_pending = true;
             break;
         case DeliveryMode::startup:
-            if (state_.init_pending && lp_ == nullptr) {
+            // A processor whose instruction the root carries out comes to its INIT behind it.
+            if (state_.init_pending && lp_ == nullptr && !state_.intercept_suspend) {
                 state_.init_pending = false;
                 apply_init();
             }

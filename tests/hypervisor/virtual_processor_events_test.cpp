@@ -106,6 +106,27 @@ TEST_CASE("INIT and SIPI start a processor in real mode") {
     CHECK(m.reg(HvRegister::x64_rip, 1) == 0xfff0);
 }
 
+TEST_CASE("INIT waits until the root has answered an intercept, and an SIPI before that is for nobody") {
+    WholeMachine m;
+    m.guest();
+    REQUIRE(m.client->install_intercept(2, intercept_access_mask::read, HvInterceptType::x64_io_port, 0x70) ==
+            HvStatus::success);
+    m.root.answer = [](const HvMessage&) {};
+    m.start(0, Code{}.in(0x70).hlt());
+    m.run();
+    REQUIRE(m.reg(HvRegister::intercept_suspend) == 1);
+    REQUIRE(m.client->assert_interrupt(2, {.type = HvInterruptType::init}, 0) == HvStatus::success);
+    REQUIRE(m.client->assert_interrupt(2, {HvInterruptType::sipi, false, 8}, 0) == HvStatus::success);
+    m.run();
+    CHECK(m.reg(HvRegister::x64_rip) == place::code);
+    CHECK(m.reg(HvRegister::internal_activity_state) == 0);
+    m.set(HvRegister::x64_rip, place::code + 2);
+    m.set(HvRegister::intercept_suspend, 0);
+    m.run();
+    CHECK(m.reg(HvRegister::x64_rip) == 0xfff0);
+    CHECK(m.reg(HvRegister::internal_activity_state) == activity_state::startup_suspend);
+}
+
 TEST_CASE("an NMI in the handler of one waits for IRET, and finds the stack as it was") {
     WholeMachine m;
     m.guest();
