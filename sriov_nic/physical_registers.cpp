@@ -66,7 +66,7 @@ std::span<const Row<Controller>> Controller::physical_rows() {
         {"PSRTYPE", reg::psrtype, 16, 4, rw, 0, 0, &C::read_psrtype, &C::write_psrtype},
         {"PSRTYPE", reg::psrtype_table, 64, 4, rw},
         {"RXCSUM", reg::rxcsum, 1, 4, rw},
-        {"RFCTL", 0x5008, 1, 4, none},
+        {"RFCTL", reg::rfctl, 1, 4, rw},
         {"MTA", reg::mta, 128, 4, rw, 0, all, nullptr, &C::write_filter},
         {"RAL/RAH", reg::ral, 32, 4, rw, 0, all, nullptr, &C::write_filter},
         {"RAL/RAH", reg::rar_table + 16 * 8, 224, 4, rw, 0, all, nullptr, &C::write_filter},

@@ -21,7 +21,8 @@ Receive::Receive(Core& core, PauseSender& mac)
       mac_(mac),
       memory_(core.profile.receive_buffer_bytes),
       frames_(frame_entries),
-      timer_(core.scope.agenda(), core.scope.path() + ".receive", [this] { pump(); }) {}
+      timer_(core.scope.agenda(), core.scope.path() + ".receive", [this] { pump(); }),
+      flow_timer_(core.scope.agenda(), core.scope.path() + ".coalescing", [this] { pump(); }) {}
 
 void Receive::reset() {
     for (Queue& q : queues_) {
@@ -36,6 +37,9 @@ void Receive::reset() {
     paused_ = refused_ = false;
     hash_valid_ = false;
     timer_.disarm();
+    flows_ = {};
+    open_flows_ = 0;
+    flow_timer_.disarm();
 }
 
 // One packet buffer for all traffic classes: RXPBSIZE(0) alone counts.
@@ -245,6 +249,7 @@ void Receive::pump() {
     do {
         again_ = false;
         fetch_descriptors();
+        if (open_flows_ != 0) close_due();
         while (!frames_.empty()) {
             Frame& f = frames_.front();
             if (f.ready > core_.scope.now()) {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "sriov_nic/core.h"
@@ -54,7 +55,7 @@ public:
 
     template <class Archive>
     void fields(Archive& a) {
-        a(queues_, fetch_, memory_, frames_, paused_, refused_, timer_);
+        a(queues_, fetch_, memory_, frames_, paused_, refused_, timer_, flows_, open_flows_, flow_timer_);
         if constexpr (Archive::reading) hash_valid_ = false;
     }
 
@@ -90,6 +91,35 @@ private:
         void fields(Archive& a) {
             a(place, length, pools, step, queue, placed, waited, looped, inexact, info, arrived, ready);
         }
+    };
+    // Segments of one TCP connection that are being merged (7.11).
+    struct Flow {
+        static constexpr unsigned most_descriptors = 16, most_header = 128;
+        bool active = false, closing = false;
+        std::uint8_t queue = 0, epoch = 0;
+        std::array<std::byte, 36> key{};  // addresses and ports
+        std::array<std::byte, most_header> header{};
+        std::uint32_t header_bytes = 0, l3 = 0, l4 = 0, types = 0;
+        std::uint32_t next = 0;  // sequence number
+        std::uint32_t segments = 0, bytes = 0;
+        std::uint32_t used = 0;  // descriptors
+        std::uint32_t fill = 0;  // bytes in the last one's buffer
+        std::uint32_t step = 0;  // writes done of its closing
+        std::array<std::uint64_t, most_descriptors> buffers{};
+        std::array<std::uint16_t, most_descriptors> places{};  // in the ring
+        std::array<std::uint16_t, most_descriptors> starts{};  // segments that begin there
+        sim::Time until;
+        template <class Archive>
+        void fields(Archive& a) {
+            a(active, closing, queue, epoch, key, header, header_bytes, l3, l4, types, next, segments, bytes, used,
+              fill, step, buffers, places, starts, until);
+        }
+    };
+    struct Segment {
+        bool joins = false;  // may be merged
+        bool last = false;   // and ends the merging
+        std::uint32_t sequence = 0, payload = 0;
+        std::array<std::byte, 36> key{};
     };
     // How a frame lies in a queue's buffers.
     struct Layout {
@@ -128,6 +158,19 @@ private:
     Hash hash_of(const Frame& frame);
     void thresholds();
 
+    // receive_coalescing.cpp
+    bool coalesces(const Queue& q) const;
+    Segment segment_of(const Frame& frame);
+    Flow* flow_of(unsigned queue, const Segment& segment);
+    // Nothing: the frame goes the usual way.
+    std::optional<Outcome> coalesce(Frame& frame, unsigned queue);
+    Outcome append(Frame& frame, Flow& flow, std::uint32_t begin);
+    void take_descriptor(Flow& flow);
+    void update_header(Flow& flow, const Frame& frame);
+    bool close(Flow& flow);
+    Descriptor merged(const Flow& flow, const Queue& q, std::uint32_t i) const;
+    void close_due();
+
     Core& core_;
     PauseSender& mac_;
     std::array<Queue, queues> queues_;
@@ -137,6 +180,10 @@ private:
     bool paused_ = false;   // the partner was told to be silent
     bool refused_ = false;  // a looped frame found no room
     sim::Timer timer_;
+    static constexpr unsigned flows = 32;
+    std::array<Flow, flows> flows_{};
+    unsigned open_flows_ = 0;
+    sim::Timer flow_timer_;
     bool pumping_ = false;
     bool again_ = false;
     // Derived from RSSRK: the hash of each value of each input byte.

@@ -212,6 +212,9 @@ Receive::Outcome Receive::deliver(Frame& frame, unsigned pool) {
         frame.length + Profile::fcs_bytes > (q.control & rxdctl::length_limit)) {
         return drop();
     }
+    if (coalesces(q)) {
+        if (const std::optional<Outcome> outcome = coalesce(frame, queue)) return *outcome;
+    }
     const Layout layout = layout_of(frame, queue);
     if (layout.descriptors > cache_size || layout.descriptors >= ring_size(q)) return drop();
     if (q.fetched - q.used < layout.descriptors) {

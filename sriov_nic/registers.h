@@ -22,9 +22,10 @@ inline constexpr std::uint32_t hlreg0 = 0x4240, maxfrs = 0x4268, mflcn = 0x4294;
 inline constexpr std::uint32_t rttdcs = 0x4900, rttdqsel = 0x4904, rttdt1c = 0x4908, rttbcnrm = 0x4980,
                                rttbcnrc = 0x4984, dmatxctl = 0x4a80, dtxtcpflgl = 0x4a88, dtxtcpflgh = 0x4a8c;
 inline constexpr std::uint32_t pfmailbox = 0x4b00, pfmbmem = 0x13000;
-inline constexpr std::uint32_t rxcsum = 0x5000, fctrl = 0x5080, vlnctrl = 0x5088, mcstctrl = 0x5090, vmtxsw = 0x5180,
-                               vt_ctl = 0x51b0, vfre = 0x51e0, mta = 0x5200, ral = 0x5400, rah = 0x5404,
-                               psrtype = 0x5480, psrtype_table = 0xea00, mrqc = 0x5818, reta = 0x5c00, rssrk = 0x5c80;
+inline constexpr std::uint32_t rxcsum = 0x5000, rfctl = 0x5008, fctrl = 0x5080, vlnctrl = 0x5088, mcstctrl = 0x5090,
+                               vmtxsw = 0x5180, vt_ctl = 0x51b0, vfre = 0x51e0, mta = 0x5200, ral = 0x5400,
+                               rah = 0x5404, psrtype = 0x5480, psrtype_table = 0xea00, mrqc = 0x5818, reta = 0x5c00,
+                               rssrk = 0x5c80;
 inline constexpr std::uint32_t vmvir = 0x8000, vfte = 0x8110, mtqc = 0x8120, pfvfspoof = 0x8200, pfdtxgswc = 0x8220,
                                ssvpc = 0x8780, vmecm = 0x8790, vfta = 0xa000, rar_table = 0xa200, mpsar = 0xa600,
                                lbdrpen = 0xca00;
@@ -130,6 +131,14 @@ constexpr unsigned max_descriptors(std::uint32_t v) {
     return (v >> 2 & 3) == 0 ? 1 : 1u << (1 + (v >> 2 & 3));
 }
 }  // namespace rscctl
+namespace rfctl {
+inline constexpr std::uint32_t no_coalescing = 1u << 5;
+}
+namespace gpie {
+constexpr unsigned coalescing_delay(std::uint32_t v) {
+    return v >> 11 & 7;
+}
+}  // namespace gpie
 namespace vmolr {
 inline constexpr std::uint32_t untagged = 1u << 24, multicast_hash = 1u << 25, unicast_hash = 1u << 26,
                                broadcast = 1u << 27, all_multicast = 1u << 28;
