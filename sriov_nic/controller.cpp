@@ -75,7 +75,12 @@ void Controller::set_link(bool up) {
 
 void Controller::set_virtual_functions(unsigned count) {
     count = std::min(count, max_pools);
-    for (unsigned vf = std::min(count, core_.vfs); vf < std::max(count, core_.vfs); ++vf) reset_virtual(vf);
+    // A pool changes hands: nothing of its last owner's may act for the next.
+    const auto [low, high] = std::minmax(count, core_.vfs);
+    for (unsigned vf = low; vf < high; ++vf) {
+        stop(vf);
+        reset_virtual(vf);
+    }
     core_.vfs = count;
     for (unsigned vf = 0; vf < count; ++vf) vflre_ &= ~(std::uint64_t{1} << vf);
 }
@@ -106,7 +111,10 @@ void Controller::reset_virtual(unsigned vf) {
 }
 
 void Controller::quiesce(unsigned vf) {
-    if (vf >= core_.vfs) return;
+    if (vf < core_.vfs) stop(vf);
+}
+
+void Controller::stop(unsigned vf) {
     for (unsigned i = 0; i < core_.queues_per_pool(); ++i) {
         const unsigned queue = (vf << core_.pool_shift) + i;
         transmit_.write(queue, TxRegister::txdctl, 0);

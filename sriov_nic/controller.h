@@ -188,6 +188,7 @@ private:
     unsigned vf_queue(unsigned index) const;
     Interrupts& vf_interrupts() { return *core_.interrupts[acting_]; }
 
+    void stop(unsigned vf);
     void reset_everything();
     void reset_virtual(unsigned vf);
 

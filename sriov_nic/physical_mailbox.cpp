@@ -30,7 +30,13 @@ void PhysicalDriver::interrupt() {
     for (unsigned vf = 0; vf < state_.settings_vfs; ++vf) {
         if ((resets[vf >> 5] >> (vf & 31) & 1) != 0) {
             write(reg::vflrec + 4 * (vf >> 5), 1u << (vf & 31));
-            restart(vf);
+            // A Hyper-V guest cannot ask for what its VF had: it gets it back.
+            const bool again = state_.vfs[vf].policy.kind == VfKind::hyper_v && state_.vfs[vf].clear_to_send;
+            if (again) {
+                enable_hyper_v(vf);
+            } else {
+                restart(vf);
+            }
         }
         const std::uint32_t request = 1u << (vf & 15);
         const std::uint32_t told = read(reg::mbvficr + 4 * (vf >> 4));

@@ -472,6 +472,11 @@ void Transmit::data_read(unsigned slot, bool ok, std::span<const std::byte> data
 }
 
 void Transmit::forget(unsigned function) {
+    if (cutting_.active && core_.function_of(cutting_.queue) == function) {
+        Frame& f = frames_[cutting_.frame];
+        f.dropped = f.cut = true;
+        cutting_.active = false;
+    }
     for (unsigned s = 0; s < slots_.size(); ++s) {
         if (slots_[s].bytes == 0 || slots_[s].function != function) continue;
         Frame& f = frames_[slots_[s].frame];
@@ -481,8 +486,12 @@ void Transmit::forget(unsigned function) {
         free_slots_ |= std::uint64_t{1} << s;
     }
     for (unsigned queue = 0; queue < queues; ++queue) {
-        if (core_.function_of(queue) != function || queues_[queue].fetching == 0) continue;
-        queues_[queue].fetching = 0;
+        if (core_.function_of(queue) != function) continue;
+        Queue& q = queues_[queue];
+        q.fetching = 0;
+        if (q.in_packet) q.started = q.packet_end;  // what was cut of it is all that there will be
+        q.in_packet = false;
+        q.taken = 0;
         evaluate(queue);
     }
     pump();

@@ -181,6 +181,64 @@ TEST_CASE("VFs go away, even with reads in flight") {
     CHECK(rig.adapter.controller().transmit_buffered() == 0);
 }
 
+TEST_CASE("a pool that changes hands does nothing for its last owner, least of all as somebody else") {
+    AdapterRig rig;
+    rig.enable(2);
+    VfBar bar{rig.adapter, 1};
+    QueueDriverLayout layout;
+    layout.base = 0x10'0000;
+    QueueDriver sender{bar, std::span{rig.host.memory}.subspan(layout.base, layout.bytes()), layout, 0};
+    sender.open(nic_test::Rig::transmit_control, nic_test::Rig::receive_control, 200);
+    const auto f = nic_test::frame(nic_test::stranger, nic_test::mac_of(1), 1000);
+    for (int i = 0; i < 300; ++i) REQUIRE(sender.send(f));
+    sender.notify();
+    rig.run(Time::us(3));
+    rig.set(0x160 + pci::sriov::control, 2, 0);
+    rig.run(Time::us(2));  // what had left the device arrives
+    const std::vector<std::byte> memory = rig.host.memory;
+    rig.host.readers.clear();
+    rig.run(Time::ms(1));
+    CHECK(rig.host.readers.empty());
+    CHECK(rig.host.memory == memory);
+    rig.enable(2);
+    CHECK(bar.read_register(0x2028) == 0);
+    CHECK(bar.read_register(0x1028) == 0);
+    rig.adapter.controller().received(nic_test::frame(nic_test::mac_of(1), nic_test::stranger, 100));
+    rig.run(Time::ms(1));
+    CHECK(rig.host.readers.empty());
+    CHECK(rig.host.memory == memory);
+    // And works for the next.
+    const std::uint64_t before = rig.wire.count;
+    sender.open(nic_test::Rig::transmit_control, nic_test::Rig::receive_control, 0);
+    REQUIRE(sender.send(f));
+    sender.notify();
+    rig.run(Time::us(20));
+    CHECK(rig.wire.count == before + 1);
+}
+
+TEST_CASE("a function level reset of a VF: enables, interrupts and mailbox, not its queues' registers") {
+    AdapterRig rig;
+    rig.enable(2);
+    VfBar bar{rig.adapter, 0};
+    bar.write_register(0x2008, 4096);
+    bar.write_register(vf_reg::eims, 7);
+    bar.write_register(vf_reg::eitr, 200);
+    bar.write_register(vf_reg::mailbox, mailbox::vf_owns);
+    rig.adapter.virtual_function(0).reset(pci::ResetKind::function_level);
+    CHECK(bar.read_register(0x2008) == 4096);
+    CHECK(bar.read_register(vf_reg::eims) == 0);
+    CHECK(bar.read_register(vf_reg::eitr) == 0);
+    CHECK(bar.read_register(vf_reg::mailbox) == 0);
+    CHECK((rig.adapter.read_register(reg::vfte) & 3) == 2);
+    CHECK((rig.adapter.read_register(reg::vfre) & 3) == 2);
+    CHECK(rig.adapter.read_register(reg::vflre) == 1);
+    rig.driver.interrupt();
+    CHECK(rig.adapter.read_register(reg::vflre) == 0);
+    // The host gives a Hyper-V VF its enables back.
+    CHECK((rig.adapter.read_register(reg::vfte) & 3) == 3);
+    CHECK((rig.adapter.read_register(reg::vfre) & 3) == 3);
+}
+
 // Validation row 23: VF to VF on one port. The bound is PCI Express in both directions at once.
 TEST_CASE("from VF to VF goes what the link carries") {
     AdapterRig rig;

@@ -200,4 +200,19 @@ TEST_CASE("jumbo frames need a VF that knows of them") {
     CHECK(rig.ask(0, {message::set_max_frame, 9000}) == Words{message::set_max_frame | ok});
 }
 
+TEST_CASE("thirty-two pools of four queues") {
+    PhysicalSettings four;
+    four.queues_per_pool = 4;
+    MailboxRig rig{four};
+    rig.reset(1);
+    rig.ask(1, {message::negotiate_api, static_cast<std::uint32_t>(Api::v1_1)});
+    CHECK(rig.ask(1, {message::get_queues}, 5) == Words{message::get_queues | ok, 4, 4, 0, 0});
+    // Queue 3 of VF 1 is queue 7 of the adapter; there is no queue 4.
+    rig.vf(1).write_register(0x1000 + 0x40 * 3 + 8, 0x2000);
+    CHECK(rig.controller.read(0x1000 + 0x40 * 7 + 8) == 0x2000);
+    rig.vf(1).write_register(0x1000 + 0x40 * 4 + 8, 0x2000);
+    CHECK(rig.vf(1).read_register(0x1000 + 0x40 * 4 + 8) == 0);
+    CHECK(rig.controller.read(0x1000 + 0x40 * 8 + 8) == 0);
+}
+
 }  // namespace
