@@ -92,7 +92,8 @@ void parse_transport(std::span<const std::byte> bytes, Headers& h) {
 
 std::optional<Headers> parse_headers(std::span<const std::byte> bytes, bool large_send) {
     if (bytes.size() < ethernet_header_bytes) return std::nullopt;
-    Headers h;
+    std::optional<Headers> result{std::in_place};  // made where it is returned: it is large, and asked for often
+    Headers& h = *result;
     h.destination = load_mac(bytes, 0);
     h.source = load_mac(bytes, 6);
     h.ether_type = load_be16(bytes, 12);
@@ -109,7 +110,7 @@ std::optional<Headers> parse_headers(std::span<const std::byte> bytes, bool larg
         if (parse_ipv6(bytes, large_send, h)) h.ip = IpFamily::v6;
     }
     if (h.ip != IpFamily::none && !h.fragment) parse_transport(bytes, h);
-    return h;
+    return result;
 }
 
 void take_tag_out(Frame& frame) {

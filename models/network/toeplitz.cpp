@@ -15,7 +15,8 @@ std::uint32_t toeplitz_hash(const RssKey& key, std::span<const std::uint8_t> inp
     for (std::size_t i = 0; i < input.size(); ++i) {
         window = window << 8 | key[i + 4];
         for (unsigned bit = 0; bit < 8; ++bit) {
-            if ((input[i] >> (7 - bit) & 1) != 0) hash ^= static_cast<std::uint32_t>(window >> (8 - bit));
+            const std::uint32_t taken = 0u - (input[i] >> (7 - bit) & 1u);  // all ones, or none: no branch to guess
+            hash ^= taken & static_cast<std::uint32_t>(window >> (8 - bit));
         }
     }
     return hash;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string>
 
 #include "sim/check.h"
@@ -10,13 +11,25 @@
 namespace models {
 
 void write_pattern(std::uint64_t seed, std::uint64_t offset, std::span<std::byte> out) {
-    std::size_t done = 0;
-    while (done < out.size()) {
-        const std::uint64_t at = offset + done;
+    static_assert(std::endian::native == std::endian::little);
+    const auto word_at = [seed](std::uint64_t at) {
         std::uint64_t state = seed + (at / 8) * 0x9e3779b97f4a7c15ull;
-        const std::uint64_t word = sim::splitmix64(state);
-        for (unsigned i = at % 8; i < 8 && done < out.size(); ++i)
-            out[done++] = static_cast<std::byte>(word >> (8 * i));
+        return sim::splitmix64(state);
+    };
+    std::size_t done = 0;
+    // The rest of a word that was begun; whole words; the beginning of one.
+    if (offset % 8 != 0) {
+        const std::uint64_t word = word_at(offset) >> (8 * (offset % 8));
+        done = std::min<std::size_t>(8 - offset % 8, out.size());
+        std::memcpy(out.data(), &word, done);
+    }
+    for (; out.size() - done >= 8; done += 8) {
+        const std::uint64_t word = word_at(offset + done);
+        std::memcpy(out.data() + done, &word, 8);
+    }
+    if (done < out.size()) {
+        const std::uint64_t word = word_at(offset + done);
+        std::memcpy(out.data() + done, &word, out.size() - done);
     }
 }
 
