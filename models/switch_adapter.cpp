@@ -1,7 +1,12 @@
 #include "models/switch_adapter.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+
+#include "models/network/headers.h"
+#include "models/network/toeplitz.h"
+#include "vmbus/network/ndis.h"
 
 namespace models {
 
@@ -62,7 +67,13 @@ void SwitchAdapter::receive(Frame&& frame) {
         std::equal(own.begin(), own.end(), reinterpret_cast<const std::uint8_t*>(frame.bytes.data()) + 6)) {
         return;
     }
+    std::optional<RssHash> hash;
+    if (rss_.enabled) {
+        const auto types = static_cast<std::uint16_t>(rss_.hash_types & vmbus::ndis::hash::type_mask);
+        if (const auto headers = parse_headers(frame)) hash = rss_hash(rss_.key, types, *headers);
+    }
     vmbus::IncomingFrame incoming = to_guest(std::move(frame));
+    if (hash) incoming.hash = hash->value;
     service_->receive({&incoming, 1});
 }
 

@@ -37,10 +37,11 @@ public:
     void frame_size_changed(std::uint32_t bytes) override;
     void offloads_changed(const vmbus::OffloadSettings& settings) override;
     bool switch_data_path(bool to_virtual_function) override;
+    void rss_changed(const vmbus::RssSettings& settings) override { rss_ = settings; }
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(ready_);
+        archive(ready_, rss_);
     }
 
 private:
@@ -52,6 +53,7 @@ private:
     vmbus::NetworkAdapter* service_ = nullptr;
     DataPath* path_ = nullptr;
     bool ready_ = false;
+    vmbus::RssSettings rss_;
     PortId port_;
 };
 
