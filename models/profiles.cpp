@@ -69,6 +69,20 @@ Profile build(const Named& named) {
     e.ipi_latency = time("exit.ipi_latency");
 
     p.mmio_costs = {time("mmio.read"), time("mmio.write")};
+    ServiceCosts& s = p.service_costs;
+    s.bus.per_packet = time("bus.packet");
+    s.bus.per_message = time("bus.message");
+    s.bus.signal = time("bus.signal");
+    s.bus.per_kibibyte = time_of({"", value("bus.copied_byte") * 1024, Unit::millicycles, {}, "", ""}, p.core_hz);
+    s.network.ring = s.bus;
+    s.network.interrupt = time("network.interrupt");
+    s.network.per_frame = time("network.frame_to_guest");
+    s.network.per_frame_sent = time("network.frame_from_guest");
+    s.switching.per_frame = time("network.frame_from_wire");
+    s.storage_request = time("storage.request");
+    s.guest_network_interrupt = time("guest.network.interrupt");
+    s.guest_network_frame = time("guest.network.frame");
+    s.guest_storage_request = time("guest.storage.request");
 
     using Array = mmu::TlbArrayConfig;
     const auto full = [&](std::string_view key) { return mmu::ArrayShape{small(key), small(key)}; };  // all ways

@@ -12,6 +12,7 @@
 #include "cpu/memory_timing.h"
 #include "hypervisor/exit_costs.h"
 #include "models/pci/mmio_costs.h"
+#include "models/service_costs.h"
 #include "sim/time.h"
 
 namespace models {
@@ -46,6 +47,7 @@ struct Profile {
     hypervisor::ExitCosts exit_costs;
     MmioCosts mmio_costs;
     cpu::MemoryTimingConfig memory_timing;  // for the timed fidelity
+    ServiceCosts service_costs;
 
     // Whole cycles of this platform, to the nearest picosecond.
     sim::Time cycles(std::int64_t n) const;

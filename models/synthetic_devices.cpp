@@ -22,22 +22,25 @@ vmbus::Guid instance_of(vmbus::Guid family, std::size_t index) {
 constexpr vmbus::Guid network_family = vmbus::guid("2b1f3a6c-9d57-4e0a-8c43-6e6574000000");
 constexpr vmbus::Guid storage_instance = vmbus::guid("7c5e0d91-34b2-4f68-9a1e-736373690000");
 
-vmbus::NetworkProvider::Config provider_config(const NetworkConfig& config, const vmbus::Guid& instance) {
+vmbus::NetworkProvider::Config provider_config(const NetworkConfig& config, const vmbus::Guid& instance,
+                                               const ServiceCosts& costs) {
     vmbus::NetworkProvider::Config result;
     result.instance = instance;
     result.adapter.address.bytes = config.port.mac.bytes;
     result.adapter.queues = config.channels;
     result.adapter.offloads = vmbus::OffloadSettings::all(config.coalescing);
     result.bits_per_second = config.bits_per_second;
+    result.costs = costs.network;
     return result;
 }
 
 }  // namespace
 
 SyntheticNic::SyntheticNic(const sim::Scope& scope, vmbus::Bus& bus, Network& network, const NetworkConfig& config,
-                           const vmbus::Guid& instance, const vmbus::NetworkProvider::ProcessorOfQueue& processor)
+                           const vmbus::Guid& instance, const ServiceCosts& costs,
+                           const vmbus::NetworkProvider::ProcessorOfQueue& processor)
     : port_(network.ports(), config.name, config.port),
-      provider_(scope, bus, port_, provider_config(config, instance), processor) {
+      provider_(scope, bus, port_, provider_config(config, instance, costs), processor) {
     port_.connect(provider_);
     network.capture(port_.port(), config.name);
 }
@@ -83,7 +86,7 @@ std::uint64_t SyntheticDevices::reference_time() {
 // Services that carry little are all on one processor, spread by partition; channels with traffic on one after the
 // other.
 vmbus::ServiceHost SyntheticDevices::service_host() {
-    return {bus_.server(), processor_of(0), {sim::Time::us(1), sim::Time::ns(100)}};
+    return {bus_.server(), processor_of(0), config_.costs.bus};
 }
 
 sim::Processor& SyntheticDevices::processor_of(std::uint64_t channel) {
@@ -100,7 +103,7 @@ SyntheticNic& SyntheticDevices::add_network(Network& network, const NetworkConfi
         return processor_of(index + queue);
     };
     nics_.push_back(std::make_unique<SyntheticNic>(scope_.child(config.name), bus_.server(), network, config,
-                                                   instance_of(network_family, index), processor));
+                                                   instance_of(network_family, index), config_.costs, processor));
     return *nics_.back();
 }
 
@@ -113,6 +116,8 @@ std::uint8_t SyntheticDevices::next_unit(const std::string& name) {
     if (!storage_) {
         vmbus::StorageConfig controller;
         controller.instance = storage_instance;
+        controller.costs = config_.costs.bus;
+        controller.per_request = config_.costs.storage_request;
         storage_.emplace(scope_.child("storage"), bus_.server(), controller,
                          [this](std::uint16_t channel) -> sim::Processor& { return processor_of(channel); });
     }

@@ -13,6 +13,7 @@
 #include "models/host_networks.h"
 #include "models/partition_bus.h"
 #include "models/partition_services.h"
+#include "models/service_costs.h"
 #include "models/switch_adapter.h"
 #include "models/virtual_disk.h"
 #include "sim/processor.h"
@@ -38,6 +39,7 @@ struct ServiceConfig {
     unsigned vps = 1;
     bool screen = false;
     std::int64_t epoch_s = 0;  // time of day at simulated time 0, seconds since 1970
+    ServiceCosts costs;
 };
 
 struct NetworkConfig {
@@ -52,7 +54,8 @@ struct NetworkConfig {
 class SyntheticNic final {
 public:
     SyntheticNic(const sim::Scope& scope, vmbus::Bus& bus, Network& network, const NetworkConfig& config,
-                 const vmbus::Guid& instance, const vmbus::NetworkProvider::ProcessorOfQueue& processor);
+                 const vmbus::Guid& instance, const ServiceCosts& costs,
+                 const vmbus::NetworkProvider::ProcessorOfQueue& processor);
 
     vmbus::NetworkProvider& provider() { return provider_; }
     SwitchAdapter& port() { return port_; }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/profiles.h"
 #include "sim/check.h"
 
 namespace models {
@@ -12,14 +13,17 @@ namespace models {
 namespace h = hypervisor;
 
 VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionConfig& config,
-                                  PartitionBuilder::Built built, const sim::Scope& scope)
+                                  PartitionBuilder::Built built, const ServiceCosts& costs, const sim::Scope& scope)
     : stack_(stack),
       name_(config.name),
       built_(std::move(built)),
       memory_(stack.memory_, built_.memory),
       machine_(scope, config, *stack.client_, built_.id, stack, {memory_, stack.emulation_processor(built_.id)}),
       devices_(scope,
-               {.vps = config.vps, .screen = config.screen, .epoch_s = static_cast<std::int64_t>(config.rtc_epoch_s)},
+               {.vps = config.vps,
+                .screen = config.screen,
+                .epoch_s = static_cast<std::int64_t>(config.rtc_epoch_s),
+                .costs = costs},
                *stack.client_, stack.port_numbers_, *stack.processors_, stack.memory_, stack.pages_, built_.id,
                built_.memory, stack),
       pci_(scope.child("pci"), {.service = devices_.service_host(),
@@ -81,7 +85,8 @@ Guest& VirtualizationStack::add_partition(const PartitionConfig& config, const H
     PartitionBuilder::Built built = builder_->build(config, host);
     const sim::Scope scope = scope_.child(config.name);
     scope.trace("partition", built.id, config.vps, config.memory_bytes);
-    auto child = std::make_unique<Child>(*this, config, std::move(built), scope);
+    auto child =
+        std::make_unique<Child>(*this, config, std::move(built), find_profile(host.profile).service_costs, scope);
     Child& added = *children_.emplace_back(std::move(child));
     by_id_[added.built().id] = &added;
     VG_CHECK(added.machine().install_intercepts() == h::HvStatus::success);

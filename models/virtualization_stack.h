@@ -61,7 +61,7 @@ private:
     class Child final : public Guest {
     public:
         Child(VirtualizationStack& stack, const PartitionConfig& config, PartitionBuilder::Built built,
-              const sim::Scope& scope);
+              const ServiceCosts& costs, const sim::Scope& scope);
 
         const std::string& name() const override { return name_; }
         GuestState state() const override { return machine_.state(); }

@@ -27,6 +27,7 @@
 #include "models/network/switch_acl.h"
 #include "models/network/switch_extension.h"
 #include "models/network/switch_settings.h"
+#include "models/service_costs.h"
 #include "sim/agenda.h"
 #include "sim/scope.h"
 
@@ -34,13 +35,6 @@ namespace models {
 
 // A port's owner. It may send() from within receive(): such a frame is switched after the present one.
 using SwitchPort = FrameReceiver;
-
-// What switching takes of a root processor's time.
-struct SwitchCosts {
-    sim::Time per_frame;
-    sim::Time per_byte;
-    sim::Time per_segment;  // each further one of a large send
-};
 
 struct SwitchSettings {
     MacTableSettings learning;

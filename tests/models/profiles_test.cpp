@@ -78,6 +78,7 @@ TEST_CASE("one-nanosecond: every instruction 1 ns, every exit 1 us") {
           std::array<std::int64_t, 11>{1000, 0, 0, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000});
     CHECK(p.exit_costs.exit == 1_us);
     CHECK(p.memory_timing.caches.extra_ps == std::array<std::int64_t, 4>{0, 9'000, 29'000, 99'000});
+    CHECK(p.service_costs.bus == vmbus::Costs{150_ns, 1_us, 500_ns, 102'400_ps});
 }
 
 TEST_CASE("every constant has a source, a meaning or a row above that gives it, and a name of its own") {
@@ -93,7 +94,7 @@ TEST_CASE("every constant has a source, a meaning or a row above that gives it, 
             CHECK(c.value >= 0);
             previous = &c;
         }
-        CHECK(keys.size() == 51);
+        CHECK(keys.size() == 63);
     }
     CHECK_THROWS_WITH_AS(models::find_profile("pentium"),
                          "timing profile 'pentium' does not exist; there are: sandy-bridge-ep, one-nanosecond",

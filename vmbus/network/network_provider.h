@@ -16,20 +16,13 @@
 #include "sim/processor.h"
 #include "sim/scope.h"
 #include "vmbus/bus.h"
-#include "vmbus/costs.h"
+#include "vmbus/network/network_costs.h"
 #include "vmbus/network/network_port.h"
 #include "vmbus/network/nvsp.h"
 #include "vmbus/network/receive_buffer.h"
 #include "vmbus/network/rndis_device.h"
 
 namespace vmbus {
-
-// What the service's work costs beside that of rings (vmbus/costs.h). Assumptions, as there.
-struct NetworkCosts {
-    Costs ring;
-    sim::Time interrupt = sim::Time::us(1);    // called by a guest's signal
-    sim::Time per_frame = sim::Time::ns(300);  // headers, rules, the switch's entrance
-};
 
 // Why a frame was not passed on; each that was not counts for one of them.
 enum class NetworkDrop : std::uint8_t {

@@ -185,7 +185,7 @@ bool NetworkProvider::Queue::begin_packets(sim::Time& cost) {
     Piece& piece = state_.piece;
     piece.work = Work::packets;
     cost = costs.ring.packets(static_cast<std::int64_t>(packets + piece.completions.size()), bytes) +
-           costs.per_frame * static_cast<std::int64_t>(piece.sent.size());
+           costs.per_frame_sent * static_cast<std::int64_t>(piece.sent.size());
     if (!piece.completions.empty() || piece.request) cost = cost + costs.ring.signal;
     if (piece.request) cost = cost + costs.ring.per_message;
     return true;
