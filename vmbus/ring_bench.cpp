@@ -1,7 +1,6 @@
 #include "vmbus/ring_bench.h"
 
 #include <array>
-#include <cstring>
 #include <deque>
 #include <numeric>
 #include <utility>
@@ -9,32 +8,15 @@
 #include "sim/check.h"
 #include "sim/simulation.h"
 #include "vmbus/client/bus_client.h"
+#include "vmbus/plain_memory.h"
 #include "vmbus/server.h"
 
 namespace vmbus {
 namespace {
 
-class BenchMemory final : public GuestMemory {
-public:
-    explicit BenchMemory(std::uint64_t pages) : bytes_(static_cast<std::size_t>(pages * page_bytes)) {}
-    [[nodiscard]] bool read(std::uint64_t gpa, std::span<std::byte> out) override {
-        if (gpa > bytes_.size() || out.size() > bytes_.size() - gpa) return false;
-        std::memcpy(out.data(), bytes_.data() + gpa, out.size());
-        return true;
-    }
-    [[nodiscard]] bool write(std::uint64_t gpa, std::span<const std::byte> data) override {
-        if (gpa > bytes_.size() || data.size() > bytes_.size() - gpa) return false;
-        std::memcpy(bytes_.data() + gpa, data.data(), data.size());
-        return true;
-    }
-
-private:
-    std::vector<std::byte> bytes_;
-};
-
 // A writer and a reader, batch by batch.
 std::uint64_t run_rings(std::uint32_t payload_bytes, std::uint32_t ring_pages, std::uint64_t packets) {
-    BenchMemory memory{ring_pages};
+    PlainMemory memory{ring_pages};
     std::vector<std::uint64_t> pages(ring_pages);
     std::iota(pages.begin(), pages.end(), 0);
     PageList list;
@@ -159,7 +141,7 @@ private:
     }
 
     sim::Simulation simulation_;
-    BenchMemory memory_;
+    PlainMemory memory_;
     PageAllocator pages_;
     std::vector<std::byte> payload_;
     std::uint32_t ring_pages_;
