@@ -185,6 +185,30 @@ class Launcher(unittest.TestCase):
         self.assertEqual((result.returncode, result.stdout), (1, "no test ran\n0 passed, 0 failed\n"))
         self.assertTrue(self.calls("ninja")[0].endswith(" all"), self.calls("ninja"))
 
+    @unittest.skipUnless(IS_DEBIAN, "set-up installs on Debian only")
+    def test_a_campaign_builds_its_target_only(self) -> None:
+        fuzz = self.tree / "tests/fuzz"
+        fuzz.mkdir(parents=True)
+        for name in ("vmbus_ring", "vmbus_bus"):
+            (fuzz / f"fuzz_{name}.cpp").touch()
+        result = self.run_launcher("fuzz", "vmbus_web")
+        self.assertEqual(
+            (result.returncode, result.stderr),
+            (2, "verdigris: fuzz: there is no target vmbus_web: vmbus_bus, vmbus_ring\n"),
+        )
+        self.assertEqual(self.calls("ninja"), [])
+        target = self.tree / "build/fuzz/tests/fuzz/fuzz_vmbus_ring"
+        target.parent.mkdir(parents=True)
+        target.write_text(
+            "#!/bin/sh\necho '#9 DONE cov: 7 ft: 8 corp: 3/1b'\necho 'stat::number_of_executed_units: 9'\n"
+            "echo 'stat::peak_rss_mb: 5'\n"
+        )
+        target.chmod(0o755)
+        result = self.run_launcher("fuzz", "vmbus_ring", "--runs", "9")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"^vmbus_ring +9 inputs +[\d.]+ s +7 edges +3 kept +5 MiB +ok\n$")
+        self.assertTrue(self.calls("ninja")[0].endswith(" fuzz_vmbus_ring"), self.calls("ninja"))
+
 
 if __name__ == "__main__":
     unittest.main()
