@@ -88,6 +88,7 @@ enum class Opcode : std::uint8_t {
     get_event_status = 0x4a,
     log_sense = 0x4d,
     read_disc_information = 0x51,
+    read_track_information = 0x52,
     mode_select_10 = 0x55,
     reserve_10 = 0x56,
     release_10 = 0x57,
@@ -125,7 +126,7 @@ struct CommandRow {
     Access access;
 };
 
-inline constexpr std::array<CommandRow, 43> commands{{
+inline constexpr std::array<CommandRow, 44> commands{{
     {Opcode::test_unit_ready, "TEST UNIT READY", 6, Transfer::none, Access::always},
     {Opcode::request_sense, "REQUEST SENSE", 6, Transfer::in, Access::always},
     {Opcode::read_6, "READ(6)", 6, Transfer::in, Access::reads},
@@ -151,6 +152,7 @@ inline constexpr std::array<CommandRow, 43> commands{{
     {Opcode::get_event_status, "GET EVENT STATUS NOTIFICATION", 10, Transfer::in, Access::always},
     {Opcode::log_sense, "LOG SENSE", 10, Transfer::in, Access::always},
     {Opcode::read_disc_information, "READ DISC INFORMATION", 10, Transfer::in, Access::reads},
+    {Opcode::read_track_information, "READ TRACK INFORMATION", 10, Transfer::in, Access::reads},
     {Opcode::mode_select_10, "MODE SELECT(10)", 10, Transfer::out, Access::changes},
     {Opcode::reserve_10, "RESERVE(10)", 10, Transfer::none, Access::decides},
     {Opcode::release_10, "RELEASE(10)", 10, Transfer::none, Access::decides},

@@ -45,7 +45,7 @@ constexpr std::uint8_t class_media = 4;
 
 }  // namespace
 
-const std::array<ScsiDvd::Row, 17> ScsiDvd::rows{{
+const std::array<ScsiDvd::Row, 18> ScsiDvd::rows{{
     {Opcode::test_unit_ready, true, &ScsiDvd::test_unit_ready},
     {Opcode::request_sense, false, &ScsiDvd::request_sense},
     {Opcode::inquiry, false, &ScsiDvd::inquiry},
@@ -59,6 +59,7 @@ const std::array<ScsiDvd::Row, 17> ScsiDvd::rows{{
     {Opcode::get_configuration, false, &ScsiDvd::get_configuration},
     {Opcode::get_event_status, false, &ScsiDvd::get_event_status},
     {Opcode::read_disc_information, true, &ScsiDvd::read_disc_information},
+    {Opcode::read_track_information, true, &ScsiDvd::read_track_information},
     {Opcode::mode_sense_10, false, &ScsiDvd::mode_sense},
     {Opcode::read_12, true, &ScsiDvd::read},
     {Opcode::read_16, true, &ScsiDvd::read},
@@ -294,6 +295,19 @@ ScsiDvd::Result ScsiDvd::read_disc_information(const Call& call) {
     put_be(data, 2, 1, 0x0e);  // a complete disc whose last session is complete
     put_be(data, 3, 4, 0x0101'0101);
     put_be(data, 7, 1, 0x20);  // anybody may use it
+    return data_in(call, std::move(data), be(call.cdb, 7, 2));
+}
+
+// The one track (MMC-6 6.27), asked for by a sector in it, by its number or by its session's.
+ScsiDvd::Result ScsiDvd::read_track_information(const Call& call) {
+    const std::uint64_t place = be(call.cdb, 2, 4);
+    const bool known = (call.cdb[1] & 3) == 0 ? place < sector_count() : (call.cdb[1] & 3) != 3 && place == 1;
+    if (!known) return refuse(scsi::sense::invalid_field_in_cdb);
+    std::vector<std::byte> data(36);
+    put_be(data, 0, 2, data.size() - 2);
+    put_be(data, 2, 2, 0x0101);  // track and session 1
+    put_be(data, 5, 2, 0x0401);  // data, of mode 1
+    put_be(data, 24, 4, sector_count());
     return data_in(call, std::move(data), be(call.cdb, 7, 2));
 }
 

@@ -52,7 +52,7 @@ private:
         bool needs_disc;
         Result (ScsiDvd::*handler)(const Call&);
     };
-    static const std::array<Row, 17> rows;
+    static const std::array<Row, 18> rows;
 
     // The last thing that happened to the disc, for GET EVENT STATUS NOTIFICATION (MMC-6 table 342).
     enum class MediaEvent : std::uint8_t { none = 0, new_disc = 2, removed = 3 };
@@ -101,6 +101,7 @@ private:
     Result get_configuration(const Call& call);
     Result get_event_status(const Call& call);
     Result read_disc_information(const Call& call);
+    Result read_track_information(const Call& call);
     Result mode_sense(const Call& call);
     Result start_stop(const Call& call);
     Result prevent_allow(const Call& call);
