@@ -195,6 +195,20 @@ TEST_CASE("the hello and the operations, byte by byte") {
     CHECK(channel.take().bytes == hex({10, 0, 24, 0, 7, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0x80, 0}));
 }
 
+TEST_CASE("each range that goes costs its time") {
+    Fixture f{{.per_range = 2_us}};
+    f.open();
+    const sim::Time start = f.root.now();
+    CHECK(f.memory.balloon(1025));  // two runs of 512 pages and one
+    f.deliver();
+    CHECK(f.listener.log.empty());
+    f.root.run_for(5_us);
+    CHECK(f.listener.log.empty());
+    f.root.run_for(1_us);
+    CHECK(f.listener.log == Log{"grown 1025"});
+    CHECK(f.root.now() - start == 6_us);
+}
+
 TEST_CASE("balloon up in many messages, and down again") {
     Fixture f;
     f.open();

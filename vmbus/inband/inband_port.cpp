@@ -96,7 +96,8 @@ std::optional<sim::Time> InbandPort::begin() {
         }
         state_.piece = Piece::receive;
         state_.incoming = InbandMessage{packet.wants_completion, packet.transaction, std::move(packet.payload)};
-        return costs_.per_message + costs_.packets(1, state_.incoming->bytes.size());
+        return costs_.per_message + costs_.packets(1, state_.incoming->bytes.size()) +
+               device_.cost_of(state_.incoming->bytes);
     }
     return std::nullopt;
 }

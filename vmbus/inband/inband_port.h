@@ -34,6 +34,11 @@ public:
     // It is closed; what was not sent yet is dropped.
     virtual void closed() = 0;
     virtual void received(std::span<const std::byte> message, std::uint64_t transaction) = 0;
+    // What handling this message costs beside what every message does. It may be anything that a guest sends.
+    virtual sim::Time cost_of(std::span<const std::byte> message) const {
+        (void)message;
+        return sim::Time::zero();
+    }
     // A message that wants a completion. False: an empty one is sent and received() follows. True: the device has
     // handled it and completes it itself.
     virtual bool requested(std::span<const std::byte> message, std::uint64_t transaction) {

@@ -112,6 +112,13 @@ void DynamicMemory::fault(std::string_view reason) {
     port_.fault(reason);
 }
 
+sim::Time DynamicMemory::cost_of(std::span<const std::byte> message) const {
+    if (ByteReader{message}.u16() != static_cast<std::uint16_t>(Type::balloon_response)) return sim::Time::zero();
+    constexpr std::size_t before_ranges = dynamic_memory::header_bytes + 8;
+    const std::size_t ranges = (std::max(message.size(), before_ranges) - before_ranges) / 8;
+    return settings_.per_range * static_cast<std::int64_t>(std::min(ranges, ranges_per_message));
+}
+
 void DynamicMemory::received(std::span<const std::byte> message, std::uint64_t) {
     ByteReader reader{message};
     const std::uint16_t type = reader.u16();

@@ -66,6 +66,7 @@ public:
     struct Settings {
         std::uint32_t newest_version = dynamic_memory::version_2_0;
         std::uint64_t most_pages = 0;  // told to the guest, from version 1.0; 0: not told
+        sim::Time per_range;           // what taking a range of pages out of the guest's address space costs
     };
     enum class Operation : std::uint8_t { none, balloon, unballoon, hot_add };
 
@@ -115,6 +116,7 @@ private:
     void opened() override;
     void closed() override;
     void received(std::span<const std::byte> message, std::uint64_t transaction) override;
+    sim::Time cost_of(std::span<const std::byte> message) const override;
     void handle_version(class ByteReader& body);
     void handle_capabilities(ByteReader& body);
     void handle_status(ByteReader& body);
