@@ -83,8 +83,7 @@ bool GuestRam::give_pages(std::span<const vmbus::PageRange> ranges) {
 }
 
 bool GuestRam::add_memory(const vmbus::PageRange& range) {
-    constexpr std::uint64_t end = MemoryLayout::address_space_end / page_bytes;
-    if (range.end() < range.first || range.end() > end || range.first < next_free_page(1) || closing_) return false;
+    if (range.end() < range.first || range.end() > end_ || range.first < next_free_page(1) || closing_) return false;
     // Tables if every page were mapped singly, so that taking pages away can never fail for want of one.
     constexpr std::uint64_t entries = 512, upper_tables = 4;
     if (client_.deposit(partition_, range.count / entries + upper_tables) != h::HvStatus::success) return false;

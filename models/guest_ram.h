@@ -18,7 +18,11 @@ public:
     // change here.
     GuestRam(hypervisor::RootClient& client, RootPages& pages, hypervisor::PartitionId partition,
              std::vector<MemoryRun>& runs)
-        : client_(client), pages_(pages), partition_(partition), runs_(runs) {}
+        : client_(client),
+          pages_(pages),
+          partition_(partition),
+          runs_(runs),
+          end_(next_free_page(MemoryLayout::high_window_align / page_bytes)) {}
 
     // Pages that the guest has now; without a screen's.
     std::uint64_t assigned_pages() const;
@@ -42,6 +46,7 @@ private:
     RootPages& pages_;
     hypervisor::PartitionId partition_;
     std::vector<MemoryRun>& runs_;
+    std::uint64_t end_;  // where the high window for devices begins (MemoryLayout)
     bool closing_ = false;
 };
 

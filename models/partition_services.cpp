@@ -7,6 +7,9 @@ namespace models {
 
 namespace {
 
+// A hypercall and the flush that it causes. An assumption, as vmbus::Costs.
+constexpr sim::Time unmap_cost = sim::Time::us(2);
+
 template <class Answers>
 auto take_from(Answers& answers, std::uint32_t number) {
     std::optional<typename Answers::mapped_type> answer;
@@ -32,7 +35,7 @@ PartitionServices::PartitionServices(const sim::Scope& scope, const vmbus::Servi
       snapshots_(scope.child("snapshots"), host, this),
       file_copy_(scope.child("file_copy"), host, this),
       pointer_(scope.child("pointer"), host, {}),
-      memory_(scope.child("dynamic_memory"), host, {}, ram, this),
+      memory_(scope.child("dynamic_memory"), host, {.per_range = unmap_cost}, ram, this),
       sockets_(scope.child("sockets"), host, {}, *this),
       registration_(scope.child("services").register_state(*this)) {
     assigned_.set(ram_.assigned_pages() * page_bytes);
@@ -76,7 +79,8 @@ std::optional<vmbus::FileCopyResult> PartitionServices::take_copy(std::uint32_t 
 }
 
 std::uint32_t PartitionServices::ask_snapshot(vmbus::SnapshotOperation operation) {
-    const std::uint32_t number = ++state_.snapshots_asked;
+    const std::uint32_t number = ++state_.last_snapshot;
+    state_.snapshots_asked[number] = operation;
     if (operation == vmbus::SnapshotOperation::freeze) {
         snapshots_.freeze();
     } else {
@@ -86,7 +90,12 @@ std::uint32_t PartitionServices::ask_snapshot(vmbus::SnapshotOperation operation
 }
 
 void PartitionServices::snapshot_answered(const vmbus::SnapshotResult& result) {
-    state_.snapshots[++state_.snapshots_answered] = {result.operation, result.outcome, result.status, result.flags};
+    // Those of one kind are answered in their order; a thaw may run out of time before the freeze that it waits for.
+    const auto asked = std::ranges::find(state_.snapshots_asked, result.operation,
+                                         [](const auto& question) { return question.second; });
+    if (asked == state_.snapshots_asked.end()) return;
+    state_.snapshots[asked->first] = {result.operation, result.outcome, result.status, result.flags};
+    state_.snapshots_asked.erase(asked);
     listener_.service_changed();
 }
 

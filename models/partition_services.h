@@ -49,7 +49,7 @@ public:
     vmbus::FileCopy& file_copy() { return file_copy_; }
     std::optional<vmbus::FileCopyResult> take_copy(std::uint32_t copy);
     vmbus::VolumeSnapshot& snapshots() { return snapshots_; }
-    // The number of the question; they are answered in their order.
+    // The number of the question.
     std::uint32_t ask_snapshot(vmbus::SnapshotOperation operation);
     std::optional<vmbus::SnapshotResult> take_snapshot(std::uint32_t number);
 
@@ -113,13 +113,13 @@ private:
         std::map<std::uint32_t, KeyValueAnswer> key_values;
         std::map<std::uint32_t, CopyAnswer> copies;
         std::map<std::uint32_t, SnapshotAnswer> snapshots;
-        std::uint32_t snapshots_asked = 0;
-        std::uint32_t snapshots_answered = 0;
-        std::map<std::uint32_t, std::deque<vmbus::SocketId>> accepted;  // by port, not taken yet
+        std::uint32_t last_snapshot = 0;
+        std::map<std::uint32_t, vmbus::SnapshotOperation> snapshots_asked;  // not answered yet
+        std::map<std::uint32_t, std::deque<vmbus::SocketId>> accepted;      // by port, not taken yet
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(key_values, copies, snapshots, snapshots_asked, snapshots_answered, accepted);
+            archive(key_values, copies, snapshots, last_snapshot, snapshots_asked, accepted);
         }
     };
 

@@ -1,77 +1,11 @@
 // A guest's RAM under dynamic memory: which pages it has, what becomes of those that go, that what comes is clean, and
 // that the host's and the hypervisor's accounts agree after each step.
-#include "models/guest_ram.h"
+#include "guest_ram_rig.h"
 
-#include <doctest/doctest.h>
-
-#include <array>
-#include <string>
-#include <vector>
-
-#include "tests/hypervisor/partition_machine.h"
-
-using models::GuestRam;
-using models::MemoryRun;
-using models::page_bytes;
 using vmbus::PageRange;
-namespace h = hypervisor;
-
-namespace {
-
-constexpr std::uint64_t mib = 1 << 20;
-
-// A partition with 8 MiB of RAM and a screen on a host of 64 MiB, whose first 4 MiB are the root's own.
-struct Rig {
-    Rig() {
-        const auto created = client.create_partition();
-        REQUIRE(created);
-        id = *created;
-        REQUIRE(client.deposit(id, 64) == h::HvStatus::success);
-        REQUIRE(client.initialize_partition(id) == h::HvStatus::success);
-        runs = pages.allocate(std::array{models::AddressRange{0, 8 * mib}, models::AddressRange{0xf800'0000, 2 * mib}});
-        for (const MemoryRun& run : runs) {
-            REQUIRE(client.map_range(id, run.gpa / page_bytes, run.spa / page_bytes, run.pages, 0xf) ==
-                    h::HvStatus::success);
-        }
-    }
-
-    std::string text() const {
-        std::string all;
-        for (const MemoryRun& run : runs) {
-            all += (all.empty() ? "" : " ") + std::to_string(run.gpa / page_bytes) + "+" + std::to_string(run.pages);
-        }
-        return all;
-    }
-    void write(std::uint64_t page, std::byte value) {
-        REQUIRE(models::write_guest(memory, runs, page * page_bytes, std::array{value}));
-    }
-    // What the guest itself finds there: -1 for nothing.
-    int read(std::uint64_t page) {
-        std::array<std::byte, 1> byte{};
-        if (!partitions.find(id)->gpa_space().read(page * page_bytes, byte)) return -1;
-        return std::to_integer<int>(byte[0]);
-    }
-    std::uint64_t mapped() { return partitions.find(id)->gpa_space().mapped_pages(); }
-
-    sim::Simulation simulation{1};
-    models::HostMemory memory{64 * mib};
-    models::PageAllocator allocator{4 * mib, 64 * mib};
-    models::RootPages pages{memory, allocator};
-    h::test::FakeHost host;
-    h::test::Receiver receiver;
-    h::Partitions partitions{simulation.scope("hypervisor"), {}, memory.view(), host};
-    h::Ports ports{simulation.scope("hypervisor.ports"), h::root_partition, partitions, receiver};
-    h::RootHypercalls hypercalls{simulation.scope("hypervisor"), partitions, ports};
-    h::RootClient client{hypercalls, pages};
-    h::PartitionId id = 0;
-    std::vector<MemoryRun> runs;
-    GuestRam ram{client, pages, 2, runs};
-};
-
-}  // namespace
 
 TEST_CASE("guest ram: which pages the guest has") {
-    Rig rig;
+    GuestRamRig rig;
     REQUIRE(rig.id == 2);
     CHECK(rig.ram.assigned_pages() == 2048);
     struct Row {
@@ -91,7 +25,7 @@ TEST_CASE("guest ram: which pages the guest has") {
 }
 
 TEST_CASE("guest ram: pages go, and others come back clean") {
-    Rig rig;
+    GuestRamRig rig;
     const std::uint64_t free = rig.pages.free_pages();
     const std::uint64_t mapped = rig.mapped();
     for (const std::uint64_t page : {0, 511, 512, 513, 1024}) rig.write(page, std::byte{0x5a});
@@ -118,7 +52,7 @@ TEST_CASE("guest ram: pages go, and others come back clean") {
 }
 
 TEST_CASE("guest ram: a range over several runs") {
-    Rig rig;
+    GuestRamRig rig;
     rig.ram.pages_taken(std::vector<PageRange>{{10, 1}, {20, 1}});
     CHECK(rig.ram.give_pages(std::vector<PageRange>{{10, 1}}));
     // The page at 10 lies elsewhere in the host now, so the range touches three runs.
@@ -127,7 +61,7 @@ TEST_CASE("guest ram: a range over several runs") {
 }
 
 TEST_CASE("guest ram: more than the host has is not given") {
-    Rig rig;
+    GuestRamRig rig;
     const std::uint64_t free = rig.pages.free_pages();
     CHECK_FALSE(rig.ram.add_memory({rig.ram.next_free_page(1), free + 1}));
     CHECK_FALSE(rig.ram.give_pages(std::vector<PageRange>{{0x100000, free}, {0x200000, 512}}));
@@ -136,11 +70,11 @@ TEST_CASE("guest ram: more than the host has is not given") {
 }
 
 TEST_CASE("guest ram: new memory lies from 4 GiB on, aligned as asked") {
-    Rig rig;
+    GuestRamRig rig;
     CHECK(rig.ram.next_free_page(1) == 0x100000);
     CHECK(rig.ram.next_free_page(32768) == 0x100000);
-    CHECK_FALSE(rig.ram.add_memory({4096, 512}));              // before 4 GiB
-    CHECK_FALSE(rig.ram.add_memory({0x10000000 - 256, 512}));  // beyond the address space
+    CHECK_FALSE(rig.ram.add_memory({4096, 512}));             // before 4 GiB
+    CHECK_FALSE(rig.ram.add_memory({0x1000000 - 256, 512}));  // the devices' window begins at 64 GiB
     CHECK(rig.ram.add_memory({0x100000, 512}));
     CHECK(rig.read(0x100000) == 0);
     CHECK(rig.ram.assigned_pages() == 2560);
@@ -153,7 +87,7 @@ TEST_CASE("guest ram: new memory lies from 4 GiB on, aligned as asked") {
 }
 
 TEST_CASE("guest ram: nothing is given to a partition that goes") {
-    Rig rig;
+    GuestRamRig rig;
     rig.ram.pages_taken(std::vector<PageRange>{{8, 8}});
     rig.ram.close();
     CHECK_FALSE(rig.ram.give_pages(std::vector<PageRange>{{8, 8}}));
