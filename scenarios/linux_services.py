@@ -20,6 +20,9 @@ echo online >/sys/devices/system/memory/auto_online_blocks
 ip link set lo up
 ip link set eth0 up
 udhcpc -i eth0 -n -q -f
+for program in /usr/sbin/hv_kvp_daemon /usr/sbin/hv_vss_daemon /usr/bin/perl; do
+    [ -x $program ] || echo "missing: $program"
+done
 openvt -c 1 -- sh -l
 (vsock listen 6000 sh -c 'read line; echo "$line by the guest"; cat >/tmp/from_host; sha256sum </tmp/from_host') &
 perl /vg/pointer.pl &
@@ -252,6 +255,9 @@ async def disks(sim):
 
 async def main(sim):
     await vm.console.expect("ready", within="60s")
+    missing = re.findall(r"^missing: (\S+)", vm.console.text, re.MULTILINE)
+    if not sim.check("the root disk has the programs", not missing, f"{missing}: ./verdigris setup fetches them" if missing else ""):
+        return
     for part in parts.split(","):
         await {f.__name__: f for f in (sockets, keys, snapshot, files, memory, hands, disks)}[part](sim)
     vm.services.shut_down()
