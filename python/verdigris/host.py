@@ -79,7 +79,10 @@ class Host:
         return add_device(device)
 
     def virtual_switch(self, name: str, uplink: HostAdapter | None = None) -> VirtualSwitch:
-        """Makes a virtual switch. uplink: an adapter of the host's, beyond which its peers stand. UserError if the name is wrong or taken, or the adapter another switch's."""
+        """Makes a virtual switch. uplink: an adapter of the host's, beyond which its peers stand.
+
+        UserError if the name is wrong or taken, or the adapter another switch's.
+        """
         if uplink is not None and not isinstance(uplink, HostAdapter):
             raise UserError(f"virtual switch {name}: uplink {uplink!r} is no adapter; make one with host.add(...)")
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):

@@ -129,7 +129,7 @@ def _loop(world: worlds.World, main: Task, until_ps: int | None) -> None:
         return over(now) or scheduler.any_ready(now) or (deadline_ps is not None and now >= deadline_ps)
 
     while True:
-        scheduler.step_all(world.now_ps(), main)
+        scheduler.step_all(world.now_ps, main)
         if main.done:
             return
         if _verdigris.interrupted():

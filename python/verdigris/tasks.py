@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import inspect
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from .errors import Cancelled, Timeout, UserError
@@ -214,22 +214,22 @@ class Scheduler:
         for task in [*self._waiting, *self._runnable][::-1]:
             self.cancel(task)
 
-    def step_all(self, now_ps: int, main: Task) -> None:
+    def step_all(self, now: Callable[[], int], main: Task) -> None:
         """Runs every task until each waits for something that is not there yet, or `main` is done.
 
-        A task that fails while nobody waits for it raises here: an error must not get lost.
+        A step may put the machine back to an earlier time. A task that fails while nobody waits for it raises here: an error must not get lost.
         """
-        if now_ps != self._steps_at_ps:
-            self._steps, self._steps_at_ps = 0, now_ps
+        if now() != self._steps_at_ps:
+            self._steps, self._steps_at_ps = 0, now()
         while not main.done:
             if not self._runnable:
-                self._collect_ready(now_ps)
+                self._collect_ready(now())
                 if not self._runnable:
                     return
             task = self._runnable.popleft()
             self._steps += 1
             if self._steps > MAXIMUM_STEPS:
-                raise UserError(f"the scenario spins at {format_time(now_ps)}: it awaits nothing that takes simulated time")
+                raise UserError(f"the scenario spins at {format_time(now())}: it awaits nothing that takes simulated time")
             task.step()
             if not task.done:
                 self._waiting.append(task)

@@ -137,6 +137,9 @@ class Traffic(unittest.TestCase):
         second = self.run_plain("scenarios/linux_vmbus.py", "--set", "megabytes=2", "--trace", "pcap")
         self.assertEqual(first, second)
 
+    def test_checkpoint_with_virtual_functions(self) -> None:
+        self.run_plain("tests/determinism/checkpoint_sriov.py")
+
     def test_checkpoint_in_the_middle(self) -> None:
         self.run_plain("tests/determinism/checkpoint.py")
 
