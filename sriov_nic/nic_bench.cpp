@@ -27,6 +27,8 @@ public:
         : memory(bytes), agenda_(agenda), pending_(4096), timer_(agenda, "bench.bus", [this] { answer(); }) {}
     bool read(unsigned, std::uint64_t address, std::uint32_t size, std::uint32_t cookie) override {
         if (pending_.full()) return false;
+        // It will be read soon: the simulating computer may fetch it now.
+        if (address < memory.size()) __builtin_prefetch(&memory[address]);
         pending_.push() = {agenda_.now() + latency, address, size, cookie};
         if (pending_.size() == 1) timer_.arm(pending_.front().at);
         return true;
