@@ -209,12 +209,12 @@ void Adapter::write_virtual_bar(unsigned vf, unsigned bar, std::uint64_t offset,
 pci::VirtualFunctionOwner::Made Adapter::make_vf(unsigned vf, pci::Slot slot) {
     virtuals_[vf] =
         std::make_unique<VirtualDevice>(scope_.child("function" + std::to_string(vf)), std::move(slot), *this, vf);
-    controller_.set_virtual_functions(vf + 1);
+    if (!restoring_) controller_.set_virtual_functions(vf + 1);
     return {virtuals_[vf]->function, *virtuals_[vf]};
 }
 
 void Adapter::destroy_vf(unsigned vf) {
-    controller_.set_virtual_functions(vf);
+    if (!restoring_) controller_.set_virtual_functions(vf);
     virtuals_[vf].reset();
 }
 
@@ -258,8 +258,11 @@ void Adapter::save(sim::Writer& writer) const {
     writer(self.controller_, hyper_v_mac_);
 }
 
+// Functions are made on the way; what that does to the controller and the link has been restored or is about to be.
 void Adapter::restore(sim::Reader& reader) {
+    restoring_ = true;
     reader(device_->function, device_->msix, *functions_);
+    restoring_ = false;
     for (auto& one : virtuals_) {
         if (one != nullptr) reader(one->function, one->msix);
     }

@@ -54,9 +54,17 @@ public:
     void write_sent(std::uint32_t, pci::DmaStatus) override {}
     void link_ready() override { controller_.bus_ready(); }
 
-    // All state, in the order in which it must be restored.
+    // All state; the link's and the bus's come before it.
     void save(sim::Writer& writer) const;
     void restore(sim::Reader& reader);
+    template <class Archive>
+    void fields(Archive& archive) {
+        if constexpr (Archive::reading) {
+            restore(archive);
+        } else {
+            save(archive);
+        }
+    }
 
 private:
     class Device;
@@ -77,6 +85,7 @@ private:
     std::unique_ptr<Device> device_;
     Controller controller_;
     std::optional<pci::VirtualFunctions> functions_;
+    bool restoring_ = false;
 };
 
 }  // namespace sriov_nic

@@ -239,6 +239,49 @@ TEST_CASE("a function level reset of a VF: enables, interrupts and mailbox, not 
     CHECK((rig.adapter.read_register(reg::vfre) & 3) == 3);
 }
 
+// Everything that the machine of these tests consists of, in an order that works.
+std::vector<std::byte> save(AdapterRig& rig) {
+    rig.simulation.trace().fold();
+    sim::Writer writer;
+    writer(rig.simulation.agenda(), rig.simulation.trace(), rig.host.memory, rig.root, rig.link, rig.adapter,
+           rig.driver);
+    return writer.take();
+}
+
+TEST_CASE("saved with reads in flight, restored into a machine without VFs") {
+    QueueDriverLayout layout;
+    layout.base = 0x10'0000;
+    const auto f = nic_test::frame(nic_test::mac_of(1), nic_test::mac_of(0), 700);
+    AdapterRig straight;
+    straight.enable(2);
+    VfBar first{straight.adapter, 0};
+    VfBar second{straight.adapter, 1};
+    QueueDriver sender{first, std::span{straight.host.memory}.subspan(layout.base, layout.bytes()), layout, 0};
+    sender.open(nic_test::Rig::transmit_control, nic_test::Rig::receive_control, 200);
+    layout.base = 0x50'0000;
+    QueueDriver receiver{second, std::span{straight.host.memory}.subspan(layout.base, layout.bytes()), layout, 0};
+    receiver.open(nic_test::Rig::transmit_control, nic_test::Rig::receive_control, 200);
+    straight.run(Time::us(20));
+    for (int i = 0; i < 200; ++i) REQUIRE(sender.send(f));
+    sender.notify();
+    straight.run(Time::us(7));
+    REQUIRE(!straight.link.idle());
+    const std::vector<std::byte> point = save(straight);
+    AdapterRig restored;
+    sim::Reader reader{point};
+    reader(restored.simulation.agenda(), restored.simulation.trace(), restored.host.memory, restored.root,
+           restored.link, restored.adapter, restored.driver);
+    CHECK(reader.remaining() == 0);
+    CHECK(restored.adapter.virtual_functions() == 2);
+    CHECK(sim::save_to_bytes(restored.adapter) == sim::save_to_bytes(straight.adapter));
+    straight.run(Time::us(200));
+    restored.run(Time::us(200));
+    CHECK(restored.simulation.trace().hash() == straight.simulation.trace().hash());
+    CHECK(restored.host.memory == straight.host.memory);
+    CHECK(restored.adapter.controller().statistics() == straight.adapter.controller().statistics());
+    CHECK(straight.adapter.controller().statistics().queue_received[2] == 200);
+}
+
 // Validation row 23: VF to VF on one port. The bound is PCI Express in both directions at once.
 TEST_CASE("from VF to VF goes what the link carries") {
     AdapterRig rig;
