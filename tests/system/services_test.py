@@ -8,7 +8,7 @@ from executable import SOURCE, ExecutableCase, main
 class Services(ExecutableCase):
     def test_each(self) -> None:
         self.assert_passed(self.run_scenario(SOURCE / "scenarios/linux_services.py", "--out", "out"))
-        self.assertEqual(len(self.result()["checks"]), 30)
+        self.assertEqual(len(self.result()["checks"]), 31)
         stats = {name.removeprefix("host.root.linux."): entry["value"] for name, entry in self.result()["stats"].items()}
         self.assertEqual(stats["dynamic_memory.pages_taken"], 512 << 8)
         self.assertEqual(stats["dynamic_memory.pages_given"], 512 << 8)
@@ -22,6 +22,34 @@ class Services(ExecutableCase):
         (self.folder / "middle.py").write_text(MIDDLE)
         self.assert_passed(self.run_scenario("middle.py", "--out", "out"))
 
+    def test_end_with_a_full_balloon(self) -> None:
+        (self.folder / "end.py").write_text(END)
+        self.assert_passed(self.run_scenario("end.py", "--out", "out"))
+
+
+END = '''\
+import verdigris as vg
+
+host = vg.Host(cores=2, memory="1GiB")
+vm = host.partition("linux", memory="512MiB", guest=vg.Linux(script="echo ready; cat"))
+
+
+async def main(sim):
+    await vm.console.expect("ready", within="60s")
+    await vm.memory.balloon(to="300MiB")
+    await vm.memory.add("128MiB")
+    # What the balloon has taken is the host's to give.
+    neighbour = host.partition("neighbour", memory="460MiB", guest=vg.Linux(script="true"))
+    await neighbour.stopped(within="60s")
+    await vm.memory.balloon(to="256MiB")
+    vm.services.shut_down()
+    await vm.stopped(within="30s")
+    sim.check("both have ended", (vm.state, neighbour.state) == ("powered_off", "powered_off"))
+    # All is back: one partition may have nearly the whole host.
+    large = host.partition("large", memory="960MiB", guest=vg.Linux(script="true"))
+    await large.stopped(within="60s")
+    sim.check("the third has ended", large.state == "powered_off", large.state)
+'''
 
 MIDDLE = '''\
 import verdigris as vg
