@@ -2,8 +2,8 @@
 
 The guest's own drivers do all of it: pci-hyperv finds the function, ixgbevf binds, hv_netvsc takes it beside the
 synthetic adapter and moves the traffic there and back. The host takes the client's function by policy, the server's by
-surprise, and the client's while its drivers are still at it; each is given back. `--set mailbox=1` gives the guests the adapter's ordinary
-virtual function, which asks its host by mailbox, instead of the one that Hyper-V's guests know.
+surprise, and the client's while its drivers are still at it; each is given back. `--set mailbox=1` gives the guests the
+adapter's ordinary virtual function, which asks its host by mailbox, instead of the one that Hyper-V's guests know.
 """
 
 import hashlib
@@ -20,7 +20,9 @@ modprobe ixgbevf
 ip link set eth0 up
 ip addr add $ADDRESS/24 dev eth0
 until dmesg | grep -q 'Data path switched to VF'; do usleep 20000; done
-echo "function: $(cat /sys/bus/pci/devices/*/vendor) $(cat /sys/bus/pci/devices/*/device) by $(cat /sys/bus/pci/slots/*/address)"
+cd /sys/bus/pci
+echo "function: $(cat devices/*/vendor) $(cat devices/*/device) at $(cat slots/*/address)"
+cd /
 echo "driver: $(basename $(readlink /sys/bus/pci/devices/*/driver))"
 echo "pair: $(cd /sys/class/net/eth0 && ls -d lower_*)"
 counts() {
@@ -150,4 +152,6 @@ async def main(sim):
         seen = {"rx_packets": hosts["received"] - since["received"], "tx_packets": hosts["sent"] - since["sent"]}
         own = {key: counts.get(key) for key in seen}
         sim.check(f"{name}: guest and host count the same frames", own == seen, f"guest {own}, host {seen}")
+        for number, (step, at) in enumerate(adapters[name].vf.moments):
+            sim.record(f"{name}.{number:02}.{step}", at, "ps", "when this step of the virtual function's coming and going was")
         sim.check(f"{name}: steps", len(adapters[name].vf.moments) >= 4, times(sim, adapters[name]))
