@@ -65,10 +65,11 @@ def run(target: str, runs: int, longest: int) -> bool:
     units = re.search(r"stat::number_of_executed_units: +(\d+)", text)
     peak = re.search(r"stat::peak_rss_mb: +(\d+)", text)
     coverage = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", text)
+    ended = "ok" if status == 0 else "interrupted" if "run interrupted" in text else f"FAILED, see {log}"
     edges, _, kept = coverage[-1] if coverage else ("?", "?", "?")
     print(
         f"{target:20} {units.group(1) if units else '?':>9} inputs {seconds:8.1f} s  {edges:>6} edges  {kept:>5} kept"
-        f"  {peak.group(1) if peak else '?':>5} MiB  {'ok' if status == 0 else 'FAILED, see ' + str(log)}",
+        f"  {peak.group(1) if peak else '?':>5} MiB  {ended}",
         flush=True,
     )
     return status == 0
