@@ -3,6 +3,7 @@
 
 #include "sim/random.h"
 #include "tests/fuzz/disk_inputs.h"
+#include "tests/fuzz/kept_seeds.h"
 
 namespace {
 
@@ -25,6 +26,17 @@ fuzz::HostileDisk::Done try_inputs(Target target, std::uint64_t count) {
 }
 
 }  // namespace
+
+TEST_CASE("hostile disk images, from kept seeds") {
+    const auto replay = [](const char* name, const auto& target) {
+        CAPTURE(name);
+        const auto inputs = fuzz::kept_seeds(VG_SOURCE_DIR, name);
+        CHECK(inputs.size() >= 60);
+        for (const auto& input : inputs) CHECK(target(input, nullptr) == 0);
+    };
+    replay("models_disk_vhd", fuzz::disk_vhd);
+    replay("models_disk_vhdx", fuzz::disk_vhdx);
+}
 
 TEST_CASE("hostile VHDX files") {
     CHECK(try_inputs(fuzz::disk_vhdx, 4000).replayed > 100);

@@ -3,6 +3,7 @@
 
 #include "sim/random.h"
 #include "tests/fuzz/frame_inputs.h"
+#include "tests/fuzz/kept_seeds.h"
 
 namespace {
 
@@ -23,6 +24,20 @@ TEST_CASE("hostile frames") {
     CHECK(done.opened > 300);
     CHECK(done.ended > 300);
     CHECK(done.tenants > 300);
+}
+
+TEST_CASE("hostile frames, from kept seeds") {
+    const auto inputs = fuzz::kept_seeds(VG_SOURCE_DIR, "models_peer");
+    CHECK(inputs.size() >= 60);
+    for (const auto& input : inputs) CHECK(fuzz::hostile_frames(input) == 0);
+}
+
+TEST_CASE("hostile captures, from kept seeds") {
+    const auto inputs = fuzz::kept_seeds(VG_SOURCE_DIR, "models_capture");
+    CHECK(inputs.size() >= 30);
+    std::uint64_t frames = 0;
+    for (const auto& input : inputs) CHECK(fuzz::hostile_capture(input, &frames) == 0);
+    CHECK(frames > 10);
 }
 
 TEST_CASE("hostile captures") {
