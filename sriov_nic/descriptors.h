@@ -50,6 +50,13 @@ constexpr unsigned segment_bytes(std::uint32_t mss) {
 constexpr unsigned l4_bytes(std::uint32_t mss) {
     return mss >> 8 & 0xff;
 }
+
+constexpr std::uint32_t command_of(const Descriptor& d) {
+    return static_cast<std::uint32_t>(d.high);
+}
+constexpr bool is_context(const Descriptor& d) {
+    return (command_of(d) & (extended | type)) == (extended | type_context);
+}
 }  // namespace tx
 
 // Receive, advanced write-back.
