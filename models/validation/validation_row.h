@@ -43,10 +43,13 @@ struct ValidationSource {
 
 void add_ethernet_rows(ValidationRows& rows);
 void add_pcie_rows(ValidationRows& rows);
-void add_dma_read_rows(ValidationRows& rows);       // row 3
-void add_dma_write_rows(ValidationRows& rows);      // row 4
-void add_dma_latency_rows(ValidationRows& rows);    // row 5
-void add_remote_socket_rows(ValidationRows& rows);  // row 6
-void add_iommu_rows(ValidationRows& rows);          // row 7
+void add_dma_read_rows(ValidationRows& rows);        // row 3
+void add_dma_write_rows(ValidationRows& rows);       // row 4
+void add_dma_latency_rows(ValidationRows& rows);     // row 5
+void add_remote_socket_rows(ValidationRows& rows);   // row 6
+void add_iommu_rows(ValidationRows& rows);           // row 7
+void add_moderation_rows(ValidationRows& rows);      // row 11
+void add_receive_buffer_rows(ValidationRows& rows);  // row 12
+void add_vf_to_vf_rows(ValidationRows& rows);        // row 23
 
 }  // namespace models

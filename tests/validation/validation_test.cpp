@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "models/validation/nic_path.h"
 #include "models/validation/pciebench_profile.h"
 #include "models/validation/validate.h"
 
@@ -15,7 +16,7 @@ using models::ValidationRow;
 
 TEST_CASE("published figures are within their tolerance") {
     const models::ValidationRows rows = models::validation_rows("");
-    CHECK(rows.size() >= 114);
+    CHECK(rows.size() >= 119);
     for (const ValidationRow& row : rows) {
         CHECK_MESSAGE(row.passed(), row.row, ": ", row.what, ": published ", row.published, ", simulated ",
                       row.simulated);
@@ -28,6 +29,24 @@ TEST_CASE("rows are chosen by the number of the published result") {
     CHECK(models::validation_rows("ethernet").size() == 9);
     CHECK(models::validation_rows("none").empty());
     CHECK(models::validate("none", "table") == 2);
+}
+
+TEST_CASE("frames go the whole way of virtual functions: line rate, and interrupts") {
+    struct Row {
+        models::NicWay way;
+        std::uint32_t bytes;
+        unsigned vfs;
+        std::uint64_t least_pps;
+    };
+    for (const Row& row :
+         {Row{models::NicWay::vf_to_wire, 64, 1, 14'880'000}, Row{models::NicWay::wire_to_vf, 64, 4, 14'860'000},
+          Row{models::NicWay::vf_to_wire, 1518, 63, 812'000}, Row{models::NicWay::vf_to_vf, 64, 2, 14'880'000}}) {
+        const models::NicPathRow path = models::run_nic_path(row.way, row.bytes, row.vfs, 5000);
+        CHECK(path.frames * 1'000'000'000'000 / path.simulated_ps >= row.least_pps);
+        CHECK(path.interrupts > 0);
+        CHECK(path.dma_operations > path.frames);
+        CHECK(models::run_nic_path(row.way, row.bytes, row.vfs, 5000).events == path.events);
+    }
 }
 
 TEST_CASE("what is printed") {

@@ -1,0 +1,331 @@
+#include "models/validation/nic_path.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "pci/capability_registers.h"
+#include "pci/iommu.h"
+#include "pci/link.h"
+#include "pci/root_complex.h"
+#include "sim/check.h"
+#include "sim/simulation.h"
+#include "slat/table_writer.h"
+#include "sriov_nic/adapter.h"
+#include "sriov_nic/queue_driver.h"
+#include "sriov_nic/registers.h"
+
+namespace models {
+
+namespace {
+
+using sim::Time;
+using sriov_nic::MacKey;
+constexpr std::uint32_t ring = 128;
+constexpr std::uint32_t buffer_bytes = 2048;
+constexpr std::uint64_t vf_bytes = std::uint64_t{2} << 20;  // memory of each function's guest, one large page
+constexpr std::uint64_t tables_bytes = std::uint64_t{2} << 20;
+constexpr std::uint64_t root_table = 0x1000, context_table = 0x2000, interrupt_table = 0x3000;
+constexpr MacKey host_mac = 0xf000'0000'0002, peer_mac = 0xee00'0000'0002;
+constexpr Time turn = Time::us(5);
+// As ixgbevf: write back descriptors by eight, prefetch 32; a moderation interval of 82 us.
+constexpr std::uint32_t transmit_control = 8u << 16 | 1u << 8 | 32, receive_control = 0, moderated = 40 << 3;
+
+constexpr MacKey mac_of(unsigned vf) {
+    return 0x0000'0000'0002 | std::uint64_t{vf + 1} << 32;
+}
+
+// The tables, and behind them the guests' memory.
+struct Memory final : pci::HostPort {
+    explicit Memory(unsigned vfs) : bytes(tables_bytes + vfs * vf_bytes), all(bytes.data(), bytes.size()) {}
+    bool inside(std::uint64_t address, std::size_t size) const {
+        return address <= bytes.size() && size <= bytes.size() - address;
+    }
+    pci::DmaStatus read_memory(pci::RequesterId, std::uint64_t address, std::span<std::byte> out) override {
+        if (!inside(address, out.size())) return pci::DmaStatus::unsupported;
+        std::memcpy(out.data(), &bytes[address], out.size());
+        return pci::DmaStatus::ok;
+    }
+    pci::DmaStatus write_memory(pci::RequesterId, std::uint64_t address, std::span<const std::byte> data) override {
+        if (!inside(address, data.size())) return pci::DmaStatus::unsupported;
+        std::memcpy(&bytes[address], data.data(), data.size());
+        return pci::DmaStatus::ok;
+    }
+    void interrupt(const pci::InterruptMessage&) override { ++interrupts; }
+    void line(unsigned, bool) override {}
+
+    std::vector<std::byte> bytes;
+    mmu::SystemMemory all;
+    std::uint64_t interrupts = 0;
+};
+
+struct Tables final : slat::TablePages {
+    std::optional<std::uint64_t> allocate_table() override {
+        next += 4096;
+        return next <= tables_bytes ? std::optional{next - 4096} : std::nullopt;
+    }
+    void free_table(std::uint64_t) override {}
+    std::uint64_t next = 0x10'000;
+    std::vector<slat::TableWriter> writers;
+};
+
+struct CountingWire final : sriov_nic::Wire {
+    void transmit(std::span<const std::byte>, Time, Time) override { ++frames; }
+    std::uint64_t frames = 0;
+};
+
+struct Registers final : sriov_nic::RegisterPort {
+    Registers(sriov_nic::Adapter& the_adapter, unsigned number) : adapter(the_adapter), vf(number) {}
+    std::uint32_t read_register(std::uint32_t offset) override {
+        return static_cast<std::uint32_t>(adapter.read_virtual_bar(vf, sriov_nic::virtual_register_bar, offset, 4));
+    }
+    void write_register(std::uint32_t offset, std::uint32_t value) override {
+        adapter.write_virtual_bar(vf, sriov_nic::virtual_register_bar, offset, 4, value);
+    }
+    sriov_nic::Adapter& adapter;
+    unsigned vf;
+};
+
+// The 82599's link, as docs/timing.md has it.
+pci::LinkConfig link_config() {
+    pci::LinkConfig config;
+    const std::uint32_t guide = pci::ack_limit_x8(2, 256);
+    config.rate = {2, 8, guide, guide};
+    config.flight = Time::ns(85);
+    return config;
+}
+
+struct Machine {
+    explicit Machine(unsigned vfs, std::uint32_t throttle = moderated)
+        : memory(vfs),
+          iommu(simulation.scope("iommu"), memory.all, memory, timing, {}),
+          root(simulation.scope("root"), iommu, pci::Wiring::rotated),
+          link(simulation.scope("link"), root.bus(), iommu, link_config()),
+          adapter(simulation.scope("nic"), root.bus().slot(0, 0), link, wire, profile),
+          driver(simulation.scope("driver"), adapter) {
+        link.connect(adapter);
+        make_functions(vfs);
+        make_tables(vfs);
+        for (unsigned vf = 0; vf < vfs; ++vf) open(vf, throttle);
+        run();
+    }
+
+    void make_functions(unsigned vfs) {
+        pci::Function& physical = adapter.physical();
+        const unsigned sriov = physical.config().layout().extended_capability(pci::extended_id::sriov);
+        physical.write_config(pci::header::command, 2, pci::command::memory_space | pci::command::bus_master);
+        physical.write_config(sriov + pci::sriov::num_vfs, 2, vfs);
+        physical.write_config(sriov + pci::sriov::control, 2,
+                              pci::sriov::ari_capable_hierarchy | pci::sriov::vf_enable | pci::sriov::vf_memory_space);
+        sriov_nic::PhysicalSettings settings;
+        settings.mac = host_mac;
+        settings.vfs = vfs;
+        for (unsigned vf = 0; vf < vfs; ++vf) {
+            sriov_nic::VfPolicy policy;
+            policy.kind = sriov_nic::VfKind::hyper_v;
+            policy.mac = mac_of(vf);
+            driver.set_policy(vf, policy);
+        }
+        adapter.controller().set_link(true);
+        driver.start(settings);
+        for (unsigned vf = 0; vf < vfs; ++vf) driver.enable_hyper_v(vf);
+    }
+
+    // A domain for each function, its memory from 0 on; an entry of the interrupt table for each vector.
+    void make_tables(unsigned vfs) {
+        const mmu::SystemMemory& at = memory.all;
+        at.store<std::uint64_t>(root_table, context_table | 1);
+        for (unsigned vf = 0; vf < vfs; ++vf) {
+            const pci::RequesterId who = adapter.virtual_function(vf).id();
+            slat::TableWriter& writer =
+                tables.writers.emplace_back(slat::SecondLevel{.accessed_dirty = false}, at, tables);
+            VG_CHECK(writer.create() == slat::Edit::ok);
+            VG_CHECK(writer.map(0, tables_bytes + vf * vf_bytes, mmu::shift_2m, {}) == slat::Edit::ok);
+            at.store<std::uint64_t>(context_table + 16 * who.devfn(), writer.second_level().root | 1);
+            at.store<std::uint64_t>(context_table + 16 * who.devfn() + 8, std::uint64_t{vf + 1} << 8 | 2);
+            at.store<std::uint64_t>(interrupt_table + 16 * vf, 1 | std::uint64_t{0x40} << 16);
+            at.store<std::uint64_t>(interrupt_table + 16 * vf + 8, std::uint64_t{1} << 18 | who.value);
+        }
+        iommu.set_root_table(root_table);
+        iommu.enable_translation(true);
+        iommu.set_interrupt_table(interrupt_table, 7);
+        iommu.enable_interrupt_remapping(true, false);
+    }
+
+    void open(unsigned vf, std::uint32_t throttle) {
+        pci::Function& function = adapter.virtual_function(vf);
+        function.write_config(pci::header::command, 2, pci::command::bus_master);
+        const unsigned msix = function.config().layout().capability(pci::capability_id::msix);
+        function.write_config(msix + pci::msix_cap::control, 2, pci::msix_cap::enable);
+        const std::uint64_t handle = 0xfee0'0010 | std::uint64_t{vf} << 5;
+        adapter.write_virtual_bar(vf, sriov_nic::virtual_msix_bar, 0, 8, handle);
+        adapter.write_virtual_bar(vf, sriov_nic::virtual_msix_bar, 8, 8, 0);
+        const sriov_nic::QueueDriverLayout layout{0, ring, ring, buffer_bytes};
+        registers.push_back(std::make_unique<Registers>(adapter, vf));
+        const auto own = std::span{memory.bytes}.subspan(tables_bytes + vf * vf_bytes, layout.bytes());
+        drivers.push_back(std::make_unique<sriov_nic::QueueDriver>(*registers.back(), own, layout, 0));
+        drivers.back()->open(transmit_control, receive_control, throttle);
+    }
+
+    void run() { simulation.agenda().run_until(simulation.agenda().now() + turn); }
+    // Drivers of many functions take turns, each about as often as its moderated interrupt would call it.
+    std::size_t stride() const { return std::clamp<std::size_t>(drivers.size() / 4, 1, 16); }
+    // As a driver in its poll: what came is taken, vectors are on again.
+    std::uint64_t take(std::uint64_t number) {
+        std::uint64_t frames = 0;
+        for (std::size_t vf = number % stride(); vf < drivers.size(); vf += stride()) {
+            sriov_nic::QueueDriver& one = *drivers[vf];
+            for (; !one.receive().bytes.empty(); ++frames) one.release();
+            registers[vf]->write_register(sriov_nic::vf_reg::eims, 3);
+        }
+        return frames;
+    }
+
+    sim::Simulation simulation;
+    sriov_nic::Profile profile;
+    Memory memory;
+    Tables tables;
+    pci::FixedHostTiming timing{Time::ns(200), Time::zero()};
+    pci::Iommu iommu;
+    pci::RootComplex root;
+    pci::Link link;
+    CountingWire wire;
+    sriov_nic::Adapter adapter;
+    sriov_nic::PhysicalDriver driver;
+    std::vector<std::unique_ptr<Registers>> registers;
+    std::vector<std::unique_ptr<sriov_nic::QueueDriver>> drivers;
+};
+
+std::vector<std::byte> frame_of(MacKey to, MacKey from, std::uint32_t bytes) {
+    std::vector<std::byte> frame(bytes - sriov_nic::Profile::fcs_bytes);
+    std::memcpy(frame.data(), &to, 6);
+    std::memcpy(&frame[6], &from, 6);
+    frame[12] = std::byte{0x88};  // IEEE 802: for experiments
+    frame[13] = std::byte{0xb5};
+    return frame;
+}
+
+// Rings that send are filled.
+void fill(Machine& machine, const std::vector<std::vector<std::byte>>& templates, std::uint64_t number) {
+    for (std::size_t vf = number % machine.stride(); vf < templates.size(); vf += machine.stride()) {
+        sriov_nic::QueueDriver& one = *machine.drivers[vf];
+        (void)one.reclaim();
+        bool any = false;
+        while (one.send(templates[vf])) any = true;
+        if (any) one.notify();
+    }
+}
+
+}  // namespace
+
+std::string_view name_of(NicWay way) {
+    switch (way) {
+        case NicWay::vf_to_wire:
+            return "VF to wire";
+        case NicWay::wire_to_vf:
+            return "wire to VF";
+        case NicWay::vf_to_vf:
+            return "VF to VF";
+    }
+    return "?";
+}
+
+NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std::uint64_t frames,
+                        const std::function<std::uint64_t()>& clock_ns) {
+    Machine machine(vfs);
+    const unsigned senders = way == NicWay::vf_to_vf ? vfs / 2 : vfs;
+    std::vector<std::vector<std::byte>> templates;
+    for (unsigned vf = 0; vf < senders; ++vf) {
+        const MacKey to = way == NicWay::vf_to_vf ? mac_of(senders + vf) : peer_mac;
+        templates.push_back(way == NicWay::wire_to_vf ? frame_of(mac_of(vf), peer_mac, frame_bytes)
+                                                      : frame_of(to, mac_of(vf), frame_bytes));
+    }
+    sim::Agenda& agenda = machine.simulation.agenda();
+    const auto one_turn = [&](std::uint64_t number) -> std::uint64_t {
+        if (way != NicWay::wire_to_vf) {
+            const std::uint64_t before = machine.wire.frames;
+            fill(machine, templates, number);
+            machine.run();
+            const std::uint64_t taken = machine.take(number);
+            return way == NicWay::vf_to_vf ? taken : machine.wire.frames - before;
+        }
+        const Time spacing = machine.profile.wire_time(frame_bytes - sriov_nic::Profile::fcs_bytes);
+        for (unsigned i = 0; i < 64; ++i) {
+            agenda.run_until(agenda.now() + spacing);
+            machine.adapter.controller().received(templates[(64 * number + i) % vfs]);
+        }
+        return machine.take(number);
+    };
+    // Every buffer has been used before anything is measured.
+    std::uint64_t warm = 0;
+    for (std::uint64_t number = 0; warm < std::uint64_t{2} * vfs * ring; ++number) warm += one_turn(number);
+
+    NicPathRow row;
+    row.way = way;
+    row.frame_bytes = frame_bytes;
+    row.vfs = vfs;
+    const Time begin = agenda.now();
+    const std::uint64_t events = agenda.events_fired();
+    const std::uint64_t interrupts = machine.memory.interrupts;
+    const std::uint64_t packets = machine.link.up().packets();
+    const std::uint64_t since = clock_ns ? clock_ns() : 0;
+    for (std::uint64_t number = 0; row.frames < frames; ++number) {
+        row.frames += one_turn(number);
+        VG_CHECK(number < frames + 1000);  // else nothing moves
+    }
+    row.wall_ns = clock_ns ? clock_ns() - since : 0;
+    row.simulated_ps = static_cast<std::uint64_t>((agenda.now() - begin).ps());
+    row.frame_bits = row.frames * 8 * (frame_bytes - sriov_nic::Profile::fcs_bytes);
+    row.events = agenda.events_fired() - events;
+    row.interrupts = machine.memory.interrupts - interrupts;
+    row.dma_operations = machine.link.up().packets() - packets;
+    VG_CHECK(machine.iommu.faults().size() == 0);
+    return row;
+}
+
+std::int64_t nic_interrupt_rate(unsigned interval) {
+    constexpr unsigned interval_shift = 3;  // 82599 datasheet, 8.2.3.5.12: bits 11:3
+    Machine machine(1, interval << interval_shift);
+    sim::Agenda& agenda = machine.simulation.agenda();
+    const std::vector<std::byte> frame = frame_of(mac_of(0), peer_mac, 64);
+    const Time period = machine.profile.moderation_quantum * interval;
+    const auto go_on = [&](Time time) {
+        for (const Time end = agenda.now() + time; agenda.now() < end;) {
+            agenda.run_until(agenda.now() + period / 16);
+            machine.adapter.controller().received(frame);
+            (void)machine.take(0);
+        }
+    };
+    go_on(period * 4);
+    const std::uint64_t before = machine.memory.interrupts;
+    const Time begin = agenda.now();
+    go_on(period * 100);
+    const auto interrupts = static_cast<std::int64_t>(machine.memory.interrupts - before);
+    return interrupts * 1'000'000'000'000'000 / (agenda.now() - begin).ps();
+}
+
+std::int64_t nic_time_to_full(std::uint32_t frame_bytes) {
+    Machine machine(1);
+    sim::Agenda& agenda = machine.simulation.agenda();
+    const std::vector<std::byte> frame = frame_of(mac_of(0), peer_mac, frame_bytes);
+    const Time spacing = machine.profile.wire_time(frame.size());
+    const auto next = [&] {
+        agenda.run_until(agenda.now() + spacing);
+        machine.adapter.controller().received(frame);
+    };
+    // Frames without a descriptor wait and are not dropped.
+    constexpr std::uint32_t split =
+        sriov_nic::vf_reg::rdbal + static_cast<std::uint32_t>(sriov_nic::RxRegister::srrctl);
+    sriov_nic::RegisterPort& own = *machine.registers[0];
+    own.write_register(split, own.read_register(split) & ~sriov_nic::srrctl::drop_enable);
+    machine.adapter.write_register(sriov_nic::reg::qde, sriov_nic::qde::write);
+    // The driver posts all descriptors but one.
+    for (unsigned i = 0; i + 1 < ring; ++i) next();
+    const Time begin = agenda.now();
+    while (machine.adapter.controller().statistics().missed == 0) {
+        next();
+        VG_CHECK(agenda.now() - begin < Time::ms(10));
+    }
+    return (agenda.now() - begin).ps();
+}
+
+}  // namespace models

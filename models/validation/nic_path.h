@@ -1,0 +1,43 @@
+// The whole way of a virtual function's frames: driver's rings in memory, doorbells, link, IOMMU with a domain for each
+// function, switch, interrupts through remapping. Drivers are behavioural and take no time of their own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace models {
+
+enum class NicWay : std::uint8_t { vf_to_wire, wire_to_vf, vf_to_vf };
+
+struct NicPathRow {
+    NicWay way = NicWay::vf_to_wire;
+    std::uint32_t frame_bytes = 0;  // with FCS
+    unsigned vfs = 0;
+    std::uint64_t frames = 0;
+    std::uint64_t frame_bits = 0;  // without FCS
+    std::uint64_t simulated_ps = 0;
+    std::uint64_t interrupts = 0;
+    std::uint64_t dma_operations = 0;
+    std::uint64_t events = 0;  // of the agenda
+    std::uint64_t wall_ns = 0;
+};
+
+std::string_view name_of(NicWay way);
+
+// About so many frames, by as many functions (of which half receive, from one to the other). `clock_ns` reads the
+// computer's clock, nothing where nobody wants to know.
+NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std::uint64_t frames,
+                        const std::function<std::uint64_t()>& clock_ns = {});
+
+// A function whose vector has this EITR interval, in units of the register's quantum, and frames that come all the
+// time: interrupts per second, thousandths.
+std::int64_t nic_interrupt_rate(unsigned interval);
+// A function whose driver takes nothing any more, and frames at line rate: from the moment that its ring is full to
+// the first frame that finds no room on the chip, in picoseconds.
+std::int64_t nic_time_to_full(std::uint32_t frame_bytes);
+
+}  // namespace models
