@@ -134,6 +134,14 @@ class WrongInput(ScenarioCase):
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
         self.assertRegex(done.stderr, "^verdigris: bench boot: there is no ")
 
+    def test_validate(self) -> None:
+        done = self.run_command("validate", "ethernet", "--format", "csv")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn('ethernet,"10 Gb/s, frames of 64 bytes",packets/s,14880952,14880952,0,1,analytic,', done.stdout)
+        done = self.run_command("validate", "nope")
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1))
+        self.assertRegex(done.stderr, "^verdigris: there is no row nope: ethernet: ")
+
     def test_help(self) -> None:
         done = self.run_command("run", "--help")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
