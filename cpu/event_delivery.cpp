@@ -11,8 +11,6 @@ namespace cpu {
 
 namespace {
 
-constexpr u64 low32 = 0xffff'ffff;
-
 enum class FaultClass : u8 { benign, contributory, page_fault, double_fault };
 
 FaultClass class_of(const Event& e) {

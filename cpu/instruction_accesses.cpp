@@ -11,7 +11,6 @@ namespace cpu {
 
 namespace {
 
-constexpr u64 low32 = 0xffff'ffff;
 constexpr u64 mask_of(unsigned bytes) {
     return bytes == 8 ? ~u64{0} : bytes == 4 ? low32 : 0xffff;
 }

@@ -10,8 +10,6 @@ namespace cpu {
 
 namespace {
 
-constexpr u64 low32 = 0xffff'ffff;
-
 // One instruction, or one iteration of it. Methods return false once `result_` tells why it was not carried out.
 class Step {
 public:

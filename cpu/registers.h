@@ -15,6 +15,8 @@ using u16 = std::uint16_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
+inline constexpr u64 low32 = 0xffff'ffff;
+
 // 2.5
 namespace cr0 {
 inline constexpr u64 pe = 1ull << 0;

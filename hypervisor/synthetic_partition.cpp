@@ -12,7 +12,6 @@ namespace {
 constexpr std::uint64_t reference_hz = 10'000'000;
 constexpr std::int64_t reference_tick_ps = 100'000;
 
-constexpr slat::PageRights read_write{true, true, false};
 constexpr slat::PageRights read_execute{true, false, true};
 
 }  // namespace
@@ -73,7 +72,7 @@ SyntheticPartition::SyntheticPartition(const sim::Scope& scope, Partition& parti
       apic_hz_(apic_hz),
       instruction_(instruction),
       hypercall_page_(partition.gpa_space(), memory, read_execute),
-      tsc_page_(partition.gpa_space(), memory, read_write) {}
+      tsc_page_(partition.gpa_space(), memory, OverlayPage::read_write) {}
 
 // Without an identity there are no hypercalls (TLFS 3.13).
 void SyntheticPartition::write_guest_os_id(std::uint64_t value) {

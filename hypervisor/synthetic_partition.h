@@ -44,6 +44,8 @@ private:
 // content outlives being moved and disabled (TLFS 5.2.1).
 class OverlayPage final {
 public:
+    static constexpr slat::PageRights read_write{true, true, false};
+
     OverlayPage(GpaSpace& space, mmu::SystemMemory memory, slat::PageRights rights)
         : space_(space), memory_(memory), rights_(rights) {}
     ~OverlayPage() { reset(); }

@@ -11,7 +11,6 @@ namespace hypervisor {
 
 namespace {
 
-constexpr slat::PageRights read_write{true, true, false};
 // A timer's period is at least the hypervisor's own tick of 100 us, so that no guest can drown itself and us; and one
 // that goes beyond the end of time doesn't come round again in the past.
 constexpr std::uint64_t shortest_period = 1000;
@@ -31,9 +30,9 @@ SyntheticProcessor::SyntheticProcessor(const sim::Scope& scope, SyntheticPartiti
       port_(port),
       calls_(calls),
       index_(index),
-      message_page_(partition.partition().gpa_space(), partition.memory(), read_write),
-      event_page_(partition.partition().gpa_space(), partition.memory(), read_write),
-      assist_page_(partition.partition().gpa_space(), partition.memory(), read_write) {
+      message_page_(partition.partition().gpa_space(), partition.memory(), OverlayPage::read_write),
+      event_page_(partition.partition().gpa_space(), partition.memory(), OverlayPage::read_write),
+      assist_page_(partition.partition().gpa_space(), partition.memory(), OverlayPage::read_write) {
     for (unsigned n = 0; n < stimer_count; ++n) {
         timers_[n] = std::make_unique<sim::Timer>(scope.agenda(), scope.path() + ".stimer" + std::to_string(n),
                                                   [this, n] { timer_expired(n); });

@@ -10,7 +10,7 @@ namespace h = hypervisor;
 
 namespace {
 constexpr std::uint32_t message_sint = 2;         // of the guest's, for messages and events both
-constexpr std::uint32_t message_type = 1;         // the bus's own
+constexpr std::uint32_t bus_message_type = 1;     // the bus's own
 constexpr std::uint16_t event_flag_count = 2048;  // a page of flags
 // Connections on which guests post: the one of old versions, and the one of 5.0 and later.
 constexpr std::uint32_t message_connections[] = {1, 4};
@@ -94,7 +94,7 @@ const PartitionBus::WayToGuest& PartitionBus::way(std::map<std::uint32_t, WayToG
 bool PartitionBus::post_message(std::uint32_t vp, std::span<const std::byte> payload) {
     if (vp >= vps_) return false;
     const WayToGuest& to = way(state_.messages, vp, false);
-    return client_.post_message(to.connection, message_type, payload) == h::HvStatus::success;
+    return client_.post_message(to.connection, bus_message_type, payload) == h::HvStatus::success;
 }
 
 void PartitionBus::signal_event(std::uint32_t vp, std::uint16_t flag) {
@@ -126,7 +126,7 @@ void PartitionBus::close_connection(std::uint32_t connection) {
 }
 
 void PartitionBus::message(const h::HvMessage& message) {
-    if (message.header.message_type != message_type) return;
+    if (message.header.message_type != bus_message_type) return;
     server_.guest_message(std::as_bytes(std::span{message.payload}).first(message.header.payload_size));
 }
 

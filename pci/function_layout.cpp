@@ -44,9 +44,9 @@ void add_bars(FunctionLayout& function, std::span<const Bar> bars, unsigned regi
         function.bars[i] = bar;
         const std::uint64_t mask = ~(bar.size_bytes - 1);
         const auto offset = static_cast<std::uint16_t>(rom ? rom_offset : header::bar0 + 4 * i);
-        const std::uint32_t enable = rom ? bar_bits::rom_enable : 0;
+        const std::uint32_t enable_bit = rom ? bar_bits::rom_enable : 0;
         function.config.add(
-            {rom ? "expansion ROM" : "BAR", offset, 4, type_bits(bar), static_cast<std::uint32_t>(mask) | enable});
+            {rom ? "expansion ROM" : "BAR", offset, 4, type_bits(bar), static_cast<std::uint32_t>(mask) | enable_bit});
         if (bar.kind != BarKind::memory64) continue;
         VG_CHECK(i + 1 < registers && (i + 1 >= bars.size() || bars[i + 1].kind == BarKind::absent));
         function.config.add(

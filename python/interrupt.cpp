@@ -12,13 +12,13 @@ namespace python {
 
 namespace {
 
-std::atomic<int> count{0};
+std::atomic<int> interrupts{0};
 std::atomic<bool> held{false};
 std::atomic<models::Host*> running{nullptr};
 static_assert(std::atomic<models::Host*>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 extern "C" void on_interrupt(int) {
-    if (++count >= 3) _exit(130);
+    if (++interrupts >= 3) _exit(130);
     if (models::Host* host = running.load()) {
         host->interrupt();
     } else if (!held.load()) {
@@ -38,7 +38,7 @@ void watch_interrupts() {
 }
 
 bool interrupted() {
-    return count.load() != 0;
+    return interrupts.load() != 0;
 }
 
 void hold_interrupts() {

@@ -12,7 +12,7 @@ using namespace dec21140;
 namespace {
 
 // What the emulated card says of itself in configuration space; 0xa00:0x2114 is the subsystem that guests see.
-std::shared_ptr<const pci::FunctionLayout> layout() {
+std::shared_ptr<const pci::FunctionLayout> adapter_layout() {
     static const auto shared = [] {
         pci::Identity who;
         who.vendor = 0x1011;
@@ -114,7 +114,7 @@ Dec21140::Dec21140(const sim::Scope& scope, pci::Slot slot, FramePort& port, con
       filtered_(scope.counter("filtered", "frames", "frames that are not for this adapter")),
       missed_(scope.counter("missed", "frames", "frames for which the guest had no descriptor")),
       accesses_(scope.counter("accesses", "count", "accesses to the adapter's registers, each an intercept")),
-      function_(scope, std::move(slot), layout(), *this),
+      function_(scope, std::move(slot), adapter_layout(), *this),
       bank_(table()),
       rom_(adapter_rom(address)),
       transmit_timer_(scope.agenda(), scope.path() + ".transmit", [this] { transmit_due(); }),

@@ -26,7 +26,7 @@ constexpr std::array<Ports, 4> compatible = {{
     {19, 1, true, 0x376, 1},
 }};
 
-std::shared_ptr<const pci::FunctionLayout> layout() {
+std::shared_ptr<const pci::FunctionLayout> ide_layout() {
     static const auto shared = [] {
         pci::Identity who;
         who.vendor = 0x8086;
@@ -55,7 +55,7 @@ std::shared_ptr<const pci::FunctionLayout> layout() {
 }  // namespace
 
 Piix4Ide::Piix4Ide(const sim::Scope& scope, pci::Slot slot, InterruptLine& primary, InterruptLine& secondary)
-    : function_(scope, std::move(slot), layout(), *this),
+    : function_(scope, std::move(slot), ide_layout(), *this),
       primary_(scope.child("primary"), function_.master(), primary),
       secondary_(scope.child("secondary"), function_.master(), secondary) {
     function_.config().listen(primary_timing, 2, *this);

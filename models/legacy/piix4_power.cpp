@@ -20,7 +20,7 @@ constexpr std::uint16_t sci_enable = 1u << 0, sleep_enable = 1u << 13, control_b
 constexpr unsigned sleep_type_low = 10, sleep_type_high = 12;
 constexpr unsigned timer_top_bit = 23;  // 24 bits count for the carry
 
-std::shared_ptr<const pci::FunctionLayout> layout() {
+std::shared_ptr<const pci::FunctionLayout> power_layout() {
     static const auto shared = [] {
         pci::Identity who;
         who.vendor = 0x8086;
@@ -88,7 +88,7 @@ Piix4Power::Piix4Power(const sim::Scope& scope, pci::Slot slot, InterruptLine& s
     : scope_(scope),
       sci_(sci),
       events_(events),
-      function_(scope, std::move(slot), layout(), *this),
+      function_(scope, std::move(slot), power_layout(), *this),
       carry_timer_(scope.agenda(), scope.path() + ".carry", [this] {
           state_.status |= timer_status;
           update_sci();

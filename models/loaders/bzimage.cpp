@@ -15,14 +15,14 @@
 namespace models::loaders {
 namespace {
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_kernel(const std::string& why) {
     throw sim::UserError("guest kernel (bzImage): " + why);
 }
 
 template <class T>
 T header_field(View file, std::size_t offset) {
     T value = 0;
-    if (!read_at(file, offset, value)) refuse("the file ends within its header; it is truncated");
+    if (!read_at(file, offset, value)) refuse_kernel("the file ends within its header; it is truncated");
     return value;
 }
 
@@ -39,42 +39,45 @@ struct Header {
 };
 
 Header read_header(View file) {
-    if (header_field<std::uint32_t>(file, setup::header_magic) != setup::magic_hdrs) refuse("no \"HdrS\" signature");
-    if (header_field<std::uint16_t>(file, setup::boot_flag) != setup::boot_flag_value) refuse("no boot signature");
+    if (header_field<std::uint32_t>(file, setup::header_magic) != setup::magic_hdrs)
+        refuse_kernel("no \"HdrS\" signature");
+    if (header_field<std::uint16_t>(file, setup::boot_flag) != setup::boot_flag_value)
+        refuse_kernel("no boot signature");
     const auto version = header_field<std::uint16_t>(file, setup::version);
     if (version < setup::least_version) {
-        refuse(fmt::format(
+        refuse_kernel(fmt::format(
             "boot protocol {}.{:02} is too old; 2.12 (Linux 3.8) is the first that can start in 64-bit mode",
             version >> 8, version & 0xff));
     }
     if ((header_field<std::uint8_t>(file, setup::load_flags) & setup::loaded_high) == 0) {
-        refuse("it wants to be loaded below 1 MiB (zImage)");
+        refuse_kernel("it wants to be loaded below 1 MiB (zImage)");
     }
     if ((header_field<std::uint16_t>(file, setup::extended_load_flags) & setup::entry_64) == 0) {
-        refuse("it has no 64-bit entry point; is it a 32-bit kernel?");
+        refuse_kernel("it has no 64-bit entry point; is it a 32-bit kernel?");
     }
     Header h{};
     const auto sectors = header_field<std::uint8_t>(file, setup::setup_sectors);
     h.protected_mode_offset = (std::uint64_t{sectors == 0 ? std::uint8_t{4} : sectors} + 1) * 512;
-    if (h.protected_mode_offset >= file.size()) refuse("the file ends within its real-mode part; it is truncated");
+    if (h.protected_mode_offset >= file.size())
+        refuse_kernel("the file ends within its real-mode part; it is truncated");
     const std::uint64_t present = file.size() - h.protected_mode_offset;
     const std::uint64_t declared = std::uint64_t{header_field<std::uint32_t>(file, setup::system_size)} * 16;
     // A declared size is rounded up to 16 bytes; what lies behind it (a signature) is not loaded.
     if (declared > present + 15) {
-        refuse(fmt::format("{} bytes are missing at its end; it is truncated", declared - present));
+        refuse_kernel(fmt::format("{} bytes are missing at its end; it is truncated", declared - present));
     }
     h.protected_mode_bytes = declared != 0 ? std::min(declared, present) : present;
-    if (h.protected_mode_bytes <= setup::entry_64_offset) refuse("its protected-mode part is too short");
+    if (h.protected_mode_bytes <= setup::entry_64_offset) refuse_kernel("its protected-mode part is too short");
     h.end = setup::header_magic + header_field<std::uint8_t>(file, setup::jump_offset);
     if (h.end < setup::init_size + 4 || h.end > boot_parameters::header_end || h.end > file.size()) {
-        refuse(fmt::format("its setup header ends at {:#x}", h.end));
+        refuse_kernel(fmt::format("its setup header ends at {:#x}", h.end));
     }
     h.alignment = header_field<std::uint32_t>(file, setup::kernel_alignment);
     if (h.alignment == 0 || (h.alignment & (h.alignment - 1)) != 0) {
-        refuse(fmt::format("alignment {:#x} is no power of two", h.alignment));
+        refuse_kernel(fmt::format("alignment {:#x} is no power of two", h.alignment));
     }
     h.preferred_address = header_field<std::uint64_t>(file, setup::preferred_address);
-    if (h.preferred_address % 4096 != 0) refuse(fmt::format("load address {:#x} is odd", h.preferred_address));
+    if (h.preferred_address % 4096 != 0) refuse_kernel(fmt::format("load address {:#x} is odd", h.preferred_address));
     h.init_size = header_field<std::uint32_t>(file, setup::init_size);
     h.initramfs_address_max = header_field<std::uint32_t>(file, setup::initramfs_address_max);
     h.command_line_size = header_field<std::uint32_t>(file, setup::command_line_size);
@@ -111,8 +114,8 @@ void describe_screen(ByteWriter& parameters, const Screen& screen) {
 BootImage load_bzimage(const BootInput& input) {
     const Header header = read_header(input.kernel);
     if (input.command_line.size() > header.command_line_size) {
-        refuse(fmt::format("its command line takes at most {} characters, not {}", header.command_line_size,
-                           input.command_line.size()));
+        refuse_kernel(fmt::format("its command line takes at most {} characters, not {}", header.command_line_size,
+                                  input.command_line.size()));
     }
 
     Placement placement{input.layout};
@@ -132,8 +135,8 @@ BootImage load_bzimage(const BootInput& input) {
     if (!initramfs.empty()) {
         initramfs_gpa = placement.find_room(load, initramfs.size(), 0x20'0000, "initramfs");
         if (initramfs_gpa + initramfs.size() - 1 > header.initramfs_address_max) {
-            refuse(fmt::format("an initramfs of {} bytes would end above {:#x}, the highest address it takes",
-                               initramfs.size(), header.initramfs_address_max));
+            refuse_kernel(fmt::format("an initramfs of {} bytes would end above {:#x}, the highest address it takes",
+                                      initramfs.size(), header.initramfs_address_max));
         }
         placement.add(initramfs_gpa, initramfs, "initramfs");
     }

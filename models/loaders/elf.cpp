@@ -15,14 +15,14 @@ constexpr std::uint16_t type_executable = 2, type_shared = 3, machine_386 = 3, m
 constexpr std::uint32_t segment_load = 1, segment_note = 4, note_phys32_entry = 18;
 constexpr unsigned most_program_headers = 128;
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_elf(const std::string& why) {
     throw sim::UserError("guest kernel (ELF): " + why);
 }
 
 template <class T>
 std::uint64_t field(View file, std::uint64_t offset) {
     T value = 0;
-    if (!read_at(file, offset, value)) refuse("the file ends within its headers; it is truncated");
+    if (!read_at(file, offset, value)) refuse_elf("the file ends within its headers; it is truncated");
     return value;
 }
 
@@ -55,16 +55,16 @@ ProgramHeader read_program_header(View file, std::uint64_t at, bool is_64bit) {
 }  // namespace
 
 File parse(View file) {
-    if (field<std::uint32_t>(file, 0) != magic) refuse("no ELF signature");
+    if (field<std::uint32_t>(file, 0) != magic) refuse_elf("no ELF signature");
     const auto elf_class = field<std::uint8_t>(file, 4);
     if ((elf_class != class_32 && elf_class != class_64) || field<std::uint8_t>(file, 5) != little_endian) {
-        refuse("neither 32-bit nor 64-bit little-endian");
+        refuse_elf("neither 32-bit nor 64-bit little-endian");
     }
     const auto type = field<std::uint16_t>(file, 16);
-    if (type != type_executable && type != type_shared) refuse("it is no executable");
+    if (type != type_executable && type != type_shared) refuse_elf("it is no executable");
     const auto machine = field<std::uint16_t>(file, 18);
     if (machine != machine_386 && machine != machine_x86_64) {
-        refuse(fmt::format("it is for another processor (machine {}), not for x86", machine));
+        refuse_elf(fmt::format("it is for another processor (machine {}), not for x86", machine));
     }
     File elf;
     elf.is_64bit = elf_class == class_64;
@@ -74,17 +74,17 @@ File parse(View file) {
         elf.is_64bit ? field<std::uint64_t>(file, at.header_table) : field<std::uint32_t>(file, at.header_table);
     const auto size = field<std::uint16_t>(file, at.entry_size);
     const auto count = field<std::uint16_t>(file, at.entry_count);
-    if (count == 0 || count > most_program_headers) refuse(fmt::format("it has {} program headers", count));
-    if (size < at.least_entry_size) refuse(fmt::format("its program headers have {} bytes", size));
-    if (table > file.size()) refuse("the file ends before its program headers; it is truncated");
+    if (count == 0 || count > most_program_headers) refuse_elf(fmt::format("it has {} program headers", count));
+    if (size < at.least_entry_size) refuse_elf(fmt::format("its program headers have {} bytes", size));
+    if (table > file.size()) refuse_elf("the file ends before its program headers; it is truncated");
     for (std::uint64_t i = 0; i < count; ++i) {
         const ProgramHeader h = read_program_header(file, table + i * size, elf.is_64bit);
         if (h.type == segment_load || h.type == segment_note) {
             if (h.offset > file.size() || h.file_bytes > file.size() - h.offset) {
-                refuse(fmt::format("program header {} reaches past the end of the file; it is truncated", i));
+                refuse_elf(fmt::format("program header {} reaches past the end of the file; it is truncated", i));
             }
             if (h.type == segment_load && h.file_bytes > h.memory_bytes) {
-                refuse(fmt::format("program header {} has more bytes in the file than in memory", i));
+                refuse_elf(fmt::format("program header {} has more bytes in the file than in memory", i));
             }
         }
         elf.program_headers.push_back(h);
@@ -107,7 +107,7 @@ std::optional<std::uint32_t> pvh_entry(const File& elf, View file) {
             if (type == note_phys32_entry && name_bytes == 4 && read_at(notes, at + 12, name) && name == xen &&
                 data_bytes >= 4 && read_at(notes, data, low)) {
                 if (data_bytes >= 8 && (!read_at(notes, data, wide) || wide >> 32 != 0)) {
-                    refuse("its PVH entry point is not below 4 GiB");
+                    refuse_elf("its PVH entry point is not below 4 GiB");
                 }
                 return low;
             }
@@ -126,7 +126,7 @@ std::uint64_t place_segments(Placement& placement, const File& elf, View file) {
         placement.reserve(h.physical_address + h.file_bytes, h.memory_bytes - h.file_bytes, "guest kernel data");
         end = std::max(end, h.physical_address + h.memory_bytes);
     }
-    if (end == 0) refuse("it has nothing to load");
+    if (end == 0) refuse_elf("it has nothing to load");
     return end;
 }
 

@@ -20,7 +20,7 @@ constexpr std::uint32_t has_memory = 1u << 0, has_command_line = 1u << 2, has_mo
                         has_loader_name = 1u << 9;
 constexpr std::size_t information_bytes = 116;
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_image(const std::string& why) {
     throw sim::UserError("guest kernel (multiboot): " + why);
 }
 
@@ -40,20 +40,20 @@ Loaded load_elf(Placement& placement, const BootInput& input) {
             break;
         }
     }
-    if (entry >> 32 != 0) refuse(fmt::format("its entry point {:#x} is not below 4 GiB", entry));
+    if (entry >> 32 != 0) refuse_image(fmt::format("its entry point {:#x} is not below 4 GiB", entry));
     return {static_cast<std::uint32_t>(entry), end};
 }
 
 // 3.1.3: the header itself says where the file goes.
 Loaded load_flat(Placement& placement, const BootInput& input, const MultibootHeader& h) {
     if (h.load_address > h.header_address || h.header_address - h.load_address > h.file_offset) {
-        refuse("its load address and header address contradict each other");
+        refuse_image("its load address and header address contradict each other");
     }
     const std::uint64_t first = h.file_offset - (h.header_address - h.load_address);
     const std::uint64_t present = input.kernel.size() - first;
-    if (h.load_end_address != 0 && h.load_end_address < h.load_address) refuse("it ends before its load address");
+    if (h.load_end_address != 0 && h.load_end_address < h.load_address) refuse_image("it ends before its load address");
     const std::uint64_t wanted = h.load_end_address != 0 ? h.load_end_address - h.load_address : present;
-    if (wanted > present) refuse("the file is shorter than its header says; it is truncated");
+    if (wanted > present) refuse_image("the file is shorter than its header says; it is truncated");
     const View bytes = input.kernel.subspan(first, wanted);
     placement.add(h.load_address, {bytes.begin(), bytes.end()}, "guest kernel");
     std::uint64_t end = h.load_address + wanted;
@@ -88,16 +88,18 @@ std::optional<MultibootHeader> find_multiboot_header(View file) {
 
 BootImage load_multiboot(const BootInput& input) {
     const auto header = find_multiboot_header(input.kernel);
-    if (!header) refuse("no header in its first 8192 bytes");
+    if (!header) refuse_image("no header in its first 8192 bytes");
     // A loader must refuse what it doesn't know among the low 16 bits (3.1.2); a video mode is one of these.
     const std::uint32_t unknown = header->flags & 0xffff & ~(flag_align_modules | flag_memory_wanted);
-    if (unknown != 0) refuse(fmt::format("it asks for something that is not offered here (flags {:#x})", unknown));
+    if (unknown != 0)
+        refuse_image(fmt::format("it asks for something that is not offered here (flags {:#x})", unknown));
 
     Placement placement{input.layout};
     add_common(placement, input);
     std::uint32_t magic = 0;
     const bool is_elf = read_at(input.kernel, 0, magic) && magic == elf::magic;
-    if (!is_elf && (header->flags & flag_address_fields) == 0) refuse("it is no ELF file and names no load address");
+    if (!is_elf && (header->flags & flag_address_fields) == 0)
+        refuse_image("it is no ELF file and names no load address");
     const Loaded loaded =
         (header->flags & flag_address_fields) != 0 ? load_flat(placement, input, *header) : load_elf(placement, input);
 

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <optional>
 
+#include "models/network/pcapng.h"
 #include "sim/bits.h"
 #include "sim/check.h"
 
@@ -16,10 +17,7 @@ namespace models {
 namespace {
 
 constexpr std::uint16_t ethernet = 1;
-constexpr std::uint32_t section_header_block = 0x0a0d0d0a;  // the same in either byte order
-constexpr std::uint32_t interface_block = 1;
 constexpr std::uint32_t simple_packet_block = 3;
-constexpr std::uint32_t enhanced_packet_block = 6;
 constexpr std::uint32_t byte_order_magic = 0x1a2b3c4d;
 constexpr std::uint32_t longest_frame = 1 << 20;
 

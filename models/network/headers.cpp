@@ -8,9 +8,6 @@ namespace models {
 
 namespace {
 
-constexpr std::size_t ipv4_header_bytes = 20;
-constexpr std::size_t ipv6_header_bytes = 40;
-
 // Sets `end`, `transport_offset`, `protocol`, ...; false if the header is not sound.
 bool parse_ipv4(std::span<const std::byte> bytes, bool large_send, Headers& h) {
     const std::size_t at = h.network_offset;

@@ -14,6 +14,8 @@ namespace models {
 
 inline constexpr std::size_t ethernet_header_bytes = 14;
 inline constexpr std::size_t vlan_tag_bytes = 4;
+inline constexpr std::size_t ipv4_header_bytes = 20;
+inline constexpr std::size_t ipv6_header_bytes = 40;
 inline constexpr std::size_t minimum_frame_bytes = 60;  // without the check sequence
 
 namespace ether_type {

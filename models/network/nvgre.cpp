@@ -6,6 +6,7 @@
 
 #include "models/network/byte_order.h"
 #include "models/network/checksum.h"
+#include "models/network/headers.h"
 #include "models/network/toeplitz.h"
 
 namespace models {
@@ -15,7 +16,6 @@ namespace {
 constexpr std::uint16_t gre_flags = 0x2000;
 constexpr std::uint16_t gre_transparent_ethernet = 0x6558;
 constexpr std::size_t gre_header_bytes = 8;
-constexpr std::size_t ipv4_header_bytes = 20;
 constexpr std::uint8_t provider_ttl = 128;
 
 // Spreads flows over paths and queues of the provider's network.

@@ -11,9 +11,6 @@ namespace models {
 
 namespace {
 
-constexpr std::uint32_t section_header_block = 0x0a0d0d0a;
-constexpr std::uint32_t interface_block = 1;
-constexpr std::uint32_t enhanced_packet_block = 6;
 constexpr std::uint16_t link_type_ethernet = 1;
 constexpr std::uint16_t option_end = 0;
 constexpr std::uint16_t section_application = 4;

@@ -16,6 +16,10 @@
 
 namespace models {
 
+inline constexpr std::uint32_t section_header_block = 0x0a0d0d0a;  // the same in either byte order
+inline constexpr std::uint32_t interface_block = 1;
+inline constexpr std::uint32_t enhanced_packet_block = 6;
+
 // The blocks as bytes.
 std::vector<std::byte> pcapng_section_header();
 std::vector<std::byte> pcapng_interface(std::string_view name);

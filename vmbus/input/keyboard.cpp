@@ -7,7 +7,7 @@ namespace vmbus {
 namespace {
 
 // Messages that may wait for room on the ring before strokes are held back here.
-constexpr std::size_t most_ahead = 2;
+constexpr std::size_t most_keys_ahead = 2;
 
 }  // namespace
 
@@ -66,7 +66,7 @@ void Keyboard::start() {
 void Keyboard::send_next() {
     if (!state_.accepted || state_.strokes.empty()) return;
     pace_.arm_after(settings_.between_strokes);
-    if (port_.waiting() >= most_ahead) return;  // the guest does not read
+    if (port_.waiting() >= most_keys_ahead) return;  // the guest does not read
     const KeyStroke stroke = state_.strokes.front();
     state_.strokes.pop_front();
     std::uint32_t flags = stroke.release ? keyboard::flag_break : 0;

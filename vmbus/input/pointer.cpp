@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint32_t attributes_bytes = 32;
 constexpr std::uint8_t descriptor_bytes = 9;
 // Messages that may wait for room on the ring before reports are held back here.
-constexpr std::size_t most_ahead = 2;
+constexpr std::size_t most_moves_ahead = 2;
 
 }  // namespace
 
@@ -114,7 +114,7 @@ void Pointer::start() {
 void Pointer::send_next() {
     if (!ready() || state_.reports.empty()) return;
     pace_.arm_after(settings_.between_reports);
-    if (port_.waiting() >= most_ahead) return;  // the guest does not read
+    if (port_.waiting() >= most_moves_ahead) return;  // the guest does not read
     const Report report = state_.reports.front();
     state_.reports.pop_front();
     ByteBuilder body;

@@ -12,7 +12,7 @@ namespace vmbus {
 
 namespace {
 
-constexpr std::array versions{ic::Version{1, 1}};
+constexpr std::array file_copy_versions{ic::Version{1, 1}};
 
 // All begin with the operation (u32) and two identifiers (16 bytes each) that nobody uses.
 constexpr std::size_t header_bytes = 36;
@@ -40,7 +40,7 @@ void check_length(std::string_view text, const char* what) {
 
 FileCopy::FileCopy(const sim::Scope& scope, const ServiceHost& host, FileCopyListener* listener)
     : listener_(listener),
-      service_(scope, host, {ic::Type::file_copy, interface_type::file_copy, instance, versions}, *this),
+      service_(scope, host, {ic::Type::file_copy, interface_type::file_copy, instance, file_copy_versions}, *this),
       registration_(scope.register_state(*this)) {}
 
 std::uint32_t FileCopy::copy(std::string_view directory, std::string_view name, std::vector<std::byte> content,

@@ -8,7 +8,7 @@ namespace vmbus {
 
 namespace {
 
-constexpr std::array versions{ic::Version{1, 0}, ic::Version{3, 0}};
+constexpr std::array heartbeat_versions{ic::Version{1, 0}, ic::Version{3, 0}};
 // Sequence number (u64), state of the guest (u32), reserved.
 constexpr std::size_t body_bytes = 40;
 
@@ -23,7 +23,7 @@ Heartbeat::Heartbeat(const sim::Scope& scope, const ServiceHost& host, const Set
       wrong_(scope.counter("wrong_sequence", "answers", "with another number than the next one")),
       beat_(scope.agenda(), scope.path() + ".beat", [this] { beat(); }),
       loss_(scope.agenda(), scope.path() + ".loss", [this] { set_health(GuestHealth::lost); }),
-      service_(scope, host, {ic::Type::heartbeat, interface_type::heartbeat, instance, versions}, *this),
+      service_(scope, host, {ic::Type::heartbeat, interface_type::heartbeat, instance, heartbeat_versions}, *this),
       registration_(scope.register_state(*this)) {}
 
 void Heartbeat::negotiated(ic::Version) {

@@ -11,7 +11,7 @@ namespace vmbus {
 
 namespace {
 
-constexpr std::array versions{ic::Version{1, 0}, ic::Version{3, 0}, ic::Version{4, 0}};
+constexpr std::array key_value_versions{ic::Version{1, 0}, ic::Version{3, 0}, ic::Version{4, 0}};
 
 namespace operation {
 constexpr std::uint8_t get = 0;
@@ -117,7 +117,8 @@ std::vector<std::byte> enumerate_body(KeyValuePool pool, std::uint32_t index) {
 
 KeyValueExchange::KeyValueExchange(const sim::Scope& scope, const ServiceHost& host, KeyValueListener* listener)
     : listener_(listener),
-      service_(scope, host, {ic::Type::key_value_exchange, interface_type::key_value_pair, instance, versions}, *this),
+      service_(scope, host,
+               {ic::Type::key_value_exchange, interface_type::key_value_pair, instance, key_value_versions}, *this),
       registration_(scope.register_state(*this)) {}
 
 std::uint32_t KeyValueExchange::get(KeyValuePool pool, std::string_view key) {

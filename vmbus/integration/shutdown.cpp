@@ -8,7 +8,7 @@ namespace vmbus {
 
 namespace {
 
-constexpr std::array versions{ic::Version{1, 0}, ic::Version{3, 0}, ic::Version{3, 1}, ic::Version{3, 2}};
+constexpr std::array shutdown_versions{ic::Version{1, 0}, ic::Version{3, 0}, ic::Version{3, 1}, ic::Version{3, 2}};
 
 // Reason (u32), grace (u32), flags (u32), text. Linux answers only if the text has its full room.
 constexpr std::size_t text_bytes = 2048;
@@ -40,7 +40,7 @@ ic::Version first_version(ShutdownKind kind) {
 Shutdown::Shutdown(const sim::Scope& scope, const ServiceHost& host, ShutdownListener* listener)
     : scope_(scope),
       listener_(listener),
-      service_(scope, host, {ic::Type::shutdown, interface_type::shutdown, instance, versions}, *this),
+      service_(scope, host, {ic::Type::shutdown, interface_type::shutdown, instance, shutdown_versions}, *this),
       registration_(scope.register_state(*this)) {}
 
 void Shutdown::request(const Request& request, sim::Time timeout) {

@@ -8,7 +8,7 @@ namespace vmbus {
 
 namespace {
 
-constexpr std::array versions{ic::Version{1, 0}, ic::Version{3, 0}, ic::Version{4, 0}};
+constexpr std::array time_sync_versions{ic::Version{1, 0}, ic::Version{3, 0}, ic::Version{4, 0}};
 constexpr std::uint8_t flag_sync = 1;    // set the clock now
 constexpr std::uint8_t flag_sample = 2;  // a hint
 
@@ -19,7 +19,7 @@ TimeSync::TimeSync(const sim::Scope& scope, const ServiceHost& host, const Setti
       settings_(settings),
       clock_(clock),
       sample_(scope.agenda(), scope.path() + ".sample", [this] { send(false); }),
-      service_(scope, host, {ic::Type::time_sync, interface_type::time_sync, instance, versions}, *this),
+      service_(scope, host, {ic::Type::time_sync, interface_type::time_sync, instance, time_sync_versions}, *this),
       registration_(scope.register_state(*this)) {}
 
 std::uint64_t TimeSync::time_of_day() const {

@@ -9,7 +9,7 @@ namespace vmbus {
 namespace {
 
 // Linux speaks 5.0 only, the first version with freeze and thaw.
-constexpr std::array versions{ic::Version{5, 0}};
+constexpr std::array volume_snapshot_versions{ic::Version{5, 0}};
 
 // Operation (u8), seven reserved bytes, then: flags (u32) of a check; or, of a freeze, kind of backup, flags and number
 // of disks (u32 each) with room for 260 disks of 24 bytes.
@@ -21,7 +21,8 @@ static_assert(freeze_bytes == 6260);
 
 VolumeSnapshot::VolumeSnapshot(const sim::Scope& scope, const ServiceHost& host, SnapshotListener* listener)
     : listener_(listener),
-      service_(scope, host, {ic::Type::volume_snapshot, interface_type::volume_snapshot, instance, versions}, *this),
+      service_(scope, host,
+               {ic::Type::volume_snapshot, interface_type::volume_snapshot, instance, volume_snapshot_versions}, *this),
       registration_(scope.register_state(*this)) {}
 
 void VolumeSnapshot::ask(SnapshotOperation operation, sim::Time timeout) {

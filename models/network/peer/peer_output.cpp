@@ -4,13 +4,12 @@
 
 #include "models/network/byte_order.h"
 #include "models/network/checksum.h"
+#include "models/network/headers.h"
 #include "models/network/peer/peer.h"
 
 namespace models {
 
 namespace {
-constexpr std::size_t ipv4_header_bytes = 20;
-constexpr std::size_t ipv6_header_bytes = 40;
 constexpr std::size_t udp_header_bytes = 8;
 constexpr std::uint8_t v4_echo_request = 8;
 constexpr std::uint8_t v6_echo_request = 128;
