@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sim/archive.h"
+#include "sim/random.h"
 #include "tests/vmbus/integration_fixture.h"
 #include "vmbus/virtual_pci/virtual_pci.h"
 
@@ -357,4 +358,43 @@ TEST_CASE("a checkpoint in D0 goes on as before") {
     CHECK(b.bus.in_d0());
     CHECK(b.bus.ejecting());
     CHECK(sim::save_to_bytes(b.bus) == bytes);
+}
+
+// Numbers of messages, and of bodies as long as they may be, more or less; the host acts in between.
+TEST_CASE("hostile guests: 50,000 packets") {
+    sim::Random random{7};
+    std::uint64_t answered = 0, faults = 0;
+    for (unsigned turn = 0; turn < 50; ++turn) {
+        Fixture f;
+        f.function.bus = random.one_in(2) ? &f.bus : nullptr;
+        f.start(versions[random.below(versions.size())]);
+        for (unsigned n = 0; n < 1000; ++n) {
+            if (f.channel().rescinded) {
+                ++faults;
+                if (f.bus.offered()) break;
+                f.root.bus.release(f.root.bus.channels.size() - 1);
+                f.function.willing = true;
+                f.bus.offer(identity);
+                f.start();
+            }
+            const auto& row = messages[random.below(messages.size())];
+            ByteBuilder packet;
+            packet.u32(random.one_in(500) ? static_cast<std::uint32_t>(random.next_u64()) : row.type);
+            const std::uint64_t body = random.one_in(200) ? random.below(16) : row.least_bytes + random.below(80);
+            for (std::uint64_t b = 0; b < body; ++b) {
+                packet.u8(random.one_in(3) ? static_cast<std::uint8_t>(random.next_u64()) : 0);
+            }
+            f.function.willing = !random.one_in(4);
+            f.function.log.clear();
+            if (row.direction == inband::Direction::to_guest && !random.one_in(500)) continue;
+            f.channel().put(packet.take(), n, random.one_in(2));
+            if (random.one_in(300)) f.bus.eject();
+            if (random.one_in(500)) f.bus.rescind();
+            f.root.settle();
+            answered += f.channel().sent.size();
+            f.channel().sent.clear();
+        }
+    }
+    CHECK(answered > 5'000);
+    CHECK(faults > 10);
 }
