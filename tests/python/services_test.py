@@ -93,7 +93,7 @@ class ServicesTest(unittest.TestCase):
         scheduler = Scheduler()
         task = scheduler.start(coroutine)
         self.machine.now_ps = now_ps
-        scheduler.step_all(now_ps, task)
+        scheduler.step_all(lambda: now_ps, task)
         self.assertTrue(task.done, scheduler.waits())
         return task.result()
 
@@ -141,10 +141,10 @@ class ServicesTest(unittest.TestCase):
         socket = self.run_until(self.sockets.connect(5000))
         scheduler = Scheduler()
         task = scheduler.start(socket.read(within="1s"))
-        scheduler.step_all(0, task)
+        scheduler.step_all(lambda: 0, task)
         self.assertEqual(scheduler.next_deadline(0), 10**12)
         self.machine.now_ps = 10**12
-        scheduler.step_all(10**12, task)
+        scheduler.step_all(lambda: 10**12, task)
         with self.assertRaisesRegex(Timeout, "no data in socket 5000 of guest web by 1 s"):
             task.result()
 
