@@ -39,7 +39,7 @@ struct BootInput {
     MemoryLayout layout;
     acpi::Image acpi;
     std::optional<Screen> screen;
-    bool uefi = true;  // a bzImage is told of such firmware
+    bool uefi = true;                 // a bzImage is told of such firmware
     std::uint32_t cpu_signature = 0;  // CPUID.1:EAX, in EDX after reset
 };
 
