@@ -40,6 +40,7 @@ CASES: list[tuple[str, dict[str, str], list[str]]] = [
     # External headers.
     ("external_headers", {"models/uart.h": HEADER + "#include <systemc>\n"}, ["models/uart.h:3: <systemc> may be included in"]),
     ("external_headers", {"models/platform.h": HEADER + "#include <systemc>\n"}, []),
+    ("external_headers", {"models/systemc/nic.h": HEADER + "#include <systemc>\n"}, []),
     ("external_headers", {"models/a.h": HEADER + "#include <unicorn/unicorn.h>\n"}, ["models/a.h:3: <unicorn/unicorn.h> may be"]),
     ("external_headers", {"cpu/a.h": HEADER + "#include <unicorn/unicorn.h>\n#include <capstone/capstone.h>\n"}, []),
     ("external_headers", {"sim/a.h": HEADER + "#include <capstone/capstone.h>\n"}, ["sim/a.h:3: <capstone/capstone.h> may be"]),
