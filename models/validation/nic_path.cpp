@@ -159,9 +159,11 @@ struct Machine {
         const std::uint64_t handle = 0xfee0'0010 | std::uint64_t{vf} << 5;
         adapter.write_virtual_bar(vf, sriov_nic::virtual_msix_bar, 0, 8, handle);
         adapter.write_virtual_bar(vf, sriov_nic::virtual_msix_bar, 8, 8, 0);
-        const sriov_nic::QueueDriverLayout layout{0, ring, ring, buffer_bytes};
+        // Rings lie at different places of their pages, or all would meet in the same sets of the computer's caches.
+        const std::uint64_t place = vf % 256 * std::uint64_t{5 * 4096} % (vf_bytes / 2);
+        const sriov_nic::QueueDriverLayout layout{place, ring, ring, buffer_bytes};
         registers.push_back(std::make_unique<Registers>(adapter, vf));
-        const auto own = std::span{memory.bytes}.subspan(tables_bytes + vf * vf_bytes, layout.bytes());
+        const auto own = std::span{memory.bytes}.subspan(tables_bytes + vf * vf_bytes + place, layout.bytes());
         drivers.push_back(std::make_unique<sriov_nic::QueueDriver>(*registers.back(), own, layout, 0));
         drivers.back()->open(transmit_control, receive_control, throttle);
     }
