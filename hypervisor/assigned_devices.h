@@ -15,6 +15,7 @@
 #include "hypervisor/tlfs_devices.h"
 #include "hypervisor/tlfs_root_hypercalls.h"
 #include "sim/time.h"
+#include "slat/second_level.h"
 
 namespace hypervisor {
 
@@ -52,6 +53,10 @@ public:
     HvStatus detach(std::uint64_t logical);
     bool attached(std::uint64_t logical) const { return state_.devices.contains(logical); }
     std::optional<std::uint64_t> physical(std::uint64_t logical) const;
+    template <class Function>
+    void for_each_physical(Function function) const {
+        for (const auto& [logical, physical] : state_.devices) function(physical);
+    }
 
     // `count` messages, with vectors and data that follow one another; the first is given.
     HvStatus map_interrupt(std::uint64_t logical, const InterruptTarget& target, std::uint32_t count,
@@ -99,6 +104,19 @@ public:
 
 protected:
     ~DevicePort() = default;
+};
+
+// The host's IOMMU, as the hypervisor programs it: a partition is a domain, and its second level translates for the
+// devices that are attached to it as for its processors.
+class DeviceRemapping {
+public:
+    // `device` is a device_id. False: the unit can't use these tables.
+    virtual bool join_domain(std::uint64_t device, std::uint64_t partition, const slat::SecondLevel& tables) = 0;
+    virtual void leave_domain(std::uint64_t device) = 0;
+    virtual void domain_changed(std::uint64_t partition, std::uint64_t gpa, std::uint64_t length) = 0;
+
+protected:
+    ~DeviceRemapping() = default;
 };
 
 }  // namespace hypervisor

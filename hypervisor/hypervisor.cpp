@@ -313,7 +313,17 @@ void Hypervisor::delete_vp(Partition& partition, std::uint32_t index) {
     }
 }
 
-void Hypervisor::mapping_changed(Partition& partition, std::uint64_t, std::uint64_t) {
+bool Hypervisor::device_attached(Partition& partition, std::uint64_t physical) {
+    return remapping_ == nullptr ||
+           remapping_->join_domain(physical, partition.id(), partition.gpa_space().second_level());
+}
+
+void Hypervisor::device_detached(std::uint64_t physical) {
+    if (remapping_ != nullptr) remapping_->leave_domain(physical);
+}
+
+void Hypervisor::mapping_changed(Partition& partition, std::uint64_t gpa, std::uint64_t length) {
+    if (remapping_ != nullptr) remapping_->domain_changed(partition.id(), gpa, length);
     for_each_vp(partition.id(), [](VirtualProcessor& target) { target.translations_changed(); });
     for (const auto& lp : lps_) {
         if (cpu::MemoryTiming* const timing = lp->processor.timing()) {

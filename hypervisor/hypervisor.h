@@ -47,7 +47,10 @@ public:
 
     // The host's devices: how processors reach their registers, and what a device's interrupt message does. `device` is
     // its device_id; what nobody has asked for is counted and goes nowhere.
-    void connect_devices(DevicePort& port) { device_port_ = &port; }
+    void connect_devices(DevicePort& port, DeviceRemapping* remapping = nullptr) {
+        device_port_ = &port;
+        remapping_ = remapping;
+    }
     bool device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data);
 
     // The root partition has a virtual processor for each logical one, and bound to it.
@@ -95,6 +98,8 @@ private:
     VpControl& create_vp(Partition& partition, std::uint32_t index) override;
     void delete_vp(Partition& partition, std::uint32_t index) override;
     void mapping_changed(Partition& partition, std::uint64_t gpa, std::uint64_t length) override;
+    bool device_attached(Partition& partition, std::uint64_t physical) override;
+    void device_detached(std::uint64_t physical) override;
     HvStatus property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) override;
 
     // VpEnvironment
@@ -127,6 +132,7 @@ private:
     std::vector<std::unique_ptr<RootProcessor>> roots_;
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
     DevicePort* device_port_ = nullptr;
+    DeviceRemapping* remapping_ = nullptr;
     sim::Counter& device_interrupts_;
     sim::Counter& stray_interrupts_;
     sim::Timer release_;  // a capped virtual processor may run again

@@ -88,6 +88,7 @@ HvStatus Partition::finalize() {
     if (is_root()) return HvStatus::operation_denied;
     if (state_.state == PartitionState::finalized) return HvStatus::invalid_partition_state;
     while (!state_.vps.empty()) VG_CHECK(delete_vp(state_.vps.begin()->first) == HvStatus::success);
+    devices_.for_each_physical([this](std::uint64_t device) { host_.device_detached(device); });
     gpa_space_.destroy();
     pool_.put_back(state_.pages);
     pool_.put_back(state_.port_pages);
@@ -274,13 +275,21 @@ HvStatus Partitions::attach_device(Partition& partition, std::uint64_t physical,
     if (physical >> device_id::kind_shift != device_id::pci) return HvStatus::invalid_device_id;
     if (attached_.contains(physical)) return HvStatus::invalid_device_state;
     const HvStatus status = partition.devices().attach(logical, physical);
-    if (status == HvStatus::success) attached_[physical] = {partition.id(), logical};
-    return status;
+    if (status != HvStatus::success) return status;
+    if (!host_.device_attached(partition, physical)) {
+        VG_CHECK(partition.devices().detach(logical) == HvStatus::success);
+        return HvStatus::operation_denied;
+    }
+    attached_[physical] = {partition.id(), logical};
+    return HvStatus::success;
 }
 
 HvStatus Partitions::detach_device(Partition& partition, std::uint64_t logical) {
     const auto physical = partition.devices().physical(logical);
-    if (physical) attached_.erase(*physical);
+    if (physical) {
+        host_.device_detached(*physical);
+        attached_.erase(*physical);
+    }
     return partition.devices().detach(logical);
 }
 

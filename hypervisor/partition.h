@@ -59,6 +59,9 @@ public:
     virtual VpControl& create_vp(Partition& partition, std::uint32_t index) = 0;
     virtual void delete_vp(Partition& partition, std::uint32_t index) = 0;
     virtual void mapping_changed(Partition& partition, std::uint64_t gpa, std::uint64_t length) = 0;
+    // A device is to reach the partition's memory, and no more. False: it can't.
+    virtual bool device_attached(Partition& partition, std::uint64_t physical) = 0;
+    virtual void device_detached(std::uint64_t physical) = 0;
     // Anything but success refuses the new value (a reserve that the machine has not).
     virtual HvStatus property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) = 0;
 };

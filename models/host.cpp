@@ -66,11 +66,11 @@ public:
           memory_state_(scope_.child("memory").register_state(memory_)),
           pages_state_(scope_.child("pages").register_state(pages_)),
           networks_(simulation.scope("network")),
-          pci_(scope_.child("pci"), profile.mmio_costs),
+          pci_(scope_.child("pci"), profile.mmio_costs, memory_.view()),
           stack_(scope_.child("root"), memory_, pages_, pci_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
         pci_.connect(*this, hypervisor_.root_processor(0));
-        hypervisor_.connect_devices(pci_);
+        hypervisor_.connect_devices(pci_, &pci_);
         stack_.connect(hypervisor_.root_interface(), *this,
                        [this](hypervisor::PartitionId id) { return hypervisor_.instructions(id); });
         scope_.trace("host", config.cores, config.memory_bytes, static_cast<std::uint64_t>(config.fidelity),

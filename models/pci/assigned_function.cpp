@@ -45,7 +45,6 @@ bool AssignedFunction::give(const HostFunction& function) {
     if (around_.client.attach_device(around_.partition, device, logical_) != h::HvStatus::success) return false;
     function_ = function;
     around_.host.reset(function_);
-    around_.host.let_use(function_.id, &around_.memory);
     config_.attach(function_);
     find_trapped_pages();
     state_ = State{};
@@ -61,7 +60,6 @@ void AssignedFunction::take() {
     bus_.rescind();  // takes the window and the BARs, if there are any
     scope_.trace("function_taken", function_.id.value, function_.identity.serial);
     VG_CHECK(around_.client.detach_device(around_.partition, logical_) == h::HvStatus::success);
-    around_.host.let_use(function_.id, nullptr);
     around_.host.reset(function_);
     if (owner_ != nullptr) owner_->function_returned(*this);
 }
@@ -69,14 +67,12 @@ void AssignedFunction::take() {
 // Another machine's state takes this one's place: claims and mappings of this object go, hypercalls are not made.
 void AssignedFunction::withdraw() {
     release_claims();
-    if (state_.given) around_.host.let_use(function_.id, nullptr);
 }
 
 void AssignedFunction::restored() {
     if (!state_.given) return;
     config_.rejoin(function_);
     find_trapped_pages();
-    around_.host.let_use(function_.id, &around_.memory);
     if (state_.window) (void)claim(*state_.window, window::bytes, config_window_);
     for (unsigned bar = 0; bar < state_.mapped.size(); ++bar) {
         if (!state_.mapped[bar]) continue;

@@ -18,6 +18,7 @@ constexpr sim::Time cost_of_causes = sim::Time::us(2);  // assumed: a dozen of r
 pci::LinkConfig link_config() {
     pci::LinkConfig config;
     config.rate = {.generation = 2, .lanes = 8};
+    config.limits.max_payload = 256;
     return config;
 }
 
@@ -55,8 +56,7 @@ HostAdapter::HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor&
       host_(host),
       config_(checked(config)),
       bus_(host.add_root_port()),
-      timing_(config.memory_read, config.memory_write),
-      link_(scope.child("link"), bus_, timing_, link_config()),
+      link_(scope.child("link"), bus_, host.timing(), link_config()),
       adapter_(scope.child("nic"), bus_.slot(0, 0), link_, *this, profile_),
       driver_(scope.child("driver"), adapter_),
       queue_(scope.child("uplink"), adapter_, config.vfs * queues_per_pool, processor, {}),

@@ -13,7 +13,6 @@
 #include "models/network/wire.h"
 #include "models/pci/physical_queue.h"
 #include "models/pci/vf_pairing.h"
-#include "pci/host_timing.h"
 #include "pci/link.h"
 #include "sriov_nic/adapter.h"
 
@@ -24,9 +23,6 @@ struct HostAdapterConfig {
     MacAddress mac;
     unsigned vfs = 1;  // 1 to 63
     sim::Time cable = sim::Time::ns(25);
-    // Assumed: what memory takes of a device's read and write, beyond the link's own time.
-    sim::Time memory_read = sim::Time::ns(250);
-    sim::Time memory_write = sim::Time::zero();
 };
 
 class HostAdapter final : public HostDevice, private sriov_nic::Wire, private RootInterrupts, private sim::Task {
@@ -104,7 +100,6 @@ private:
     HostPci& host_;
     HostAdapterConfig config_;
     pci::Bus& bus_;
-    pci::FixedHostTiming timing_;
     pci::Link link_;
     sriov_nic::Profile profile_;
     sriov_nic::Adapter adapter_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "pci/capabilities.h"
@@ -10,6 +11,8 @@
 #include "sim/check.h"
 
 namespace models {
+
+namespace remap = pci::dma_remapping;
 
 namespace {
 
@@ -32,19 +35,43 @@ std::shared_ptr<const pci::FunctionLayout> root_port_layout() {
     return layout;
 }
 
+// Assumed: what memory takes of a device's read and write, beyond the link's own time.
+constexpr sim::Time memory_read = sim::Time::ns(250);
+constexpr sim::Time memory_write = sim::Time::zero();
+
+// It reads the hypervisor's second-level tables as they are. Its times are those of the PCIe profile (docs/timing.md).
+pci::IommuConfig iommu_config() {
+    pci::IommuConfig config;
+    config.iotlb = {128, 8};
+    config.second.format = slat::Format::npt;
+    return config;
+}
+
 std::uint64_t bus_address(std::uint64_t spa) {
     return spa >= HostPci::low_alias ? spa - HostPci::low_alias : spa;
 }
 
 }  // namespace
 
-HostPci::HostPci(const sim::Scope& scope, const MmioCosts& costs)
+HostPci::HostPci(const sim::Scope& scope, const MmioCosts& costs, mmu::SystemMemory memory, std::uint64_t tables)
     : scope_(scope),
       costs_(costs),
-      refused_dma_(scope.counter("refused_dma", "count", "accesses of functions to memory that is not theirs")),
+      refused_dma_(scope.counter("refused_dma", "count", "accesses of functions to what is no memory")),
       stray_interrupts_(scope.counter("stray_interrupts", "count", "interrupt messages that nobody has asked for")),
-      root_(scope.child("root_complex"), *this, pci::Wiring::straight),
-      registration_(scope.register_state(*this)) {}
+      memory_(memory),
+      tables_(tables),
+      memory_timing_(memory_read, memory_write),
+      iommu_(scope.child("iommu"), memory, *this, memory_timing_, iommu_config()),
+      root_(scope.child("root_complex"), iommu_, pci::Wiring::straight),
+      registration_(scope.register_state(*this)) {
+    VG_CHECK(memory_.fill(tables_, table_bytes, std::byte{0}));
+    for (unsigned bus = 0; bus <= most_ports; ++bus) {
+        memory_.store<std::uint64_t>(tables_ + bus * remap::entry_bytes,
+                                     (tables_ + (1 + bus) * std::uint64_t{4096}) | remap::present);
+    }
+    iommu_.set_root_table(tables_);
+    iommu_.enable_translation(true);
+}
 
 // Devices before the ports above them.
 HostPci::~HostPci() {
@@ -203,12 +230,51 @@ void HostPci::write(std::uint64_t spa, unsigned size, std::uint64_t value, sim::
 // What functions do
 // ----------------------------------------------------------------------------------------------------------------
 
+void HostPci::set_context(pci::RequesterId function, std::uint64_t low, std::uint64_t high) {
+    VG_CHECK(function.bus() <= most_ports);
+    const std::uint64_t at =
+        tables_ + (1 + function.bus()) * std::uint64_t{4096} + function.devfn() * remap::entry_bytes;
+    memory_.store<std::uint64_t>(at, low);
+    memory_.store<std::uint64_t>(at + 8, high);
+    iommu_.invalidate_context(function);
+}
+
 void HostPci::let_use(pci::RequesterId function, vmbus::GuestMemory* memory) {
     if (memory != nullptr) {
+        constexpr auto passes = static_cast<std::uint64_t>(pci::TranslationType::pass_through);
         memories_[function] = memory;
+        set_context(function, passes << remap::translation_type_shift | remap::present, remap::width_4_levels);
     } else {
         memories_.erase(function);
+        set_context(function, 0, 0);
     }
+}
+
+bool HostPci::join_domain(std::uint64_t device, std::uint64_t partition, const slat::SecondLevel& tables) {
+    const pci::RequesterId function{static_cast<std::uint16_t>(device)};
+    const bool usable = tables.format == slat::Format::npt && partition <= 0xffff && function.bus() <= most_ports;
+    if (!usable || memories_.contains(function)) return false;
+    const auto domain = static_cast<std::uint16_t>(partition);
+    domains_[function] = domain;
+    // What may be left of an earlier partition of that number.
+    iommu_.invalidate_translations(domain);
+    set_context(function, (tables.root & remap::address_mask) | remap::present,
+                std::uint64_t{domain} << remap::domain_shift | remap::width_4_levels);
+    return true;
+}
+
+void HostPci::leave_domain(std::uint64_t device) {
+    const auto found = domains_.find(pci::RequesterId{static_cast<std::uint16_t>(device)});
+    if (found == domains_.end()) return;
+    set_context(found->first, 0, 0);
+    iommu_.invalidate_translations(found->second);
+    domains_.erase(found);
+}
+
+void HostPci::domain_changed(std::uint64_t partition, std::uint64_t gpa, std::uint64_t length) {
+    const auto member = [&](const auto& entry) { return entry.second == partition; };
+    if (length == 0 || std::ranges::none_of(domains_, member)) return;
+    iommu_.invalidate_pages(static_cast<std::uint16_t>(partition), gpa, length);
 }
 
 void HostPci::listen(pci::RequesterId function, RootInterrupts* listener) {
@@ -232,14 +298,14 @@ pci::DmaStatus HostPci::ended(pci::RequesterId requester, std::uint64_t address,
 }
 
 pci::DmaStatus HostPci::read_memory(pci::RequesterId requester, std::uint64_t address, std::span<std::byte> out) {
-    vmbus::GuestMemory* memory = memory_of(requester);
-    return ended(requester, address, memory != nullptr && memory->read(address, out));
+    vmbus::GuestMemory* own = memory_of(requester);
+    return ended(requester, address, own != nullptr ? own->read(address, out) : memory_.read(address, out));
 }
 
 pci::DmaStatus HostPci::write_memory(pci::RequesterId requester, std::uint64_t address,
                                      std::span<const std::byte> data) {
-    vmbus::GuestMemory* memory = memory_of(requester);
-    return ended(requester, address, memory != nullptr && memory->write(address, data));
+    vmbus::GuestMemory* own = memory_of(requester);
+    return ended(requester, address, own != nullptr ? own->write(address, data) : memory_.write(address, data));
 }
 
 void HostPci::interrupt(const pci::InterruptMessage& message) {

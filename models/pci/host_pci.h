@@ -15,6 +15,7 @@
 #include "models/pci/mmio_costs.h"
 #include "pci/bridge.h"
 #include "pci/function.h"
+#include "pci/iommu.h"
 #include "pci/link.h"
 #include "pci/root_complex.h"
 #include "sim/processor.h"
@@ -63,7 +64,7 @@ protected:
     ~RootInterrupts() = default;
 };
 
-class HostPci final : public hypervisor::DevicePort, private pci::HostPort {
+class HostPci final : public hypervisor::DevicePort, public hypervisor::DeviceRemapping, private pci::HostPort {
 public:
     static constexpr std::uint64_t high_base = hypervisor::first_device_spa;
     static constexpr std::uint64_t high_bytes_per_port = std::uint64_t{1} << 28;
@@ -71,8 +72,13 @@ public:
     static constexpr std::uint64_t low_base = 0xc000'0000;
     static constexpr std::uint64_t low_bytes_per_port = std::uint64_t{1} << 24;
     static constexpr unsigned most_ports = 31;
+    // Where the IOMMU's tables lie in pages that are the root's own: the root table, then a context table for each bus.
+    static constexpr std::uint64_t default_tables = 0x4'0000;
+    static constexpr std::uint64_t table_bytes = (most_ports + 2) * std::uint64_t{4096};
 
-    HostPci(const sim::Scope& scope, const MmioCosts& costs);
+    // `memory` is the host's.
+    HostPci(const sim::Scope& scope, const MmioCosts& costs, mmu::SystemMemory memory,
+            std::uint64_t tables = default_tables);
     ~HostPci();
 
     // `processor` is where drivers of the root's own work.
@@ -96,8 +102,17 @@ public:
     // Function-level reset, where the function has it.
     void reset(const HostFunction& function);
 
-    // The memory that a function reaches; null: none. Until an IOMMU translates.
+    // A function that the root itself drives, and the memory that it has for it; null: none. The IOMMU passes it
+    // through: its addresses are its driver's.
     void let_use(pci::RequesterId function, vmbus::GuestMemory* memory);
+
+    // DeviceRemapping: functions of partitions. One that is in no domain reaches nothing.
+    bool join_domain(std::uint64_t device, std::uint64_t partition, const slat::SecondLevel& tables) override;
+    void leave_domain(std::uint64_t device) override;
+    void domain_changed(std::uint64_t partition, std::uint64_t gpa, std::uint64_t length) override;
+    pci::Iommu& iommu() { return iommu_; }
+    // What a link asks how long the host takes.
+    pci::HostTiming& timing() { return iommu_; }
 
     // Who gets the interrupt messages of a function that is the root's own; null: nobody.
     void listen(pci::RequesterId function, RootInterrupts* listener);
@@ -125,7 +140,7 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(root_);
+        archive(root_, iommu_, domains_);
         for (auto& port : ports_) archive(port->bridge, port->high_used, port->low_used);
     }
 
@@ -140,7 +155,9 @@ private:
     };
     pci::Link* link_to(std::uint64_t spa) const;
 
-    // pci::HostPort
+    void set_context(pci::RequesterId function, std::uint64_t low, std::uint64_t high);
+
+    // pci::HostPort, behind the IOMMU
     pci::DmaStatus read_memory(pci::RequesterId requester, std::uint64_t address, std::span<std::byte> out) override;
     pci::DmaStatus write_memory(pci::RequesterId requester, std::uint64_t address,
                                 std::span<const std::byte> data) override;
@@ -156,7 +173,12 @@ private:
     sim::Processor* processor_ = nullptr;
     sim::Counter& refused_dma_;
     sim::Counter& stray_interrupts_;
+    mmu::SystemMemory memory_;
+    std::uint64_t tables_;
+    pci::FixedHostTiming memory_timing_;
+    pci::Iommu iommu_;
     pci::RootComplex root_;
+    std::map<pci::RequesterId, std::uint16_t> domains_;  // of partitions' functions
     std::vector<std::unique_ptr<Port>> ports_;
     std::vector<std::unique_ptr<HostDevice>> devices_;  // behind them
     std::map<pci::RequesterId, vmbus::GuestMemory*> memories_;

@@ -78,6 +78,14 @@ struct FakeHost final : PartitionHost {
     }
     void mapping_changed(Partition& partition, std::uint64_t gpa, std::uint64_t length) override {
         flushes.push_back({partition.id(), gpa, length});
+        if (remapping != nullptr) remapping->domain_changed(partition.id(), gpa, length);
+    }
+    bool device_attached(Partition& partition, std::uint64_t physical) override {
+        return remapping == nullptr ||
+               remapping->join_domain(physical, partition.id(), partition.gpa_space().second_level());
+    }
+    void device_detached(std::uint64_t physical) override {
+        if (remapping != nullptr) remapping->leave_domain(physical);
     }
     HvStatus property_changed(Partition&, HvPartitionProperty property, std::uint64_t value) override {
         // As a machine of half an LP would.
@@ -88,6 +96,7 @@ struct FakeHost final : PartitionHost {
 
     std::map<std::pair<PartitionId, std::uint32_t>, std::unique_ptr<FakeVp>> vps;
     std::vector<std::array<std::uint64_t, 3>> flushes;
+    DeviceRemapping* remapping = nullptr;
 };
 
 struct Received {

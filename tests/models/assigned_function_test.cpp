@@ -30,6 +30,7 @@ namespace {
 using Bytes = std::vector<std::byte>;
 constexpr std::uint64_t window = 0xf900'0000;
 constexpr std::uint64_t bar0 = 0x10'0000'0000, bar2 = bar0 + 0x1000;
+constexpr std::uint64_t tables = (Machine::pages - 64) * 4096;
 constexpr MmioCosts costs{Time::ns(500), Time::ns(50)};
 
 // One partition: its virtual PCI bus, its memory.
@@ -47,7 +48,14 @@ struct Guest {
                .vps = 2,
                .mmio = mmio,
                .layout = MemoryLayout::of_size(std::uint64_t{64} << 20),
-               .memory = bus.memory}) {}
+               .memory = bus.memory}) {
+        REQUIRE(m.client.deposit(id, 8) == HvStatus::success);
+        REQUIRE(m.client.map_range(id, 0, first_page(), 16, hypervisor::map_gpa_flag::permissions_mask) ==
+                HvStatus::success);
+    }
+    // Its memory at address 0, as the host has it.
+    std::uint64_t first_page() const { return 1024 + 16 * id; }
+    std::byte& byte(std::uint64_t gpa) { return machine.bytes[first_page() * 4096 + gpa]; }
 
     vmbus::testing::ScriptedChannel& channel() { return *bus.channels.back(); }
     Bytes ask(Type type, const Bytes& body) {
@@ -108,10 +116,10 @@ struct Guest {
 
 struct Rig final : private DeviceInterrupts, private FunctionOwner {
     Rig()
-        : host(machine.simulation.scope("pci"), costs),
+        : host(machine.simulation.scope("pci"), costs, {machine.bytes.data(), machine.bytes.size()}, tables),
           device(host.keep(
               std::make_unique<ExampleFunction>(machine.simulation.scope("device"), host.add_root_port().slot(0, 0)))),
-          function(host.place(device.function())),
+          function(remapped(host.place(device.function()))),
           processor(machine.simulation.scope("cpu"), Time::zero()),
           a(machine, host, processor, "a"),
           b(machine, host, processor, "b") {
@@ -124,7 +132,7 @@ struct Rig final : private DeviceInterrupts, private FunctionOwner {
     }
     void run() { machine.run(); }
     std::uint64_t refused() const {
-        return machine.simulation.statistics().all().at("pci.refused_dma").counter.value();
+        return machine.simulation.statistics().all().at("pci.iommu.blocked").counter.value();
     }
     std::vector<std::uint32_t> vectors(Guest& guest, std::uint32_t vp) {
         std::vector<std::uint32_t> all;
@@ -132,7 +140,12 @@ struct Rig final : private DeviceInterrupts, private FunctionOwner {
         return all;
     }
 
-    mutable Machine machine;
+    HostFunction remapped(HostFunction placed) {
+        machine.host.remapping = &host;
+        return placed;
+    }
+
+    mutable Machine machine{{.second_level = {.format = slat::Format::npt}}};
     HostPci host;
     ExampleFunction& device;
     HostFunction function;
@@ -299,7 +312,7 @@ TEST_CASE("a command: the function reaches this partition's memory, its interrup
     const std::uint16_t msix = rig.host.capability(rig.function.id, pci::capability_id::msix);
     g.config(msix + 2, 2, pci::msix_cap::enable);
 
-    for (unsigned n = 0; n < 16; ++n) g.bus.memory.bytes[0x200 + n] = static_cast<std::byte>(n);
+    for (unsigned n = 0; n < 16; ++n) g.byte(0x200 + n) = static_cast<std::byte>(n);
     const auto command = [&](std::uint64_t at, std::uint32_t length, std::uint32_t what) {
         g.write(rig.host, bar0 + ExampleFunction::reg_address, static_cast<std::uint32_t>(at));
         g.write(rig.host, bar0 + ExampleFunction::reg_address_high, static_cast<std::uint32_t>(at >> 32));
@@ -318,8 +331,19 @@ TEST_CASE("a command: the function reaches this partition's memory, its interrup
     CHECK(rig.refused() == 1);  // the second never left the root complex: it runs over the end of addresses
     g.write(rig.host, bar0 + 4, 0xab);
     CHECK(command(0x200, 4, ExampleFunction::fill) == ExampleFunction::done);
-    CHECK(g.bus.memory.bytes[0x203] == std::byte{0xab});
-    CHECK(rig.b.bus.memory.bytes[0x203] == std::byte{0});
+    CHECK(g.byte(0x203) == std::byte{0xab});
+    CHECK(rig.b.byte(0x203) == std::byte{0});
+    // A page that leaves the partition leaves the function's reach at once, and comes back as another.
+    REQUIRE(rig.machine.client.unmap_range(g.id, 0, 1) == HvStatus::success);
+    CHECK(command(0x200, 4, ExampleFunction::fill) == ExampleFunction::refused);
+    CHECK(rig.refused() == 2);
+    CHECK(rig.host.iommu().faults().size() == 2);
+    REQUIRE(rig.machine.client.map_range(g.id, 0, 2048, 1, hypervisor::map_gpa_flag::permissions_mask) ==
+            HvStatus::success);
+    g.byte(0x203) = std::byte{0};
+    CHECK(command(0x200, 4, ExampleFunction::fill) == ExampleFunction::done);
+    CHECK(g.byte(0x203) == std::byte{0});
+    CHECK(rig.machine.bytes[2048 * 4096 + 0x203] == std::byte{0xab});
     // A message that was not handed out reaches nobody.
     rig.machine.host.vp(g.id, 1).interrupts.clear();
     g.write(rig.host, bar2 + 8, data + 1);
@@ -446,4 +470,32 @@ TEST_CASE("hostile configuration: 200,000 accesses") {
     rig.run();
     CHECK_FALSE(rig.a.partition().devices().has_pages());
     CHECK(rig.a.mmio.read(window + 0x1000, 4) == 0xffff'ffff);
+}
+
+TEST_CASE("a function that no partition has reaches nothing, and it is recorded") {
+    Rig rig;
+    AssignedFunction& place = rig.give(rig.a);
+    rig.a.start();
+    const auto fill = [&] {
+        pci::BusMaster& master = rig.device.function().master();
+        rig.host.write_config(rig.function.id, pci::header::command, 2,
+                              pci::command::memory_space | pci::command::bus_master);
+        const std::byte data{0x77};
+        return master.write(0x300, {&data, 1});
+    };
+    CHECK(fill() == pci::DmaStatus::ok);
+    CHECK(rig.a.byte(0x300) == std::byte{0x77});
+    rig.a.byte(0x300) = std::byte{0};
+    SUBCASE("taken") {
+        place.take();
+    }
+    SUBCASE("the partition is finalized under it") {
+        REQUIRE(rig.machine.client.finalize_partition(rig.a.id) == HvStatus::success);
+    }
+    CHECK(fill() == pci::DmaStatus::unsupported);
+    CHECK(rig.a.byte(0x300) == std::byte{0});
+    const auto fault = rig.host.iommu().faults().take();
+    REQUIRE(fault);
+    CHECK(*fault == pci::IommuFault{pci::FaultReason::context_not_present, rig.function.id, 0, true});
+    CHECK(rig.refused() == 1);
 }

@@ -39,7 +39,7 @@ struct Recorder final : FrameReceiver {
 using Fills = std::vector<unsigned>;
 
 struct Rig {
-    Rig() : pci(simulation.scope("pci"), {Time::ns(500), Time::ns(50)}) {
+    Rig() : pci(simulation.scope("pci"), {Time::ns(500), Time::ns(50)}, {bytes.data(), bytes.size()}) {
         HostAdapterConfig config;
         config.name = "nic";
         config.mac = mac(8);
@@ -64,6 +64,7 @@ struct Rig {
 
     sim::Simulation simulation{1};
     sim::SerialProcessor processor{simulation.scope("cpu"), Time::zero()};
+    std::vector<std::byte> bytes = std::vector<std::byte>(std::size_t{1} << 20);
     HostPci pci;
     VirtualSwitch network{simulation.scope("switch")};
     Recorder wire;

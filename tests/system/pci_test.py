@@ -14,6 +14,7 @@ class Pci(ExecutableCase):
         self.assertEqual(accesses, 6)
         self.assertEqual(stats["host.hypervisor.stray_interrupts"], 0)
         self.assertEqual(stats["host.pci.refused_dma"], 0)
+        self.assertEqual(stats["host.pci.iommu.blocked"], 0)
 
     def test_virtual_functions(self) -> None:
         scenario = SOURCE / "scenarios/linux_sriov.py"
@@ -22,6 +23,8 @@ class Pci(ExecutableCase):
                 self.assert_passed(self.run_scenario(scenario, "--set", f"mailbox={mailbox}", "--out", "out"))
                 stats = {name: entry["value"] for name, entry in self.result()["stats"].items()}
                 self.assertEqual(stats["host.pci.refused_dma"], 0)
+                self.assertEqual(stats["host.pci.iommu.blocked"], 0)
+                self.assertGreater(stats["host.pci.iommu.iotlb_hits"], stats["host.pci.iommu.walks"])
                 self.assertEqual(stats["host.hypervisor.stray_interrupts"], 0)
 
 
