@@ -144,6 +144,7 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
     ask_ = ended_ = false;
     Stopped why = Stopped::time;
     unsigned events = 0;
+    Platform& platform = Platform::instance();
     const auto stop = [&] {
         if (interrupted_.exchange(false, std::memory_order_relaxed)) {
             why = Stopped::interrupted;
@@ -155,14 +156,14 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
             why = Stopped::condition;
         } else if (ended_) {
             why = Stopped::time;
-        } else if (end_timer_.armed() && agenda_.next_event() == until && only_the_end_is_left(until)) {
+        } else if (end_timer_.armed() && agenda_.next_event() == until && !platform.others_pending() &&
+                   only_the_end_is_left(until)) {
             why = Stopped::idle;
         } else {
             return false;
         }
         return true;
     };
-    Platform& platform = Platform::instance();
     platform.set_memory(memory_.view());
     has_run_ = true;
     const RunEnd end = platform.run(machine_, until, stop);

@@ -42,6 +42,10 @@ void Platform::poke() {
     module_.poke();
 }
 
+bool Platform::others_pending() const {
+    return module_.others_pending();
+}
+
 PlatformModule::PlatformModule(const sc_core::sc_module_name& module_name)
     : sc_module(module_name), memory("memory"), wake_("wake") {
     VG_CHECK(sc_core::sc_get_time_resolution() == sc_core::sc_time(1, sc_core::SC_PS));
@@ -57,6 +61,11 @@ PlatformModule::PlatformModule(const sc_core::sc_module_name& module_name)
 // SystemC's clock in the machine's time. It may lie behind the machine's own while nobody else has anything to do.
 sim::Time PlatformModule::systemc_time() const {
     return from_systemc(sc_core::sc_time_stamp() - base_);
+}
+
+sim::Time PlatformModule::lead() const {
+    if (run_ == nullptr) return sim::Time::zero();
+    return std::max(run_->machine->now() - systemc_time(), sim::Time::zero());
 }
 
 // When another SystemC model acts next. To be asked within drain(), whose own triggers are spent.

@@ -68,6 +68,9 @@ public:
     // Another SystemC model has changed the machine's agenda: look again. Only during a run.
     void poke();
 
+    // Another SystemC model has something to do. To be asked from `stop`.
+    bool others_pending() const;
+
     PlatformModule& module() { return module_; }
 
 private:

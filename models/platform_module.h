@@ -22,6 +22,9 @@ public:
 
     RunEnd run(Machine& machine, sim::Time until, const std::function<bool()>& stop);
     void set_memory(const mmu::SystemMemory& view) { view_ = view; }
+    bool others_pending() const { return !others_next().is_never(); }
+    // How far the machine is ahead of SystemC's clock, during a run; a TLM-2.0 delay for what it asks of others.
+    sim::Time lead() const;
     void poke() { wake_.notify(sc_core::SC_ZERO_TIME); }
 
 private:
