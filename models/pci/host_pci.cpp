@@ -214,8 +214,10 @@ std::uint64_t HostPci::read(std::uint64_t spa, unsigned size, sim::Time& cost) {
         cost = value.at - scope_.now();
         return value.value;
     }
-    cost = costs_.read;
-    return root_.read(pci::Space::memory, bus_address(spa), size);
+    read_time_ = sim::Time::zero();
+    const std::uint64_t value = root_.read(pci::Space::memory, bus_address(spa), size);
+    cost = costs_.read + read_time_;
+    return value;
 }
 
 void HostPci::write(std::uint64_t spa, unsigned size, std::uint64_t value, sim::Time& cost) {

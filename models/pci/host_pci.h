@@ -126,6 +126,9 @@ public:
         return kept;
     }
 
+    // From a function's model, during a read of its registers: what it takes beyond the way there and back.
+    void add_read_time(sim::Time t) { read_time_ += t; }
+
     // DevicePort, for processors and for the root's stack.
     std::uint64_t read(std::uint64_t spa, unsigned size, sim::Time& cost) override;
     void write(std::uint64_t spa, unsigned size, std::uint64_t value, sim::Time& cost) override;
@@ -169,6 +172,7 @@ private:
 
     sim::Scope scope_;
     MmioCosts costs_;
+    sim::Time read_time_;  // of the read that is under way
     DeviceInterrupts* interrupts_ = nullptr;
     sim::Processor* processor_ = nullptr;
     sim::Counter& refused_dma_;
