@@ -35,7 +35,7 @@ void add_bandwidths(ValidationRows& rows, const char* row, const char* source, O
                         fmt::format("DMA {} of {} bytes{}", operation == Operation::dma_write ? "writes" : "reads",
                                     one.bytes, source == points ? ", raw point" : ""),
                         "Gb/s", one.published, pciebench_bandwidth(operation, one.bytes, {}),
-                        percent_of(one.published, one.percent), one.basis, paper});
+                        percent_of(one.published, one.percent), one.basis, source});
     }
 }
 
