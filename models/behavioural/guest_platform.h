@@ -2,8 +2,8 @@
 // registers. Drivers and workloads are written against this; behind it stands a partition of the hypervisor's, or a
 // test's plain one.
 //
-// Work is done in tasks (sim/processor.h): a piece costs time and then has its effects. What a piece does to the outside
-// costs more time on the same processor, and happens when the processor has spent it: a hypercall, a register's write.
+// Work is done in tasks (sim/processor.h): a piece costs time and then has its effects. What a piece does to what is
+// outside costs more time on the same processor, and happens when that is spent: a hypercall, a register's write.
 // Such calls may be made from finish() and from interrupt handlers only; they take effect in the order of the calls.
 #pragma once
 
