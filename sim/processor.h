@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/ledger.h"
 #include "sim/scope.h"
 #include "sim/time.h"
 
@@ -21,6 +22,9 @@ public:
     virtual std::optional<Time> begin() = 0;
     // That time has passed: the effects of the piece. May wake any task, this one included.
     virtual void finish() = 0;
+    // What the piece that begin() has just answered consists of, no more than it in all. Whoever counts processor time
+    // asks; what is not said here is the processor's own cause for its tasks.
+    virtual void account(Account& account) const { (void)account; }
 };
 
 // Where tasks run: each gets one piece in turn.
