@@ -33,6 +33,8 @@ public:
     virtual std::uint16_t queues() const = 0;
     // Frames of a queue are received on this processor.
     virtual unsigned processor_of(std::uint16_t queue) const = 0;
+    // The adapter's own; before ready() it may be all zeros.
+    virtual const vmbus::NetworkAddress& address() const = 0;
     virtual std::uint32_t mtu() const = 0;
     // What the adapter does for the stack.
     virtual const vmbus::OffloadSettings& offloads() const = 0;
