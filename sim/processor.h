@@ -75,6 +75,10 @@ public:
 protected:
     // The cost of the next piece; nothing when all sleep.
     std::optional<Time> begin();
+    // What the piece consists of that begin() has answered, as its task says.
+    void account(Account& account) const {
+        if (state_.working) tasks_[state_.awake.front()]->account(account);
+    }
     // The piece that began has had its time. (Nothing happens if its task has gone meanwhile.)
     void finish();
 
