@@ -12,6 +12,7 @@
 
 #include "sim/agenda.h"
 #include "sim/archive.h"
+#include "sim/journey.h"
 #include "sim/random.h"
 #include "sim/statistics.h"
 #include "sim/trace.h"
@@ -52,6 +53,7 @@ public:
 
     Agenda& agenda() const { return *agenda_; }
     Time now() const { return agenda_->now(); }
+    Journeys& journeys() const { return *journeys_; }
 
     // One record: what happened, in 64-bit words.
     template <class... Word>
@@ -86,6 +88,7 @@ private:
     Simulation* simulation_;
     Agenda* agenda_;
     Trace* trace_;
+    Journeys* journeys_;
     std::string path_;
     Trace::ComponentId component_;
 };

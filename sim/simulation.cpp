@@ -11,7 +11,8 @@ constexpr std::uint64_t checkpoint_magic = 0x31'4b'43'47'56ull;  // "VGCK1"
 std::vector<std::byte> Simulation::save() {
     trace_.fold();
     Writer writer;
-    writer(checkpoint_magic, seed_, agenda_, trace_, statistics_, static_cast<std::uint64_t>(states_.size()));
+    writer(checkpoint_magic, seed_, agenda_, trace_, statistics_, journeys_,
+           static_cast<std::uint64_t>(states_.size()));
     for (const auto& [id, state] : states_) {
         Writer part;
         state.save(part);
@@ -27,7 +28,7 @@ void Simulation::restore(std::span<const std::byte> checkpoint) {
     std::uint64_t count = 0;
     reader(magic);
     if (magic != checkpoint_magic) throw UserError("checkpoint: this is not a Verdigris checkpoint of this version");
-    reader(seed_, agenda_, trace_, statistics_, count);
+    reader(seed_, agenda_, trace_, statistics_, journeys_, count);
     if (count != states_.size()) throw UserError("checkpoint: it was taken of a machine with other components");
     for (const auto& [id, state] : states_) {
         std::string path;
@@ -48,6 +49,7 @@ Scope::Scope(Simulation& simulation, std::string_view path)
     : simulation_(&simulation),
       agenda_(&simulation.agenda()),
       trace_(&simulation.trace()),
+      journeys_(&simulation.journeys()),
       path_(path),
       component_(simulation.trace().add_component(path)) {}
 

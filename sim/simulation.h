@@ -10,6 +10,7 @@
 
 #include "sim/agenda.h"
 #include "sim/archive.h"
+#include "sim/journey.h"
 #include "sim/random.h"
 #include "sim/scope.h"
 #include "sim/statistics.h"
@@ -28,6 +29,7 @@ public:
     Agenda& agenda() { return agenda_; }
     Trace& trace() { return trace_; }
     Statistics& statistics() { return statistics_; }
+    Journeys& journeys() { return journeys_; }
     std::uint64_t seed() const { return seed_; }
 
     // The whole machine as bytes. Restoring needs a machine built by the same scenario; anything else is a UserError.
@@ -47,6 +49,7 @@ private:
     Agenda agenda_;
     Trace trace_;
     Statistics statistics_;
+    Journeys journeys_{agenda_};
     std::map<std::uint64_t, Registered> states_;  // by order of registration
     std::uint64_t next_state_ = 0;
 };
