@@ -86,7 +86,8 @@ void VirtualProcessor::on_msr() {
     const auto low = static_cast<std::uint32_t>(guest_.gpr(Gpr::rax));
     const auto high = static_cast<std::uint32_t>(guest_.gpr(Gpr::rdx));
     const std::uint64_t value = std::uint64_t{high} << 32 | low;
-    if (number >= cpu::msr_number::x2apic_first && number <= cpu::msr_number::x2apic_last) {
+    const bool x2apic = number >= cpu::msr_number::x2apic_first && number <= cpu::msr_number::x2apic_last;
+    if (x2apic || (number >= msr::eoi && number <= msr::tpr)) {
         charge(settings_.costs.apic_register);
     }
     bool done = false;

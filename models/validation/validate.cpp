@@ -19,6 +19,9 @@ constexpr ValidationSource sources[] = {
     {"7", "pcie-bench: reads through the IOMMU", add_iommu_rows},
     {"11", "interrupt moderation of the 82599", add_moderation_rows},
     {"12", "receive buffer of the 82599", add_receive_buffer_rows},
+    {"18", "exits to the hypervisor and to the root", add_exit_rows},
+    {"19", "exits for CPUID", add_cpuid_rows},
+    {"22", "memory references of a two-dimensional walk", add_walk_rows},
     {"23", "traffic between virtual functions", add_vf_to_vf_rows},
 };
 

@@ -50,6 +50,9 @@ void add_remote_socket_rows(ValidationRows& rows);   // row 6
 void add_iommu_rows(ValidationRows& rows);           // row 7
 void add_moderation_rows(ValidationRows& rows);      // row 11
 void add_receive_buffer_rows(ValidationRows& rows);  // row 12
+void add_exit_rows(ValidationRows& rows);            // row 18
+void add_cpuid_rows(ValidationRows& rows);           // row 19
+void add_walk_rows(ValidationRows& rows);            // row 22
 void add_vf_to_vf_rows(ValidationRows& rows);        // row 23
 
 }  // namespace models
