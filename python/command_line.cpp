@@ -4,7 +4,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <sys/prctl.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -31,6 +35,7 @@ struct RunOptions {
     std::string images;
     bool host_time = false;
     bool verbose = false;
+    bool point = false;
 };
 
 struct BenchOptions {
@@ -76,15 +81,18 @@ int call_package(const char* module, const char* function, const py::kwargs& arg
 }
 
 int run(const char* executable, const Program& program, const RunOptions& options) {
+    // A point does not outlive its sweep, however that ends.
+    if (options.point) prctl(PR_SET_PDEATHSIG, SIGKILL);
     Machine machine{program.make_host, options.seed};
     set_machine(&machine);
     const int status = with_interpreter(executable, [&options] {
         watch_interrupts();
-        return call_package("verdigris.runner", "run",
-                            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
-                                     py::arg("out") = options.out, py::arg("trace") = options.trace,
-                                     py::arg("until") = options.until, py::arg("images") = options.images,
-                                     py::arg("host_time") = options.host_time, py::arg("verbose") = options.verbose));
+        return call_package(
+            "verdigris.runner", "run",
+            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
+                     py::arg("out") = options.out, py::arg("trace") = options.trace, py::arg("until") = options.until,
+                     py::arg("images") = options.images, py::arg("host_time") = options.host_time,
+                     py::arg("verbose") = options.verbose, py::arg("point") = options.point));
     });
     set_machine(nullptr);
     return status;
@@ -110,6 +118,16 @@ int bench(const char* executable, const Program& program, const BenchOptions& op
     std::string names = "boot";
     for (const Bench& one : program.benches) names += fmt::format(", {}", one.name);
     return user_error(fmt::format("there is no benchmark {}: {}", options.name, names));
+}
+
+// Sweeps and comparisons work on folders of results; no machine is there.
+int results_command(std::span<char*> arguments) {
+    return with_interpreter(arguments[0], [arguments] {
+        const std::vector<std::string> words{arguments.begin() + 1, arguments.end()};
+        const auto executable = py::module_::import("_verdigris").attr("executable");
+        return call_package("verdigris.commands", "main",
+                            py::dict(py::arg("arguments") = words, py::arg("executable") = executable));
+    });
 }
 
 std::string bench_names(const Program& program) {
@@ -146,6 +164,7 @@ int command_line(int argc, char** argv, const Program& program) {
     run_command.add_option("--images", run_options.images, "folder with guest images: linux/vmlinuz and so on");
     run_command.add_flag("--host-time", run_options.host_time,
                          "samples where the host's time goes, into host_time.csv; needs --out");
+    run_command.add_flag("--point", run_options.point, "the run is a point of a sweep")->group("");
     run_command.add_flag("--verbose", run_options.verbose, "with a scenario's error also the calls that led to it");
 
     CLI::App& bench_command = *app.add_subcommand("bench", "Compares speed with a peer; all benchmarks without NAME");
@@ -159,6 +178,14 @@ int command_line(int argc, char** argv, const Program& program) {
     validate_command.add_option("ROW", validate_options.row, models::validation_names());
     validate_command.add_option("--format", validate_options.format, "table (default), csv or json")
         ->check(CLI::IsMember({"table", "csv", "json"}));
+
+    // These two have options of their own, which the package reads.
+    app.add_subcommand("sweep", "Runs a scenario over a grid of parameters and seeds");
+    app.add_subcommand("compare", "Tells what changed between two folders of results");
+    constexpr std::string_view package_commands[] = {"sweep", "sweep-task", "compare"};
+    if (argc > 1 && std::ranges::count(package_commands, std::string_view{argv[1]}) > 0) {
+        return results_command(std::span{argv, static_cast<std::size_t>(argc)});
+    }
 
     try {
         app.parse(argc, argv);

@@ -16,20 +16,26 @@ Times are strings with a unit ("30s", "1.5ms", "250ns") or whole picoseconds; si
 Both are exact integers. A wrong value raises `UserError`, which ends the run with one line and exit status 2.
 """
 
-from .errors import Cancelled, Refused, Timeout, UserError
-from .guests import Elf, Linux
-from .host import Console, Host, Partition, Statistics
-from .input import Keyboard, Pointer, Screen
-from .memory import Memory, MemoryStatus
-from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
-from .parameters import parameter
-from .pci import AssignedDevice, ExampleDevice, HostAdapter, Intel82599, PciDevice, VirtualFunction
-from .services import Addresses, KeyValues, Services, Snapshots
-from .simulation import Simulation
-from .sockets import Listener, Socket, Sockets
-from .storage import Disk, Dvd, linux_root
-from .tasks import Event, Task
+from .errors import EMBEDDED, Cancelled, Refused, Timeout, UserError
+from .histogram import Histogram
+from .load import Results, load
 from .units import format_time, parse_rate, parse_size, parse_time
+
+# A plain Python reads results; machines are there in the executable only.
+if EMBEDDED:
+    from .guests import Elf, Linux
+    from .host import Console, Host, Partition, Statistics
+    from .input import Keyboard, Pointer, Screen
+    from .measurements import Measurements
+    from .memory import Memory, MemoryStatus
+    from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
+    from .parameters import parameter
+    from .pci import AssignedDevice, ExampleDevice, HostAdapter, Intel82599, PciDevice, VirtualFunction
+    from .services import Addresses, KeyValues, Services, Snapshots
+    from .simulation import Simulation
+    from .sockets import Listener, Socket, Sockets
+    from .storage import Disk, Dvd, linux_root
+    from .tasks import Event, Task
 
 __all__ = [
     "Addresses",
@@ -42,6 +48,7 @@ __all__ = [
     "Elf",
     "Event",
     "ExampleDevice",
+    "Histogram",
     "Host",
     "HostAdapter",
     "Intel82599",
@@ -49,6 +56,7 @@ __all__ = [
     "Keyboard",
     "Linux",
     "Listener",
+    "Measurements",
     "Memory",
     "MemoryStatus",
     "NetworkAdapter",
@@ -57,6 +65,7 @@ __all__ = [
     "Peer",
     "Pointer",
     "Refused",
+    "Results",
     "Screen",
     "Services",
     "Simulation",
@@ -72,8 +81,15 @@ __all__ = [
     "VirtualSwitch",
     "format_time",
     "linux_root",
+    "load",
     "parameter",
     "parse_rate",
     "parse_size",
     "parse_time",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        raise AttributeError(f"verdigris.{name} is there in a scenario only: ./verdigris run SCENARIO.py")
+    raise AttributeError(f"module 'verdigris' has no attribute {name!r}")

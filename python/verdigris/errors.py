@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from _verdigris import UserError
+import sys
+
+# The executable has the C++ side built in. A plain Python that only reads results has not.
+EMBEDDED = "_verdigris" in sys.builtin_module_names
+
+if EMBEDDED:
+    from _verdigris import UserError
+else:
+
+    class UserError(Exception):  # type: ignore[no-redef]
+        """A mistake in an option or a file: what is wrong, and how to mend it, in one line."""
+
 
 __all__ = ["Cancelled", "Refused", "Timeout", "UserError"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .files import write_whole
 from .tasks import Condition
 from .waiting import Ready
 from .world import deadline, world
@@ -72,4 +73,4 @@ class Screen:
         picture = self.png()
         folder = world().out
         if folder is not None:
-            (folder / name).write_bytes(picture)
+            write_whole(folder / name, picture)

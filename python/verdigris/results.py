@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
+import hashlib
 import os
 import pathlib
+import shutil
+import sys
 from typing import Any
 
 import _verdigris
 
+from .csv_file import csv_text
 from .errors import UserError
+from .files import PARTIAL, json_text, make_folder, write_whole
+from .measured_tables import measured_lines
 from .simulation import Simulation
 from .units import format_time
 from .world import World
@@ -27,42 +31,94 @@ class Ending:
 
 
 class Folder:
-    """The folder that `--out` names. UserError if it cannot be written, before the run begins."""
+    """The folder that `--out` names. UserError if it cannot be written, before the run begins.
 
-    def __init__(self, path: pathlib.Path) -> None:
+    Files appear in it under their names only when they are whole. What grows during the run (trace, captures) does so
+    under names with `.partial`.
+    """
+
+    def __init__(self, path: pathlib.Path, point: bool = False) -> None:
         self.path = path
+        self.trace = path / f"trace.txt{PARTIAL}"
+        self._captures = path / f"captures{PARTIAL}"
+        self._point = point
+        make_folder(path, "--out")
+        if (path / "result.json").is_dir():
+            raise UserError(f"--out: {path / 'result.json'} is a folder; name another place")
+        # What an earlier run of perhaps another scenario left would be taken for this one's. Its result.json goes first.
+        known = ["stats.csv", "trace.txt", "host_time.csv", "report.html", "console-*.txt", "*.pcapng", "*.png"]
+        stale = [path / "result.json"] if (path / "result.json").exists() else []
+        if stale:
+            stale += [found for pattern in known for found in sorted(path.glob(pattern))]
+        stale += sorted(path.glob(f"*{PARTIAL}"))
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            if self._captures.is_dir():
+                shutil.rmtree(self._captures)
+            for file in stale:
+                if not file.is_dir():
+                    file.unlink(missing_ok=True)
         except OSError as error:
-            raise UserError(f"--out: cannot make the folder {path}: {error.strerror}") from None
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise UserError(f"--out: cannot write into {path}")
-        # What an earlier run of perhaps another scenario left would be taken for this one's.
-        if (path / "result.json").is_file():
-            for stale in [path / "result.json", path / "stats.csv", path / "trace.txt", *path.glob("console-*.txt"), *path.glob("*.pcapng"), *path.glob("*.png")]:
-                stale.unlink(missing_ok=True)
+            raise UserError(f"--out: cannot write into {path}: {error.strerror}") from None
 
-    def write(self, world: World, sim: Simulation, ending: Ending) -> None:
-        """Writes everything but the trace. result.json comes last: where it is, the rest is complete."""
+    def capture_folder(self) -> pathlib.Path:
+        """Where captures grow."""
+        make_folder(self._captures, "--out")
+        return self._captures
+
+    def write(self, world: World, sim: Simulation, ending: Ending, source: bytes) -> None:
+        """Writes everything. result.json comes last: where it is, the rest is complete. UserError if that fails."""
+        try:
+            if self.trace.exists():
+                os.replace(self.trace, self.path / "trace.txt")
+            if self._captures.is_dir():
+                for capture in sorted(self._captures.iterdir()):
+                    os.replace(capture, self.path / capture.name)
+                self._captures.rmdir()
+        except OSError as error:
+            raise UserError(f"cannot write into {self.path}: {error.strerror}") from None
         statistics = world.machine.statistics()
-        with open(self.path / "stats.csv", "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["name", "value", "unit", "description"])
-            writer.writerows([name, *entry] for name, entry in statistics.items())
+        rows = ([name, *entry] for name, entry in statistics.items())
+        write_whole(self.path / "stats.csv", csv_text(["name", "value", "unit", "description"], rows))
         for partition in world.host.partitions if world.host else []:
-            (self.path / f"console-{partition.name}.txt").write_bytes(partition.console.raw)
-        text = json.dumps(_result(world, sim, ending, statistics), indent=2, ensure_ascii=False)
-        (self.path / "result.json").write_text(text + "\n", encoding="utf-8")
-
+            write_whole(self.path / f"console-{partition.name}.txt", partition.console.raw)
+        result = {**_result(world, sim, ending, statistics), "sources": _sources(world.scenario, source)}
+        # Points of a sweep are compared byte by byte; how long one took is in the sweep's own records.
+        if not self._point:
+            result["wall_s"] = round(ending.wall_s, 3)
+        write_whole(self.path / "result.json", json_text({**result, **sim.measure.as_result()}))
+        if not self._point:
+            _write_report(self.path)
 
     def write_host_time(self, parts: dict[str, int], functions: dict[str, int]) -> None:
         """Writes samples of 1 ms each, by part of the program and by function, most first."""
-        with open(self.path / "host_time.csv", "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["level", "name", "samples"])
-            for level, shares in (("part", parts), ("function", functions)):
-                for name, samples in sorted(shares.items(), key=lambda item: (-item[1], item[0])):
-                    writer.writerow([level, name, samples])
+        rows = [
+            (level, name, samples)
+            for level, shares in (("part", parts), ("function", functions))
+            for name, samples in sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        write_whole(self.path / "host_time.csv", csv_text(["level", "name", "samples"], rows))
+
+
+def _write_report(folder: pathlib.Path) -> None:
+    try:
+        from . import report
+    except ImportError:
+        return
+    report.write(folder)
+
+
+def _sources(scenario: pathlib.Path, source: bytes) -> dict[str, str]:
+    """SHA-256 of the scenario, and of what it imported from beside it, by path from its folder."""
+    folder, package = scenario.parent.resolve(), pathlib.Path(__file__).resolve().parent
+    found = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or module.__name__ == "scenario":
+            continue
+        path = pathlib.Path(file).resolve()
+        if folder in path.parents and package not in path.parents and path.is_file():
+            found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {scenario.name: hashlib.sha256(source).hexdigest(), **dict(sorted(found.items()))}
 
 
 def _result(world: World, sim: Simulation, ending: Ending, statistics: dict[str, tuple[int, str, str]]) -> dict[str, Any]:
@@ -76,7 +132,6 @@ def _result(world: World, sim: Simulation, ending: Ending, statistics: dict[str,
         "interrupted": ending.interrupted,
         "trace_hash": world.machine.trace_hash(),
         "sim_time_ps": world.now_ps(),
-        "wall_s": round(ending.wall_s, 3),
         "instructions": world.machine.instructions,
         "host": {
             "cores": host.cores,
@@ -109,6 +164,8 @@ def print_summary(world: World, sim: Simulation) -> None:
     for check in sim.checks:
         detail = f": {' '.join(check.detail.split())}" if check.detail else ""
         print(f"{'passed' if check.passed else 'FAILED'}  {check.name}{detail}")
+    for line in measured_lines(sim.measure.as_result()):
+        print(line)
     passed = sum(check.passed for check in sim.checks)
     print(
         f"{passed} of {len(sim.checks)} checks passed; {format_time(world.now_ps())} simulated, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pathlib
+import signal
 import sys
 import time
 import traceback
@@ -29,10 +30,20 @@ class _UntilReached(Exception):
 
 
 def run(
-    scenario: str, settings: list[str], out: str, trace: str, until: str, images: str, host_time: bool, verbose: bool
+    scenario: str,
+    settings: list[str],
+    out: str,
+    trace: str,
+    until: str,
+    images: str,
+    host_time: bool,
+    verbose: bool,
+    point: bool = False,
 ) -> int:
-    """The command `run`; gives the exit status."""
+    """The command `run`; gives the exit status. `point`: it is a point of a sweep."""
     place = pathlib.Path(scenario)
+    # A limit of the size of files is an error like a full disk, not the end of the process.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         world = worlds.begin(scenario, images, parse_settings(settings))
         until_ps = parse_time(until, "--until") if until else None
@@ -40,13 +51,13 @@ def run(
         if host_time and not out:
             raise UserError("--host-time writes host_time.csv into the folder of results: add --out DIR")
         source = _read(place)
-        folder = Folder(pathlib.Path(out)) if out else None
+        folder = Folder(pathlib.Path(out), point) if out else None
         world.out = folder.path if folder is not None else None
         if folder is not None and "pcap" in kinds:
             kinds.remove("pcap")
-            world.machine.capture_into(str(folder.path))
+            world.machine.capture_into(str(folder.capture_folder()))
         if folder is not None and kinds:
-            world.machine.write_trace(str(folder.path / "trace.txt"), kinds)
+            world.machine.write_trace(str(folder.trace), kinds)
     except UserError as error:
         return _complain(str(error))
     started = time.monotonic()
@@ -72,9 +83,9 @@ def run(
         counts = world.machine.close_trace()
         result = dataclasses.replace(ending, wall_s=time.monotonic() - started)
         if folder is not None:
-            folder.write(world, sim, result)
             if sampler is not None:
                 folder.write_host_time(*sampler.shares())
+            folder.write(world, sim, result, source)
     except (UserError, OSError) as error:
         return _complain(str(error))
     unseen = [kind for kind in kinds if kind != "all" and kind not in counts]

@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar, Union
 
 from .errors import UserError
+from .measurements import Measurements
 from .tasks import AllOf, Event, FirstOf, Task, TimeReached
 from .units import MAXIMUM_PS, parse_time
 from .world import World
@@ -75,6 +76,7 @@ class Simulation:
         self._world = world
         self.checks: list[Check] = []
         self.random = RandomStream(world.machine.random())
+        self.measure = Measurements()
 
     @property
     def now(self) -> int:

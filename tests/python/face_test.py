@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import pathlib
 import pty
@@ -248,10 +249,12 @@ class Results(ScenarioCase):
         result = self.result("deep/er/out")
         self.assertIsInstance(result.pop("wall_s"), float)
         result.pop("trace_hash")
+        source = hashlib.sha256((self.folder / "s.py").read_bytes()).hexdigest()
         self.assertEqual(
             result,
             {
                 "scenario": "s.py",
+                "sources": {"s.py": source},
                 "parameters": {},
                 "seed": 1,
                 "version": _verdigris.version,

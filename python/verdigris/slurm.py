@@ -1,0 +1,172 @@
+"""The points of a sweep as an array job of Slurm: submitting, waiting, collecting."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from .errors import UserError
+from .files import json_text, read_json, write_whole
+from .grid import Point
+from .sweep_local import Progress, run_point
+from .sweep_plan import Plan
+
+_JOB = {"job": str, "tasks": [[int]], "plan": {"*": object}}
+_SHORTEST_POLL_S, _LONGEST_POLL_S = 0.25, 10.0
+# Slurm's own default of MaxArraySize, if it does not say.
+_USUAL_ARRAY = 1001
+
+
+class Slurm:
+    """The array job of a sweep. What is known of it is in DIR/.sweep/slurm.json as long as it has not been collected."""
+
+    def __init__(self, plan: Plan, options: Sequence[str]) -> None:
+        self._plan, self._options = plan, options
+        self._note = plan.out / ".sweep/slurm.json"
+        self.collecting = False  # the job had been submitted by an earlier command
+
+    def refuse_if_active(self) -> None:
+        """UserError while a job of Slurm works in the folder."""
+        if self._note.exists() and self._states(self._job()):
+            raise UserError(f"{self._plan.out}: job {self._job()} of Slurm is at work in this folder; add --engine slurm")
+        self._note.unlink(missing_ok=True)
+
+    def run(self, to_run: Sequence[Point], wait: bool) -> dict[Point, str] | None:
+        """Submits the points, or looks after the job that was submitted. None: points are under way."""
+        for tool in ("sbatch", "squeue", "scontrol"):
+            if shutil.which(tool) is None:
+                raise UserError(f"--engine slurm: there is no {tool} here; Debian's package slurm-client has it")
+        self.collecting = self._note.exists()
+        if not self.collecting:
+            if not to_run:
+                return {}
+            (self._plan.out / "sweep.json").unlink(missing_ok=True)
+            self._submit(to_run)
+        job, submitted = self._job(), self._submitted()
+        if not wait and not self.collecting:
+            print(f"submitted as job {job} of Slurm: {len(submitted)} points; the same command collects them", flush=True)
+            return None
+        if not self._ended(job, submitted, wait):
+            return None
+        failed = {point: line for point in submitted if (line := self._outcome(point, job))}
+        self._note.unlink(missing_ok=True)
+        return failed
+
+    def _submit(self, to_run: Sequence[Point]) -> None:
+        plan = self._plan
+        order = {point: index for index, point in enumerate(plan.points)}
+        count = min(len(to_run), self._largest_array())
+        tasks = [[order[point] for point in to_run[first::count]] for first in range(count)]
+        for point in to_run:
+            plan.begin(point)
+        work = plan.out.resolve() / ".sweep/tasks.json"
+        write_whole(work, json_text({"job": "", "tasks": tasks, "plan": as_json(plan)}))
+        command = shlex.join([plan.executable, "sweep-task", str(work)])
+        script = plan.out / ".sweep/job.sh"
+        write_whole(script, f'#!/bin/bash\nexec {command} "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID"\n')
+        output = plan.out.resolve() / ".sweep/log/slurm-%A_%a.txt"
+        submitted = _call(
+            ["sbatch", "--parsable", f"--array=0-{count - 1}", "--job-name=verdigris-sweep", f"--chdir={pathlib.Path.cwd()}",
+             f"--output={output}", *self._options, str(script)]
+        )  # fmt: skip
+        job = submitted.strip().split("\n")[-1].split(";")[0]
+        if not job.isdecimal():
+            raise UserError(f"sbatch answered {submitted.strip()!r}, not the number of a job")
+        write_whole(self._note, json_text({"job": job, "tasks": tasks, "plan": as_json(plan)}))
+
+    def _ended(self, job: str, submitted: Sequence[Point], wait: bool) -> bool:
+        """Whether the job has ended; with `wait`, waits for that."""
+        progress = Progress(len(self._plan.points), len(self._plan.points) - len(submitted))
+        pause = _SHORTEST_POLL_S
+        try:
+            while True:
+                states = self._states(job)
+                ended = [point for point in submitted if self._plan.status(point) is not None]
+                if not states:
+                    return True
+                running, failed = states.count("RUNNING"), sum(self._plan.status(point) not in (0, 1) for point in ended)
+                if not wait:
+                    print(f"job {job} of Slurm: {len(ended)} of {len(submitted)} points done, {running} tasks running")
+                    return False
+                done = len(self._plan.points) - len(submitted) + len(ended)
+                progress.show(done, running, failed, at_once=True)
+                time.sleep(pause)
+                pause = min(_LONGEST_POLL_S, pause * 1.5)
+        except KeyboardInterrupt:
+            progress.clear()
+            print(f"verdigris: job {job} of Slurm goes on; the same command collects it", file=sys.stderr)
+            raise
+        finally:
+            progress.clear()
+
+    def _outcome(self, point: Point, job: str) -> str:
+        """Why a point has no result; "" if it has one."""
+        status = self._plan.status(point)
+        if status is None:
+            return f"job {job} of Slurm ended without it; .sweep/log has what it printed"
+        if status in (0, 1) and self._plan.result(point) is not None:
+            return ""
+        return self._plan.noted(point).get("line") or "its results are not those of this sweep"
+
+    def _job(self) -> str:
+        return str(read_json(self._note, _JOB, "remove it, if no job is at work")["job"])
+
+    def _submitted(self) -> list[Point]:
+        note = read_json(self._note, _JOB, "remove it, if no job is at work")
+        theirs = from_json(note["plan"])
+        names = {theirs.points[index].name for task in note["tasks"] for index in task}
+        return [point for point in self._plan.points if point.name in names]
+
+    def _states(self, job: str) -> list[str]:
+        """States of the tasks that have not ended."""
+        asked = subprocess.run(
+            ["squeue", "--noheader", "--array", f"--jobs={job}", "--states=PENDING,RUNNING,SUSPENDED,CONFIGURING,COMPLETING,REQUEUED", "--format=%T"],
+            capture_output=True, text=True, errors="replace",
+        )  # fmt: skip
+        # A job that ended a while ago is unknown.
+        if asked.returncode != 0 and "Invalid job id" not in asked.stderr:
+            raise UserError(f"squeue: {' '.join(asked.stderr.split()) or f'status {asked.returncode}'}")
+        return asked.stdout.split()
+
+    @staticmethod
+    def _largest_array() -> int:
+        match = re.search(r"^MaxArraySize\s*=\s*(\d+)", _call(["scontrol", "show", "config"]), re.MULTILINE)
+        return max(1, (int(match[1]) if match else _USUAL_ARRAY) - 1)
+
+
+def run_task(work: str, task: str, job: str) -> int:
+    """The points of one task of the array job, on the node that Slurm chose."""
+    note = read_json(pathlib.Path(work), _JOB)
+    plan = from_json(note["plan"])
+    for index in note["tasks"][int(task)]:
+        line = run_point(plan, plan.points[index], job)
+        if line:
+            print(f"{plan.points[index].name}: {line}", flush=True)
+    return 0
+
+
+def as_json(plan: Plan) -> dict[str, object]:
+    """A plan as JSON."""
+    return {**dataclasses.asdict(plan), "out": str(plan.out)}
+
+
+def from_json(value: dict) -> Plan:
+    """The plan that `as_json` wrote."""
+    points = tuple(Point(tuple((name, text) for name, text in point["values"]), point["seed"]) for point in value["points"])
+    over = tuple((name, tuple(values)) for name, values in value["over"])
+    lists = {"points": points, "over": over, "seeds": tuple(value["seeds"]), "settings": tuple(value["settings"])}
+    return Plan(**{**value, **lists, "out": pathlib.Path(value["out"])})
+
+
+def _call(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode != 0:
+        raise UserError(f"{command[0]}: {' '.join(done.stderr.split()) or f'status {done.returncode}'}")
+    return done.stdout

@@ -1,0 +1,195 @@
+"""What a sweep is to do, and which of its points are done: the folder of a sweep.
+
+    DIR/points/NAME/        what `run` leaves, one folder for each point
+    DIR/results.csv, summary.csv, sweep.json     the tables, sweep.json last
+    DIR/.sweep/             the sweep's own records: markers, logs, wall times; no results
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .errors import EMBEDDED, UserError
+from .files import json_text, make_folder, read_json, write_whole
+from .grid import Point
+from .result_file import read_result
+
+# A point with such an end is done; others are run again.
+COMPLETE = ("finished", "timeout")
+_LOCK_PATIENCE_S = 5.0
+MARKER = {"key": str, "status?": int, "line?": str, "wall_s?": (int, float), "job?": str}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A sweep: the scenario, its grid, what is the same for all points, and where the results go."""
+
+    scenario: str
+    over: tuple[tuple[str, tuple[str, ...]], ...]
+    seeds: tuple[int, ...]
+    points: tuple[Point, ...]
+    settings: tuple[str, ...]  # NAME=VALUE for every point
+    until: str
+    images: str
+    executable: str
+    out: pathlib.Path
+    digest: str = ""  # of scenario and program, see `digest_of`
+
+    def folder(self, point: Point) -> pathlib.Path:
+        """Where a point's results are."""
+        return self.out / "points" / point.name
+
+    def marker(self, point: Point) -> pathlib.Path:
+        """What the sweep notes about a point."""
+        return self.out / ".sweep/points" / f"{point.name}.json"
+
+    def log(self, point: Point) -> pathlib.Path:
+        """What a point's run printed."""
+        return self.out / ".sweep/log" / f"{point.name}.txt"
+
+    def command(self, point: Point) -> list[str]:
+        """The command of a point."""
+        settings = [*self.settings, *(f"{name}={value}" for name, value in point.values)]
+        options = [part for setting in settings for part in ("--set", setting)]
+        options += ["--until", self.until] if self.until else []
+        options += ["--images", self.images] if self.images else []
+        run = [self.executable, "run", self.scenario, "--seed", str(point.seed), *options]
+        return [*run, "--out", str(self.folder(point)), "--point"]
+
+    def key(self, point: Point) -> str:
+        """What a point's results depend on, in one word."""
+        depends = [self.digest, self.scenario, self.settings, self.until, self.images, point.values, point.seed]
+        return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+
+    def prepare(self) -> None:
+        """Makes the folders. UserError if that cannot be, or if the folder is another's."""
+        make_folder(self.out, "--out")
+        if (self.out / "result.json").exists():
+            raise UserError(f"--out: {self.out} holds the results of a single run; name another folder")
+        for folder in ("points", ".sweep/points", ".sweep/log"):
+            make_folder(self.out / folder, "--out")
+
+    def result(self, point: Point) -> dict[str, Any] | None:
+        """The result of a point that is done; None if it is not. UserError if its result.json is damaged."""
+        if not self.noted(point) or not (self.folder(point) / "result.json").exists():
+            return None
+        result = read_result(self.folder(point))
+        if result["ended"] not in COMPLETE or result["seed"] != point.seed:
+            return None
+        beside = pathlib.Path(self.scenario).parent
+        for name, digest in result.get("sources", {}).items():
+            if sha256_of(beside / name) != digest:
+                return None
+        return result
+
+    def begin(self, point: Point) -> None:
+        """Notes that a point begins. What an earlier run of it left is no result from here on."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder(point) / "result.json").unlink()
+        write_whole(self.marker(point), json_text({"key": self.key(point)}))
+
+    def end(self, point: Point, status: int, line: str, wall_s: float, job: str = "") -> None:
+        """Notes how a point's run ended."""
+        marker = {"key": self.key(point), "status": status, "line": line, "wall_s": round(wall_s, 3)}
+        write_whole(self.marker(point), json_text({**marker, "job": job} if job else marker))
+
+    def noted(self, point: Point) -> dict[str, Any]:
+        """What was noted about a point as it is now; nothing if it was another scenario's or another program's."""
+        try:
+            marker = read_json(self.marker(point), MARKER)
+        except UserError:
+            return {}
+        return marker if marker["key"] == self.key(point) else {}
+
+    def status(self, point: Point) -> int | None:
+        """The exit status of a point's run; None if it has not ended."""
+        status = self.noted(point).get("status")
+        return None if status is None else int(status)
+
+    def complaint(self, point: Point, status: int) -> str:
+        """Why a run left no result, in one line, from its log."""
+        try:
+            lines = self.log(point).read_text(encoding="utf-8", errors="replace").strip().split("\n")
+        except OSError:
+            lines = [""]
+        said = [line.removeprefix("verdigris: ") for line in lines if line.startswith("verdigris: ")]
+        if status < 0:
+            return f"ended by signal {-status}"
+        return said[-1] if said else f"ended with status {status}: {lines[-1]}".rstrip(": ")
+
+
+def digest_of(scenario: str, executable: str) -> str:
+    """Of the scenario's content, the executable and this package: with others, points are run again. UserError."""
+    path = pathlib.Path(scenario)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the scenario {scenario}: {error.strerror}") from None
+    parts = [hashlib.sha256(content).hexdigest(), sha256_of(pathlib.Path(executable))]
+    parts += [sha256_of(module) for module in sorted(pathlib.Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def sha256_of(path: pathlib.Path) -> str:
+    """Of a file; "" if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def version() -> str:
+    """Of the program; "" outside of it."""
+    if not EMBEDDED:
+        return ""
+    import _verdigris
+
+    return str(_verdigris.version)
+
+
+@contextlib.contextmanager
+def locked(out: pathlib.Path) -> Iterator[int]:
+    """Keeps a second sweep out of the folder; gives the lock's descriptor, which running points inherit.
+
+    So a sweep that is killed frees it when the last of its points has gone too.
+    """
+    try:
+        descriptor = os.open(out / ".sweep/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UserError(f"cannot write {out / '.sweep/lock'}: {error.strerror}") from None
+    try:
+        patience = time.monotonic() + _LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= patience:
+                    raise UserError(f"{out}: another sweep is at work in this folder") from None
+                time.sleep(0.02)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def unfinished(plan: Plan, points: Sequence[Point]) -> tuple[list[Point], list[str]]:
+    """The points that are to be run, and a line for each whose results are damaged."""
+    to_run, damaged = [], []
+    for point in points:
+        try:
+            if plan.result(point) is None:
+                to_run.append(point)
+        except UserError as error:
+            to_run.append(point)
+            damaged.append(str(error).replace("repeat the run", "the point is repeated"))
+    return to_run, damaged
