@@ -10,9 +10,17 @@ namespace models {
 
 void Captures::add(VirtualSwitch& network, std::string_view switch_name, PortId port, std::string_view port_name) {
     if (folder_.empty()) return;
-    const std::string path = fmt::format("{}/{}-{}.pcapng", folder_, switch_name, port_name);
-    files_.push_back(std::make_unique<PcapngFile>(agenda_, path));
-    network.observe(port, files_.back()->add_interface(fmt::format("{}.{}", switch_name, port_name)));
+    PcapngFile& made = file(fmt::format("{}-{}", switch_name, port_name));
+    network.observe(port, made.add_interface(fmt::format("{}.{}", switch_name, port_name)));
+}
+
+PcapngFile::Interface* Captures::point(std::string_view name) {
+    return folder_.empty() ? nullptr : &file(name).add_interface(name);
+}
+
+PcapngFile& Captures::file(std::string_view name) {
+    files_.push_back(std::make_unique<PcapngFile>(agenda_, fmt::format("{}/{}.pcapng", folder_, name)));
+    return *files_.back();
 }
 
 void Captures::flush() {

@@ -21,10 +21,14 @@ public:
     // From now on each new port of a switch writes `<folder>/<switch>-<port>.pcapng`.
     void into(std::string folder) { folder_ = std::move(folder); }
     void add(VirtualSwitch& network, std::string_view switch_name, PortId port, std::string_view port_name);
+    // Of a point that is no switch's: writes `<folder>/<name>.pcapng`. Null if nobody captures.
+    PcapngFile::Interface* point(std::string_view name);
     // Everything is in the files. Throws sim::UserError if a disk did not take it.
     void flush();
 
 private:
+    PcapngFile& file(std::string_view name);
+
     const sim::Agenda& agenda_;
     std::string folder_;
     std::vector<std::unique_ptr<PcapngFile>> files_;

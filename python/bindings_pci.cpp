@@ -72,7 +72,10 @@ Adapter& add_adapter(Machine& machine, const std::string& name, const std::strin
     config.vfs = vfs;
     models::Network& rack = machine.host().networks().add_switch(name + "-rack", {});
     models::HostPci& pci = machine.host().pci();
-    return pci.keep(std::make_unique<Adapter>(machine.simulation().scope("host.pci." + name), pci, config, rack));
+    Adapter& made =
+        pci.keep(std::make_unique<Adapter>(machine.simulation().scope("host.pci." + name), pci, config, rack));
+    made.adapter.capture(machine.host().networks().captures());
+    return made;
 }
 
 void connect_switch(Adapter& self, models::Network& network) {

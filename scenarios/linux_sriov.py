@@ -151,6 +151,8 @@ async def main(sim):
         since = begin[name]
         seen = {"rx_packets": hosts["received"] - since["received"], "tx_packets": hosts["sent"] - since["sent"]}
         own = {key: counts.get(key) for key in seen}
+        for key in ("received", "sent"):
+            sim.record(f"{name}.vf.{key}", hosts[key], "frames", "of its virtual function, in all its stays")
         sim.check(f"{name}: guest and host count the same frames", own == seen, f"guest {own}, host {seen}")
         for number, (step, at) in enumerate(adapters[name].vf.moments):
             sim.record(f"{name}.{number:02}.{step}", at, "ps", "when this step of the virtual function's coming and going was")

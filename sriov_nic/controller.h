@@ -44,6 +44,9 @@ public:
     // has granted stays.
     void quiesce(unsigned vf);
 
+    // Null: nobody.
+    void watch(FrameWatcher* watcher) { core_.watcher = watcher; }
+
     const Statistics& statistics() const { return core_.statistics; }
     const Interrupts& interrupts(unsigned function) const { return *core_.interrupts[function]; }
     std::uint32_t receive_buffered() const { return receive_.buffered_bytes(); }

@@ -75,6 +75,7 @@ struct Core {
     const Profile& profile;
     BusPort& bus;
     Wire& wire;
+    FrameWatcher* watcher = nullptr;
     RegisterValues& registers;
     EmbeddedSwitch bridge;
     std::array<std::unique_ptr<Interrupts>, functions> interrupts;

@@ -43,4 +43,15 @@ protected:
     ~Wire() = default;
 };
 
+// Sees what pools send and receive, without FCS, and takes no part: captures. A frame is sent when it has passed the
+// switch, received when its last write has been handed to the bus.
+class FrameWatcher {
+public:
+    virtual void sent(unsigned pool, std::span<const std::byte> frame) = 0;
+    virtual void received(unsigned pool, std::span<const std::byte> frame) = 0;
+
+protected:
+    ~FrameWatcher() = default;
+};
+
 }  // namespace sriov_nic

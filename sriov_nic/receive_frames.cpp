@@ -275,6 +275,9 @@ void Receive::count(const Frame& frame, unsigned queue) {
     ++function.received;
     function.received_octets += octets;
     if (is_multicast(frame.info.destination)) ++function.received_multicast;
+    if (core_.watcher != nullptr) {
+        core_.watcher->received(core_.pool_of(queue), memory_.span(frame.place, frame.length));
+    }
 }
 
 }  // namespace sriov_nic

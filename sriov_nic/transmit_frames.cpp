@@ -245,6 +245,7 @@ bool Transmit::commit(Frame& frame) {
     FunctionStatistics& function = counts.functions[core_.pool_of(frame.queue)];
     ++function.sent;
     function.sent_octets += octets;
+    if (core_.watcher != nullptr) core_.watcher->sent(core_.pool_of(frame.queue), bytes);
     return true;
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "models/byte_writer.h"
 #include "models/network/checksum.h"
 #include "models/network/headers.h"
@@ -75,13 +77,26 @@ PcapngFile::PcapngFile(const sim::Agenda& agenda, const std::string& path)
     write(pcapng_section_header());
 }
 
-FrameObserver& PcapngFile::add_interface(std::string_view name) {
+PcapngFile::Interface& PcapngFile::add_interface(std::string_view name) {
     write(pcapng_interface(name));
     return interfaces_.emplace_back(*this, static_cast<std::uint32_t>(interfaces_.size()));
 }
 
 void PcapngFile::Interface::observed(FrameDirection direction, const Frame& frame) {
-    file_.write(pcapng_packet(number_, file_.agenda_.now(), direction, frame));
+    observed_at(file_.agenda_.now(), direction, frame);
+}
+
+void PcapngFile::Interface::observed_at(sim::Time time, FrameDirection direction, const Frame& frame) {
+    auto& later = file_.later_;
+    const auto after = [](sim::Time t, const Later& other) { return t < other.time; };
+    later.insert(std::upper_bound(later.begin(), later.end(), time, after),
+                 {time, pcapng_packet(number_, time, direction, frame)});
+    file_.write_until(file_.agenda_.now());
+}
+
+// Nothing can be observed any more that has passed before now.
+void PcapngFile::write_until(sim::Time time) {
+    for (; !later_.empty() && later_.front().time <= time; later_.pop_front()) write(later_.front().block);
 }
 
 void PcapngFile::write(const std::vector<std::byte>& block) {
@@ -89,6 +104,7 @@ void PcapngFile::write(const std::vector<std::byte>& block) {
 }
 
 bool PcapngFile::flush() {
+    write_until(sim::Time::never());
     stream_.flush();
     return static_cast<bool>(stream_);
 }

@@ -32,26 +32,35 @@ public:
     // A file that can't be written is a sim::UserError.
     PcapngFile(const sim::Agenda& agenda, const std::string& path);
 
-    // An interface of that name; what is returned is to be attached to the point, and lives as long as the file.
-    FrameObserver& add_interface(std::string_view name);
-    // Everything observed so far is in the file. False if the disk did not take it.
-    bool flush();
-
-private:
     class Interface final : public FrameObserver {
     public:
         Interface(PcapngFile& file, std::uint32_t number) : file_(file), number_(number) {}
         void observed(FrameDirection direction, const Frame& frame) override;
+        // A frame that passes now or later. The file is in the order of time.
+        void observed_at(sim::Time time, FrameDirection direction, const Frame& frame);
 
     private:
         PcapngFile& file_;
         std::uint32_t number_;
     };
+
+    // An interface of that name; what is returned is to be attached to the point, and lives as long as the file.
+    Interface& add_interface(std::string_view name);
+    // Everything observed so far is in the file. False if the disk did not take it.
+    bool flush();
+
+private:
+    struct Later {
+        sim::Time time;
+        std::vector<std::byte> block;
+    };
     void write(const std::vector<std::byte>& block);
+    void write_until(sim::Time time);
 
     const sim::Agenda& agenda_;
     std::ofstream stream_;
     std::deque<Interface> interfaces_;
+    std::deque<Later> later_;  // in the order of time
 };
 
 }  // namespace models

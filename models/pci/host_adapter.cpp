@@ -157,7 +157,15 @@ void HostAdapter::connect_switch(VirtualSwitch& network, std::string_view port_n
     queue_.connect(network, uplink_);
 }
 
+void HostAdapter::ToController::receive(Frame&& frame) {
+    if (adapter.port_capture_ != nullptr) adapter.port_capture_->observed(FrameDirection::in, frame);
+    adapter.adapter_.controller().received(frame.bytes);
+}
+
 void HostAdapter::transmit(std::span<const std::byte> frame, sim::Time, sim::Time end) {
+    if (port_capture_ != nullptr) {
+        port_capture_->observed_at(end, FrameDirection::out, Frame{{frame.begin(), frame.end()}});
+    }
     on_cable_.push_back({end + config_.cable, {frame.begin(), frame.end()}});
     if (!cable_timer_.armed()) cable_timer_.arm(on_cable_.front().at);
 }
@@ -169,6 +177,22 @@ void HostAdapter::arrived() {
         if (beyond_ != nullptr) beyond_->receive(std::move(frame));
     }
     if (!on_cable_.empty()) cable_timer_.arm(on_cable_.front().at);
+}
+
+void HostAdapter::capture(Captures& captures) {
+    captures_ = &captures;
+    port_capture_ = captures.point(config_.name + "-port");
+    if (port_capture_ != nullptr) adapter_.controller().watch(this);
+}
+
+void HostAdapter::sent(unsigned pool, std::span<const std::byte> frame) {
+    if (pool >= vf_captures_.size()) return;
+    vf_captures_[pool]->observed(FrameDirection::out, Frame{{frame.begin(), frame.end()}});
+}
+
+void HostAdapter::received(unsigned pool, std::span<const std::byte> frame) {
+    if (pool >= vf_captures_.size()) return;
+    vf_captures_[pool]->observed(FrameDirection::in, Frame{{frame.begin(), frame.end()}});
 }
 
 void HostAdapter::add_host_address(const MacAddress& mac) {
@@ -186,6 +210,9 @@ VfSource& HostAdapter::reserve_vf(const MacAddress& mac, nic::VfKind kind) {
     const auto number = static_cast<unsigned>(reserved_.size());
     reserved_.push_back(std::make_unique<Vf>(*this, number, mac, kind));
     add_host_address(mac);
+    if (port_capture_ != nullptr) {
+        vf_captures_.push_back(captures_->point(fmt::format("{}-vf{}", config_.name, number)));
+    }
     return *reserved_.back();
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/host_networks.h"
 #include "models/network/addresses.h"
 #include "models/network/wire.h"
 #include "models/pci/physical_queue.h"
@@ -25,7 +26,11 @@ struct HostAdapterConfig {
     sim::Time cable = sim::Time::ns(25);
 };
 
-class HostAdapter final : public HostDevice, private sriov_nic::Wire, private RootInterrupts, private sim::Task {
+class HostAdapter final : public HostDevice,
+                          private sriov_nic::Wire,
+                          private RootInterrupts,
+                          private sriov_nic::FrameWatcher,
+                          private sim::Task {
 public:
     HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor& processor, const HostAdapterConfig& config);
     ~HostAdapter() override;
@@ -45,6 +50,10 @@ public:
     void connect_wire(FrameReceiver& beyond) { beyond_ = &beyond; }
     FrameReceiver& from_wire() { return arriving_; }
 
+    // From now on each virtual function that is reserved writes `<name>-vf<number>.pcapng`, as its partition sees it,
+    // and what passes the connector is in `<name>-port.pcapng`, at the time of its last bit.
+    void capture(Captures& captures);
+
     // A synthetic adapter on the switch: virtual functions reach its address through the physical function.
     void add_host_address(const MacAddress& mac);
 
@@ -59,7 +68,7 @@ public:
 private:
     struct ToController final : FrameReceiver {
         explicit ToController(HostAdapter& a) : adapter(a) {}
-        void receive(Frame&& frame) override { adapter.adapter_.controller().received(frame.bytes); }
+        void receive(Frame&& frame) override;
         HostAdapter& adapter;
     };
     // One virtual function, on its way to and from its partition.
@@ -88,6 +97,8 @@ private:
     };
 
     void transmit(std::span<const std::byte> frame, sim::Time start, sim::Time end) override;
+    void sent(unsigned pool, std::span<const std::byte> frame) override;
+    void received(unsigned pool, std::span<const std::byte> frame) override;
     void message(std::uint32_t data) override;
     std::optional<sim::Time> begin() override;
     void finish() override;
@@ -115,6 +126,9 @@ private:
     bool switched_ = false;
     PortId uplink_ = no_port;
     std::vector<std::unique_ptr<Vf>> reserved_;
+    Captures* captures_ = nullptr;
+    PcapngFile::Interface* port_capture_ = nullptr;
+    std::vector<PcapngFile::Interface*> vf_captures_;  // of those reserved
     std::deque<OnCable> on_cable_;
     sim::Timer cable_timer_;
     bool causes_ = false;  // the driver is to look at the other causes

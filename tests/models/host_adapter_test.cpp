@@ -3,9 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "models/network/capture_file.h"
 #include "models/pci/adapter_cable.h"
 #include "pci/config_registers.h"
 #include "tests/vmbus/scripted_channel.h"
@@ -194,6 +196,45 @@ TEST_CASE("virtual functions and synthetic adapters reach each other") {
     rig.from_guest(two, frame(one, two, 7));
     // The switch knows the address as that of its own port.
     CHECK(rig.guests[one].take() == Fills{7});
+}
+
+TEST_CASE("captures: the connector's in the order of time, each virtual function's own") {
+    const auto folder = std::filesystem::path{VG_BINARY_DIR} / "host_adapter_test";
+    std::filesystem::create_directories(folder);
+    const auto fills = [&](const char* name) {
+        Fills all;
+        for (const auto& captured : read_capture_file((folder / name).string())) {
+            all.push_back(std::to_integer<unsigned>(captured.bytes[20]));
+        }
+        return all;
+    };
+    Rig rig;
+    Captures into{rig.simulation.agenda()};
+    into.into(folder.string());
+    rig.adapter->capture(into);
+    VfSource& vf = rig.adapter->reserve_vf(mac(one), sriov_nic::VfKind::hyper_v);
+    (void)rig.adapter->reserve_vf(mac(two), sriov_nic::VfKind::hyper_v);
+    VirtualGuest guest{rig.pci, vf.start_vf()};
+    guest.start();
+    vf.steer_to_vf(true);
+    rig.run();
+    guest.send(frame(beyond, one, 1));  // to the wire
+    guest.send(frame(beyond, two, 2));  // spoofed: nowhere
+    guest.send(frame(two, one, 3));     // by the loopback, to the switch's port
+    rig.run();
+    rig.from_wire(frame(one, beyond, 4));
+    rig.from_wire(frame(two, beyond, 5));  // to the physical function
+    // Committed to the wire before it comes, and gone after it.
+    for (unsigned n = 6; n < 8; ++n) guest.send(frame(beyond, one, static_cast<std::uint8_t>(n)));
+    while (rig.adapter->statistics().sent.packets < 2) rig.run(Time::ns(1));
+    rig.adapter->from_wire().receive(frame(one, beyond, 8));
+    rig.run();
+    into.flush();
+    CHECK(fills("nic-port.pcapng") == Fills{1, 4, 5, 8, 6, 7});
+    CHECK(fills("nic-vf0.pcapng") == Fills{1, 3, 4, 6, 8, 7});
+    CHECK(fills("nic-vf1.pcapng").empty());
+    CHECK(rig.adapter->vf_statistics(0).sent == 4);
+    CHECK(rig.adapter->vf_statistics(0).received == 2);
 }
 
 TEST_CASE("wrong wishes") {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from executable import SOURCE, ExecutableCase, main
+import shutil
+
+from executable import SOURCE, ExecutableCase, main, packets, tool
 
 
 class Pci(ExecutableCase):
@@ -20,13 +22,36 @@ class Pci(ExecutableCase):
         scenario = SOURCE / "scenarios/linux_sriov.py"
         for mailbox in ("0", "1"):
             with self.subTest(mailbox=mailbox):
-                self.assert_passed(self.run_scenario(scenario, "--set", f"mailbox={mailbox}", "--out", "out"))
+                options = ["--trace", "pcap"] if mailbox == "0" else []
+                self.assert_passed(self.run_scenario(scenario, "--set", f"mailbox={mailbox}", "--out", "out", *options))
                 stats = {name: entry["value"] for name, entry in self.result()["stats"].items()}
+                if options:
+                    self.check_captures(stats)
                 self.assertEqual(stats["host.pci.refused_dma"], 0)
                 self.assertEqual(stats["host.pci.iommu.blocked"], 0)
                 self.assertGreater(stats["host.pci.iommu.iotlb_hits"], stats["host.pci.iommu.walks"])
                 self.assertEqual(stats["host.hypervisor.stray_interrupts"], 0)
 
+    def check_captures(self, stats: dict[str, int]) -> None:
+        """The adapter's port and each virtual function, as tshark reads them and as the adapter has counted."""
+        expected = {f"nic-vf{n}": (stats[f"scenario.{name}.vf.received"], stats[f"scenario.{name}.vf.sent"]) for n, name in enumerate(("client", "server"))}
+        rack = "network.nic-rack.nic"
+        expected["nic-port"] = (stats[f"{rack}.out_frames"], stats[f"{rack}.in_frames"])
+        for name, counts in expected.items():
+            with self.subTest(capture=name):
+                file = self.folder / f"out/{name}.pcapng"
+                self.assertEqual(packets(file, "_ws.malformed || _ws.expert.severity == error"), 0)
+                fields = tool("tshark", "-n", "-r", file, "-T", "fields", "-e", "frame.time_epoch", "-e", "frame.packet_flags_direction")
+                lines = [line.split() for line in fields.splitlines()]
+                directions = [int(direction, 0) for _, direction in lines]
+                self.assertEqual((directions.count(1), directions.count(2)), counts)
+                times = [float(time) for time, _ in lines]
+                self.assertEqual(times, sorted(times))
+        self.assertGreater(min(expected["nic-vf0"]), 100)
+        self.assertGreater(max(expected["nic-vf0"]), 10000)
+
 
 if __name__ == "__main__":
+    if shutil.which("tshark") is None:
+        raise SystemExit("tshark is missing: ./verdigris test installs it")
     main()
