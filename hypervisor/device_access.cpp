@@ -21,14 +21,14 @@ struct VirtualProcessor::AssignedRegisters final : cpu::DeviceAccess {
         sim::Time cost;
         const std::uint64_t value = port.read(*processor.partition_.devices().translate(gpa), size, cost);
         processor.scope_.trace("device_read", gpa, size, value);
-        processor.charge(cost);
+        processor.charge(device_register_cause, cost);
         return value;
     }
     void write(std::uint64_t gpa, unsigned size, std::uint64_t value) override {
         processor.scope_.trace("device_write", gpa, size, value);
         sim::Time cost;
         port.write(*processor.partition_.devices().translate(gpa), size, value, cost);
-        processor.charge(cost);
+        processor.charge(device_register_cause, cost);
     }
 
     VirtualProcessor& processor;

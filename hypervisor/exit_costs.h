@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/control_block.h"
+#include "sim/ledger.h"
 #include "sim/time.h"
 
 namespace hypervisor {
@@ -40,5 +41,33 @@ struct ExitCosts {
         }
     }
 };
+
+// What an exit's time is counted as.
+constexpr sim::Cause exit_cause(cpu::ExitCode code) {
+    switch (code) {
+        case cpu::ExitCode::interrupt_window:
+            return "hypervisor.exit.interrupt_window";
+        case cpu::ExitCode::cpuid:
+            return "hypervisor.exit.cpuid";
+        case cpu::ExitCode::msr:
+            return "hypervisor.exit.msr";
+        case cpu::ExitCode::io:
+            return "hypervisor.exit.io";
+        case cpu::ExitCode::halt:
+            return "hypervisor.exit.halt";
+        case cpu::ExitCode::hypercall:
+            return "hypervisor.exit.hypercall";
+        case cpu::ExitCode::nested_fault:
+            return "hypervisor.exit.nested_fault";
+        default:
+            return "hypervisor.exit.other";
+    }
+}
+// And what comes with some: an intercept that the root's stack handles, and the injection of an event.
+inline constexpr sim::Cause round_trip_cause = "hypervisor.root_round_trip";
+inline constexpr sim::Cause injection_cause = "hypervisor.interrupt";
+inline constexpr sim::Cause switch_cause = "hypervisor.switch";
+inline constexpr sim::Cause interrupt_exit_cause = "hypervisor.exit.interrupt";
+inline constexpr sim::Cause device_register_cause = "device_registers";
 
 }  // namespace hypervisor

@@ -29,6 +29,7 @@ Hypervisor::LogicalCpu::LogicalCpu(const sim::Scope& scope, Hypervisor& owner, s
       slice(
           scope.agenda(), scope.path() + ".slice", [&owner, index] { owner.run_slice(index); },
           sim::Priority::processor),
+      ledger(owner.causes_),
       busy_ps(scope.counter("busy", "ps", "simulated time in which a virtual processor ran here")),
       switches(scope.counter("switches", "count", "changes from one virtual processor to another")) {}
 
@@ -52,10 +53,7 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
         lps_.push_back(std::make_unique<LogicalCpu>(scope.child("lp" + std::to_string(i)), *this, i));
         const VpRef ref{root_partition, i};
         VG_CHECK(scheduler_.add(ref, VpPolicy{.affinity = std::uint64_t{1} << i}));
-        const auto runnable = [this](RootProcessor& processor) {
-            const WakeDecision decision = scheduler_.wake(processor.ref(), scope_.now());
-            if (decision.lp) kick(*decision.lp);
-        };
+        const auto runnable = [this](RootProcessor& processor) { wake(processor.ref()); };
         roots_.push_back(std::make_unique<RootProcessor>(scope.child("root_vp" + std::to_string(i)), ref, runnable));
     }
 }
@@ -71,6 +69,7 @@ Hypervisor::~Hypervisor() {
         engine_.unload(vps_.begin()->second->guest());
         vps_.erase(vps_.begin());
     }
+    behavioural_.clear();
     synthetic_.clear();
 }
 
@@ -82,94 +81,9 @@ std::uint64_t Hypervisor::instructions(PartitionId partition) const {
     return sum;
 }
 
-// One turn of a logical processor, as an event at its own time.
-void Hypervisor::run_slice(std::uint32_t lp) {
-    LogicalCpu& cpu = *lps_[lp];
-    const sim::Agenda& agenda = scope_.agenda();
-    cpu.time = std::max(agenda.now(), cpu.time);
-    if (const auto done = std::exchange(cpu.piece, std::nullopt)) roots_[*done]->finish();
-    const auto chosen = scheduler_.next(lp, cpu.time);
-    kick_idle();
-    if (!chosen) {
-        const sim::Time release = scheduler_.next_release(cpu.time);
-        if (!release.is_never()) release_.arm(release);
-        return;
-    }
-    if (chosen->partition == root_partition) return run_root(cpu, *chosen);
-    VirtualProcessor& processor = vp(*chosen);
-    const sim::Time start = cpu.time;
-    sim::Time now = start + switch_to(cpu, *chosen);
-    // In lock-step, too, it comes a block further.
-    const sim::Time quantum = std::max(config_.quantum, sim::Time::ps(1));
-    const sim::Time limit =
-        std::min({agenda.next_deadline(), start + quantum, start + scheduler_.time_slice_left(*chosen, start)});
-    const std::uint64_t before = engine_.instructions();
-    processor.run(cpu.processor, now, limit);
-    processor.add_instructions(engine_.instructions() - before);
-    if (cpu::MemoryTiming* const timing = cpu.processor.timing()) timing->publish();
-    cpu.time = now;
-    processor.add_run_time(now - start);
-    used(cpu, *chosen, start);
-    if (!processor.can_run()) scheduler_.block(*chosen);
-}
-
-// A piece of the root's work is not divided: it ends as an event of its own, whatever the quantum is.
-void Hypervisor::run_root(LogicalCpu& cpu, VpRef ref) {
-    const sim::Time start = cpu.time;
-    const std::optional<sim::Time> cost = roots_[ref.vp]->begin();
-    if (cost) {
-        cpu.time += switch_to(cpu, ref) + *cost;
-        cpu.piece = ref.vp;
-    } else {
-        scheduler_.block(ref);
-    }
-    used(cpu, ref, start);
-}
-
-// What it costs that another one runs here now.
-sim::Time Hypervisor::switch_to(LogicalCpu& cpu, VpRef ref) {
-    if (cpu.last == ref) return sim::Time::zero();
-    ++cpu.switches;
-    const bool first = !cpu.last;
-    cpu.last = ref;
-    return first ? sim::Time::zero() : config_.exit_costs.context_switch;
-}
-
-// The turn is over; the next one begins where it ended.
-void Hypervisor::used(LogicalCpu& cpu, VpRef ref, sim::Time start) {
-    cpu.busy_ps.add(static_cast<std::uint64_t>((cpu.time - start).ps()));
-    scheduler_.ran(ref, start, cpu.time - start);
-    cpu.slice.arm(cpu.time);
-}
-
-// Something is there for this processor: its turn comes at the present time, or at its own if it is ahead.
-void Hypervisor::kick(std::uint32_t lp) {
-    LogicalCpu& cpu = *lps_[lp];
-    const sim::Time at = std::max(scope_.now(), cpu.time);
-    if (!cpu.slice.armed() || cpu.slice.deadline() > at) cpu.slice.arm(at);
-}
-
-void Hypervisor::kick_idle() {
-    if (const auto lp = scheduler_.idle_lp_with_work(scope_.now())) kick(*lp);
-}
-
-void Hypervisor::wake(VirtualProcessor& processor) {
-    if (!scheduler_.contains(processor.ref())) return;
-    const WakeDecision decision = scheduler_.wake(processor.ref(), scope_.now());
-    if (decision.lp) kick(*decision.lp);
-}
-
-void Hypervisor::yield(VirtualProcessor& processor) {
-    scheduler_.yield(processor.ref());
-}
-
-void Hypervisor::intercept(VirtualProcessor&, const HvMessage& message) {
-    root_.intercept(message);
-}
-
-template <class Function>
-void Hypervisor::for_each_vp(PartitionId partition, Function function) {
-    for (auto at = vps_.lower_bound(VpRef{partition, 0}); at != vps_.end() && at->first.partition == partition; ++at) {
+template <class Vps, class Function>
+void Hypervisor::for_each_vp(Vps& vps, PartitionId partition, Function function) {
+    for (auto at = vps.lower_bound(VpRef{partition, 0}); at != vps.end() && at->first.partition == partition; ++at) {
         function(*at->second);
     }
 }
@@ -182,11 +96,12 @@ bool Hypervisor::device_interrupt(std::uint64_t device, std::uint64_t address, s
     return known;
 }
 
-void Hypervisor::send_ipi(VirtualProcessor& from, const cpu::ApicMessage& message) {
+template <class Vps, class Vp>
+void Hypervisor::route_ipi(Vps& vps, Vp& from, const cpu::ApicMessage& message) {
     using Shorthand = cpu::ApicMessage::Shorthand;
     const sim::Time at = scope_.now() + config_.exit_costs.ipi_latency;
     bool delivered = false;
-    for_each_vp(from.ref().partition, [&](VirtualProcessor& target) {
+    for_each_vp(vps, from.ref().partition, [&](Vp& target) {
         const bool self = &target == &from;
         bool addressed = false;
         switch (message.shorthand) {
@@ -211,11 +126,28 @@ void Hypervisor::send_ipi(VirtualProcessor& from, const cpu::ApicMessage& messag
     });
 }
 
+void Hypervisor::send_ipi(VirtualProcessor& from, const cpu::ApicMessage& message) {
+    route_ipi(vps_, from, message);
+}
+
+void Hypervisor::send_ipi(BehaviouralProcessor& from, const cpu::ApicMessage& message) {
+    route_ipi(behavioural_, from, message);
+}
+
 void Hypervisor::send_ipis(VirtualProcessor& from, VpMask targets, std::uint8_t vector) {
     cpu::ApicMessage message;
     message.vector = vector;
     const sim::Time at = scope_.now() + config_.exit_costs.ipi_latency;
-    for_each_vp(from.ref().partition, [&](VirtualProcessor& target) {
+    for_each_vp(vps_, from.ref().partition, [&](VirtualProcessor& target) {
+        if ((targets & bit_of(target.index())) != 0) target.receive_later(message, at);
+    });
+}
+
+void Hypervisor::send_ipis(BehaviouralProcessor& from, VpMask targets, std::uint8_t vector) {
+    cpu::ApicMessage message;
+    message.vector = vector;
+    const sim::Time at = scope_.now() + config_.exit_costs.ipi_latency;
+    for_each_vp(behavioural_, from.ref().partition, [&](BehaviouralProcessor& target) {
         if ((targets & bit_of(target.index())) != 0) target.receive_later(message, at);
     });
 }
@@ -223,7 +155,7 @@ void Hypervisor::send_ipis(VirtualProcessor& from, VpMask targets, std::uint8_t 
 // The engine holds translations of the current address space only, and doesn't know which are global: of both it may
 // forget more than was asked. The timing models are exact; whoever ran somewhere may still have entries there.
 void Hypervisor::flush_translations(VirtualProcessor& from, VpMask targets, const TranslationFlush& what) {
-    for_each_vp(from.ref().partition, [&](VirtualProcessor& target) {
+    for_each_vp(vps_, from.ref().partition, [&](VirtualProcessor& target) {
         if ((targets & bit_of(target.index())) == 0) return;
         if (what.everything) target.translations_changed();
         for (const std::uint64_t linear : what.pages) target.translation_changed(linear);
@@ -244,9 +176,10 @@ void Hypervisor::flush_translations(VirtualProcessor& from, VpMask targets, cons
 
 template <class Archive>
 void Hypervisor::archive_state(Archive& archive) {
-    archive(partitions_, ports_, scheduler_);
+    archive(causes_, partitions_, ports_, scheduler_);
     for (auto& [id, synthetic] : synthetic_) archive(*synthetic);
     for (auto& [ref, processor] : vps_) archive(*processor);
+    for (auto& [ref, processor] : behavioural_) archive(*processor);
     for (auto& root : roots_) archive(*root);
     for (auto& lp : lps_) archive(*lp);
     archive(release_, engine_);
@@ -262,18 +195,34 @@ void Hypervisor::save(sim::Writer& writer) {
 void Hypervisor::restore(sim::Reader& reader) {
     for (auto& [id, synthetic] : synthetic_) synthetic->abandon_pages();
     for (auto& [ref, processor] : vps_) processor->abandon_pages();
+    for (auto& [ref, processor] : behavioural_) processor->abandon_pages();
     archive_state(reader);
     engine_.forget_code();
 }
 
 // --- PartitionHost -----------------------------------------------------------------------------------------------
 
+SyntheticPartition& Hypervisor::synthetic(Partition& partition) {
+    auto& place = synthetic_[partition.id()];
+    if (!place) {
+        place = std::make_unique<SyntheticPartition>(partition.scope().child("synthetic"), partition, memory_,
+                                                     config_.tsc_hz, config_.apic_hz, HypercallInstruction::vmmcall);
+    }
+    return *place;
+}
+
+// Policies are checked where they are set; here a reserve may turn out to be too much for the machine.
+void Hypervisor::schedule(VpRef ref, VpPolicy policy) {
+    if (scheduler_.add(ref, policy)) return;
+    policy.reserve = 0;
+    if (!scheduler_.add(ref, policy)) VG_CHECK(scheduler_.add(ref, VpPolicy{}));
+}
+
 VpControl& Hypervisor::create_vp(Partition& partition, std::uint32_t index) {
+    if (partition.property(behavioural_processors) != 0) return create_behavioural_vp(partition, index);
     const PartitionId id = partition.id();
-    if (!synthetic_.contains(id)) {
-        synthetic_.emplace(
-            id, std::make_unique<SyntheticPartition>(partition.scope().child("synthetic"), partition, memory_,
-                                                     config_.tsc_hz, config_.apic_hz, HypercallInstruction::vmmcall));
+    SyntheticPartition& interface = synthetic(partition);
+    if (!cpuid_.contains(id)) {
         const auto processors = static_cast<unsigned>(partition.property(HvPartitionProperty::processors_per_socket));
         cpuid_.emplace(id, std::make_unique<cpu::CpuidTable>(cpu::CpuidProfile{}, processors));
     }
@@ -285,28 +234,51 @@ VpControl& Hypervisor::create_vp(Partition& partition, std::uint32_t index) {
     const VpRef ref{id, index};
     VpEnvironment& environment = *this;
     auto processor =
-        std::make_unique<VirtualProcessor>(partition.scope().child("vp" + std::to_string(index)), *synthetic_.at(id),
-                                           calls_, index, environment, settings, engine_.pristine_state(), memory_);
-    // Policies are checked where they are set; here a reserve may turn out to be too much for the machine.
-    VpPolicy policy = partition.vp_policy();
-    if (!scheduler_.add(ref, policy)) {
-        policy.reserve = 0;
-        if (!scheduler_.add(ref, policy)) VG_CHECK(scheduler_.add(ref, VpPolicy{}));
-    }
+        std::make_unique<VirtualProcessor>(partition.scope().child("vp" + std::to_string(index)), interface, calls_,
+                                           index, environment, settings, engine_.pristine_state(), memory_);
+    schedule(ref, partition.vp_policy());
     return *vps_.emplace(ref, std::move(processor)).first->second;
+}
+
+VpControl& Hypervisor::create_behavioural_vp(Partition& partition, std::uint32_t index) {
+    const VpRef ref{partition.id(), index};
+    BehaviouralEnvironment& environment = *this;
+    const BehaviouralSettings settings{config_.exit_costs, config_.tsc_hz, config_.apic_hz};
+    auto processor = std::make_unique<BehaviouralProcessor>(partition.scope().child("vp" + std::to_string(index)),
+                                                            synthetic(partition), calls_, index, environment, settings,
+                                                            engine_.pristine_state());
+    const auto software = software_.find(ref);
+    if (software != software_.end()) processor->set_software(software->second);
+    schedule(ref, partition.vp_policy());
+    return *behavioural_.emplace(ref, std::move(processor)).first->second;
+}
+
+void Hypervisor::set_software(PartitionId partition, std::uint32_t index, VpSoftware* software) {
+    const VpRef ref{partition, index};
+    if (software == nullptr) {
+        software_.erase(ref);
+    } else {
+        software_[ref] = software;
+    }
+    const auto found = behavioural_.find(ref);
+    if (found != behavioural_.end()) found->second->set_software(software);
 }
 
 void Hypervisor::delete_vp(Partition& partition, std::uint32_t index) {
     const VpRef ref{partition.id(), index};
-    VG_CHECK(!vp(ref).running(), "a virtual processor is deleted from within its own exit");
     scheduler_.remove(ref);
-    engine_.unload(vp(ref).guest());
     for (auto& lp : lps_) {
         if (lp->last == ref) lp->last.reset();
+        if (lp->piece == ref) lp->piece.reset();
     }
-    vps_.erase(ref);
+    if (behavioural_.erase(ref) == 0) {
+        VG_CHECK(!vp(ref).running(), "a virtual processor is deleted from within its own exit");
+        engine_.unload(vp(ref).guest());
+        vps_.erase(ref);
+    }
     bool last = true;
-    for_each_vp(partition.id(), [&last](VirtualProcessor&) { last = false; });
+    for_each_vp(vps_, partition.id(), [&last](VirtualProcessor&) { last = false; });
+    for_each_vp(behavioural_, partition.id(), [&last](BehaviouralProcessor&) { last = false; });
     if (last) {
         synthetic_.erase(partition.id());
         cpuid_.erase(partition.id());
@@ -324,7 +296,7 @@ void Hypervisor::device_detached(std::uint64_t physical) {
 
 void Hypervisor::mapping_changed(Partition& partition, std::uint64_t gpa, std::uint64_t length) {
     if (remapping_ != nullptr) remapping_->domain_changed(partition.id(), gpa, length);
-    for_each_vp(partition.id(), [](VirtualProcessor& target) { target.translations_changed(); });
+    for_each_vp(vps_, partition.id(), [](VirtualProcessor& target) { target.translations_changed(); });
     for (const auto& lp : lps_) {
         if (cpu::MemoryTiming* const timing = lp->processor.timing()) {
             timing->second_level_changed(static_cast<std::uint16_t>(partition.id()));
@@ -346,8 +318,8 @@ HvStatus Hypervisor::property_changed(Partition& partition, HvPartitionProperty 
         return HvStatus::success;
     }
     HvStatus status = HvStatus::success;
-    for_each_vp(partition.id(), [&](VirtualProcessor& target) {
-        if (!scheduler_.set_policy(target.ref(), policy)) status = HvStatus::no_resources;
+    partition.for_each_vp([&](std::uint32_t index, const VpControl&) {
+        if (!scheduler_.set_policy({partition.id(), index}, policy)) status = HvStatus::no_resources;
     });
     kick_idle();
     return status;

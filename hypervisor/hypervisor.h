@@ -14,6 +14,8 @@
 #include "cpu/cpuid.h"
 #include "cpu/engine.h"
 #include "cpu/logical_processor.h"
+#include "hypervisor/behavioural_processor.h"
+#include "hypervisor/cpu_ledger.h"
 #include "hypervisor/partition.h"
 #include "hypervisor/ports.h"
 #include "hypervisor/root_hypercalls.h"
@@ -35,7 +37,7 @@ struct HypervisorConfig {
     SchedulerOptions scheduler;
 };
 
-class Hypervisor final : private PartitionHost, private VpEnvironment {
+class Hypervisor final : private PartitionHost, private VpEnvironment, private BehaviouralEnvironment {
 public:
     // `root` hears of messages, events and intercepts; it must outlive the hypervisor.
     Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const HypervisorConfig& config, RootReceiver& root);
@@ -56,6 +58,16 @@ public:
     // The root partition has a virtual processor for each logical one, and bound to it.
     sim::Processor& root_processor(std::uint32_t index) { return *roots_.at(index); }
 
+    // The processors of a behavioural partition: what runs there. Null: nothing any more.
+    BehaviouralProcessor& behavioural_processor(PartitionId partition, std::uint32_t index) {
+        return *behavioural_.at({partition, index});
+    }
+    void set_software(PartitionId partition, std::uint32_t index, VpSoftware* software);
+
+    // What a logical processor's time went to.
+    const CpuLedger& ledger(std::uint32_t lp) const { return lps_.at(lp)->ledger; }
+    std::uint32_t logical_processors() const { return static_cast<std::uint32_t>(lps_.size()); }
+
     // Instructions that guests have retired, and by whom.
     std::uint64_t instructions() const { return engine_.instructions(); }
     std::uint64_t instructions(PartitionId partition) const;
@@ -72,7 +84,7 @@ private:
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(slice, time, last, piece);
+            archive(slice, time, last, piece, ledger);
             if (processor.timing() != nullptr) archive(*processor.timing());
         }
 
@@ -80,7 +92,8 @@ private:
         sim::Timer slice;
         sim::Time time;  // how far it has come
         std::optional<VpRef> last;
-        std::optional<std::uint32_t> piece;  // the root's processor of that number is in the middle of one
+        std::optional<VpRef> piece;  // this one is in the middle of one
+        CpuLedger ledger;
         sim::Counter& busy_ps;
         sim::Counter& switches;
     };
@@ -89,10 +102,16 @@ private:
     void run_slice(std::uint32_t lp);
     sim::Time switch_to(LogicalCpu& cpu, VpRef ref);
     void used(LogicalCpu& cpu, VpRef ref, sim::Time start);
-    void run_root(LogicalCpu& cpu, VpRef ref);
+    void run_instructions(LogicalCpu& cpu, VpRef ref);
+    void run_piece(LogicalCpu& cpu, VpRef ref);
+    void finish_piece(VpRef ref);
     void kick(std::uint32_t lp);
     void kick_idle();
+    void wake(VpRef ref);
     VirtualProcessor& vp(VpRef ref) { return *vps_.at(ref); }
+    SyntheticPartition& synthetic(Partition& partition);
+    VpControl& create_behavioural_vp(Partition& partition, std::uint32_t index);
+    void schedule(VpRef ref, VpPolicy policy);
 
     // PartitionHost
     VpControl& create_vp(Partition& partition, std::uint32_t index) override;
@@ -111,8 +130,18 @@ private:
     void intercept(VirtualProcessor& vp, const HvMessage& message) override;
     DevicePort* device_port() override { return device_port_; }
 
-    template <class Function>
-    void for_each_vp(PartitionId partition, Function function);
+    // BehaviouralEnvironment
+    void wake(BehaviouralProcessor& vp) override { wake(vp.ref()); }
+    void intercept(const HvMessage& message) override { root_.intercept(message); }
+    void send_ipi(BehaviouralProcessor& from, const cpu::ApicMessage& message) override;
+    void send_ipis(BehaviouralProcessor& from, VpMask targets, std::uint8_t vector) override;
+    void yield(BehaviouralProcessor& vp) override { scheduler_.yield(vp.ref()); }
+    Causes& causes() override { return causes_; }
+
+    template <class Vps, class Function>
+    static void for_each_vp(Vps& vps, PartitionId partition, Function function);
+    template <class Vps, class Vp>
+    void route_ipi(Vps& vps, Vp& from, const cpu::ApicMessage& message);
     template <class Archive>
     void archive_state(Archive& archive);
 
@@ -129,6 +158,9 @@ private:
     std::map<PartitionId, std::unique_ptr<SyntheticPartition>> synthetic_;
     std::map<PartitionId, std::unique_ptr<cpu::CpuidTable>> cpuid_;
     std::map<VpRef, std::unique_ptr<VirtualProcessor>> vps_;
+    std::map<VpRef, std::unique_ptr<BehaviouralProcessor>> behavioural_;
+    std::map<VpRef, VpSoftware*> software_;  // outlives the processors that a checkpoint brings back
+    Causes causes_;
     std::vector<std::unique_ptr<RootProcessor>> roots_;
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
     DevicePort* device_port_ = nullptr;

@@ -22,7 +22,7 @@ void VirtualProcessor::handle_exit() {
         return;
     }
     scope_.trace("exit", static_cast<std::uint64_t>(code), guest_.rip(), control_.exit_info1, control_.exit_info2);
-    charge(settings_.costs.of(code));
+    charge(exit_cause(code), settings_.costs.of(code));
     if (control_.interrupted_delivery) state_.injection = control_.interrupted_delivery;
     synthetic_.settle_eoi();
     switch (code) {
@@ -88,7 +88,7 @@ void VirtualProcessor::on_msr() {
     const std::uint64_t value = std::uint64_t{high} << 32 | low;
     const bool x2apic = number >= cpu::msr_number::x2apic_first && number <= cpu::msr_number::x2apic_last;
     if (x2apic || (number >= msr::eoi && number <= msr::tpr)) {
-        charge(settings_.costs.apic_register);
+        charge(exit_cause(control_.exit_code), settings_.costs.apic_register);
     }
     bool done = false;
     if (is_write) {
@@ -129,7 +129,7 @@ void VirtualProcessor::report_msr(std::uint32_t number, bool is_write, std::uint
     message.msr_number = number;
     message.rax = low;
     message.rdx = high;
-    charge(settings_.costs.root_round_trip);
+    charge(round_trip_cause, settings_.costs.root_round_trip);
     tell_root(make_message(HvMessageType::x64_msr_intercept, partition_.id(), message));
 }
 
@@ -255,7 +255,7 @@ void VirtualProcessor::on_io() {
         message.rsi = r[Gpr::rsi];
         message.rdi = r[Gpr::rdi];
     }
-    charge(settings_.costs.root_round_trip);
+    charge(round_trip_cause, settings_.costs.root_round_trip);
     lp_->engine().count_instruction();
     tell_root(make_message(HvMessageType::x64_io_port_intercept, partition_.id(), message));
 }
@@ -347,7 +347,7 @@ void VirtualProcessor::on_nested_fault() {
     ++counters_.nested_fault;
     const std::uint64_t gpa = control_.exit_info2;
     if (apic_.mode() == cpu::ApicMode::xapic && (gpa & ~std::uint64_t{0xfff}) == apic_.page()) {
-        charge(settings_.costs.apic_register);
+        charge(exit_cause(control_.exit_code), settings_.costs.apic_register);
         // A stack or a table in the APIC's page is beyond the emulator.
         return control_.interrupted_delivery ? refuse_access() : emulate_apic_access();
     }
@@ -361,7 +361,7 @@ void VirtualProcessor::on_nested_fault() {
     message.instruction_byte_count = control_.instruction_bytes;
     message.guest_physical_address = gpa;
     std::memcpy(message.instruction_bytes, control_.instruction.data(), control_.instruction.size());
-    charge(settings_.costs.root_round_trip);
+    charge(round_trip_cause, settings_.costs.root_round_trip);
     tell_root(
         make_message(mapped ? HvMessageType::gpa_intercept : HvMessageType::unmapped_gpa, partition_.id(), message));
 }

@@ -48,6 +48,7 @@ constexpr PropertyRow property_rows[] = {
     {HvPartitionProperty::processor_clock_frequency, Settable::never, 0, any, 0},
     {HvPartitionProperty::guest_os_id, Settable::never, 0, any, 0},
     {scheduling_affinity_set, Settable::always, 1, any, any},
+    {behavioural_processors, Settable::early, 0, 1, 0},
 };
 
 const PropertyRow* row_of(HvPartitionProperty property) {

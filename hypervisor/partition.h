@@ -71,6 +71,9 @@ enum class PartitionState : std::uint8_t { created, initialized, finalized };
 // HvPartitionVpPropertySchedulingAffinitySet: here one mask of logical processors for the whole partition.
 inline constexpr auto scheduling_affinity_set = HvPartitionProperty{0x1000'1000};
 
+// Our own: 1 makes processors that execute no instructions (behavioural_processor.h).
+inline constexpr auto behavioural_processors = HvPartitionProperty{0x1000'2000};
+
 // What things cost in pages of the pool.
 inline constexpr std::uint64_t pages_per_partition = 1;     // of the parent: the partition object
 inline constexpr std::uint64_t pages_to_initialize = 3;     // I/O bitmaps and MSR bitmap; and the root table

@@ -10,11 +10,12 @@ RootProcessor::RootProcessor(const sim::Scope& scope, VpRef ref, std::function<v
       busy_(scope.counter("busy", "ps", "time in which tasks were at work")),
       pieces_(scope.counter("pieces", "count", "pieces of work done")) {}
 
-std::optional<sim::Time> RootProcessor::begin() {
+std::optional<sim::Time> RootProcessor::begin(sim::Account& account) {
     const std::optional<sim::Time> cost = TaskQueue::begin();
     if (cost) {
         busy_.add(static_cast<std::uint64_t>(cost->ps()));
         ++pieces_;
+        TaskQueue::account(account);
     }
     return cost;
 }

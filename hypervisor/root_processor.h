@@ -1,5 +1,6 @@
 // A virtual processor whose work is C++: tasks that say what they cost. It is scheduled on logical processors among the
-// others; it has no registers, takes no exits and gets no interrupts. The root partition's processors are such.
+// others; it has no registers, takes no exits and gets no interrupts. The root partition's processors are such; those
+// of a behavioural child are more (behavioural_processor.h).
 #pragma once
 
 #include <functional>
@@ -18,7 +19,7 @@ public:
 
     // One piece of work on a logical processor: from begin() on, for as long as it says, then finish(). Nothing: it
     // has no work and blocks.
-    std::optional<sim::Time> begin();
+    std::optional<sim::Time> begin(sim::Account& account);
     void finish() { TaskQueue::finish(); }
 
 private:

@@ -232,4 +232,11 @@ void SyntheticProcessor::settle_eoi() {
     }
 }
 
+bool SyntheticProcessor::take_excuse() {
+    if (!state_.excused) return false;
+    assist_page_.memory().store<std::uint32_t>(*assist_page_.spa(), 0);
+    settle_eoi();
+    return true;
+}
+
 }  // namespace hypervisor

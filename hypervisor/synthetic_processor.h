@@ -80,6 +80,8 @@ public:
     // it has done of it is carried out.
     void excuse_eoi(std::uint8_t vector, bool level_triggered);
     void settle_eoi();
+    // As a guest does at the end of an interrupt: if it is excused it takes the bit away, and all is done.
+    [[nodiscard]] bool take_excuse();
 
     // The guest has ended an interrupt: if it is a SINT's, the next message has its chance (TLFS 11.10.3).
     void interrupt_ended(std::uint8_t vector);

@@ -44,9 +44,10 @@ void VirtualProcessor::wake_if_runnable() {
     if (lp_ == nullptr && can_run()) environment_.wake(*this);
 }
 
-void VirtualProcessor::run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time limit) {
+void VirtualProcessor::run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time limit, sim::Account& account) {
     lp_ = &lp;
     now_ = &now;
+    account_ = &account;
     sim::Agenda& agenda = scope_.agenda();
     agenda.set_local_time(now);
     do {
@@ -62,6 +63,7 @@ void VirtualProcessor::run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time 
     } while (now < limit && can_run());
     lp_ = nullptr;
     now_ = nullptr;
+    account_ = nullptr;
 }
 
 // What is pending goes in by the order of SDM volume 3A, 6.9: INIT, NMI, interrupts. An event whose delivery an exit
@@ -76,7 +78,7 @@ void VirtualProcessor::prepare_entry() {
     if (std::exchange(state_.init_pending, false)) apply_init();
     if (!can_run()) return;
     if (std::exchange(state_.registers_written, false) && !registers_are_valid()) {
-        charge(settings_.costs.root_round_trip);
+        charge(round_trip_cause, settings_.costs.root_round_trip);
         return tell_root(make_message(HvMessageType::invalid_vp_register_value, partition_.id(),
                                       HvInvalidVpRegisterMessage{index_, 0}));
     }
@@ -91,7 +93,7 @@ void VirtualProcessor::prepare_entry() {
         state_.nmi_masked = true;
         guest_.set_intercept_iret(true);
         control_.injection = cpu::nmi_event();
-        charge(settings_.costs.interrupt_delivery);
+        charge(injection_cause, settings_.costs.interrupt_delivery);
         return;
     }
     const auto vector = apic_.deliverable();
@@ -105,7 +107,7 @@ void VirtualProcessor::prepare_entry() {
     if (apic_.in_service(*vector)) synthetic_.excuse_eoi(*vector, level);
     scope_.trace("interrupt", *vector);
     control_.injection = cpu::external_interrupt_event(*vector);
-    charge(settings_.costs.interrupt_delivery);
+    charge(injection_cause, settings_.costs.interrupt_delivery);
 }
 
 // What no processor could have come to by itself (APM volume 2, 15.5.1) never gets to run.
@@ -188,22 +190,16 @@ void VirtualProcessor::interrupt_pending() {
     wake_if_runnable();
 }
 
-void VirtualProcessor::charge(sim::Time t) {
+void VirtualProcessor::charge(sim::Cause cause, sim::Time t) {
     if (now_ == nullptr) return;
     *now_ += t;
+    account_->add(cause, t);
     scope_.agenda().set_local_time(*now_);
 }
 
 // --- VpControl ---------------------------------------------------------------------------------------------------
 
 namespace {
-
-constexpr auto x2apic_register = static_cast<std::uint32_t>(HvRegister::x64_apic_id) - 0x802u;
-
-bool is_apic_register(HvRegister name) {
-    const auto n = static_cast<std::uint32_t>(name) - x2apic_register;
-    return n >= 0x802 && n <= 0x83f;
-}
 
 // Registers of which several must agree.
 bool decides_the_mode(HvRegister name, std::uint64_t value) {
@@ -311,9 +307,8 @@ HvStatus VirtualProcessor::get_register(HvRegister name, HvRegisterValue& value)
         default:
             break;
     }
-    if (is_apic_register(name)) {
-        const auto word = apic_.read_msr(n - x2apic_register);
-        value.low = word.value_or(0);
+    if (const auto apic_register = x2apic_msr_of(name)) {
+        value.low = apic_.read_msr(*apic_register).value_or(0);
         return HvStatus::success;
     }
     return synthetic_.get_register(name, value);
@@ -369,8 +364,8 @@ HvStatus VirtualProcessor::set_register(HvRegister name, const HvRegisterValue& 
         default:
             break;
     }
-    if (is_apic_register(name)) {
-        return apic_.write_msr(n - x2apic_register, value.low) ? HvStatus::success : HvStatus::invalid_register_value;
+    if (const auto apic_register = x2apic_msr_of(name)) {
+        return apic_.write_msr(*apic_register, value.low) ? HvStatus::success : HvStatus::invalid_register_value;
     }
     return synthetic_.set_register(name, value);
 }

@@ -61,8 +61,8 @@ public:
                      mmu::SystemMemory memory);
 
     // Runs on `lp` from `now` until it blocks or the first block boundary at or after `limit`, which shrinks as timers
-    // are armed on the way.
-    void run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time limit);
+    // are armed on the way. `account` hears of all that was not the guest's own time.
+    void run(cpu::LogicalProcessor& lp, sim::Time& now, sim::Time limit, sim::Account& account);
 
     bool can_run() const;
     VpRef ref() const { return {partition_.id(), index_}; }
@@ -166,7 +166,7 @@ private:
     void tell_root(const HvMessage& message);
     void complete() { lp_->complete_instruction(guest_, control_, *now_); }
     void inject(const cpu::Event& event) { state_.injection = event; }
-    void charge(sim::Time t);
+    void charge(sim::Cause cause, sim::Time t);
 
     // cpu::ApicOutput
     void send(const cpu::ApicMessage& message) override { environment_.send_ipi(*this, message); }
@@ -195,7 +195,9 @@ private:
         environment_.flush_translations(*this, targets, what);
     }
     void yield() override { environment_.yield(*this); }
-    void charge_hypercall_reps(std::uint32_t reps) override { charge(settings_.costs.hypercall_rep * reps); }
+    void charge_hypercall_reps(std::uint32_t reps) override {
+        charge(exit_cause(cpu::ExitCode::hypercall), settings_.costs.hypercall_rep * reps);
+    }
 
     sim::Scope scope_;
     Partition& partition_;
@@ -215,6 +217,7 @@ private:
     // While it runs, or its exit is handled.
     cpu::LogicalProcessor* lp_ = nullptr;
     sim::Time* now_ = nullptr;
+    sim::Account* account_ = nullptr;
 
     VpCounters counters_;
 };

@@ -123,4 +123,11 @@ bool set_architectural(Registers& r, HvRegister name, const HvRegisterValue& val
     return false;
 }
 
+std::optional<std::uint32_t> x2apic_msr_of(HvRegister name) {
+    constexpr std::uint32_t first = 0x802, last = 0x83f;
+    const std::uint32_t number =
+        static_cast<std::uint32_t>(name) - static_cast<std::uint32_t>(HvRegister::x64_apic_id) + first;
+    return number >= first && number <= last ? std::optional{number} : std::nullopt;
+}
+
 }  // namespace hypervisor

@@ -1,0 +1,87 @@
+// What each logical processor's time went to, by partition and cause. Everything that takes time of a processor names
+// its cause when it takes it, so that the sums and the idle time are the time that has passed, to the picosecond.
+//
+// Causes are literals. The hypervisor's own begin with "hypervisor."; of any other, the partition is part of the name
+// that is shown: "guest.3.network", or "root.network".
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hypervisor/page_ownership.h"
+#include "sim/ledger.h"
+
+namespace hypervisor {
+
+// Causes by number, in the order of their first use.
+class Causes final {
+public:
+    std::uint16_t number(sim::Cause cause);
+    sim::Cause cause(std::uint16_t number) const { return names_[number].c_str(); }
+    std::size_t count() const { return names_.size(); }
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(names_);
+        if constexpr (Archive::reading) places_ = {};
+    }
+
+private:
+    std::uint16_t find(std::string_view name);
+
+    // Where a literal lies says its number without a comparison. (Which place of this table it takes decides nothing.)
+    struct Place {
+        sim::Cause cause = nullptr;
+        std::uint16_t number = 0;
+    };
+    std::deque<std::string> names_;
+    std::array<Place, 256> places_{};
+};
+
+class CpuLedger final {
+public:
+    explicit CpuLedger(Causes& causes) : causes_(causes) {}
+
+    // From `start` on this processor works for a partition. What passed since the end of what it did before was idle.
+    void begin(PartitionId partition, sim::Time start);
+    void add(sim::Cause cause, sim::Time time);
+    sim::Time end() const { return end_; }
+
+    struct Entry {
+        PartitionId partition = 0;
+        sim::Cause cause = nullptr;
+        sim::Time time;
+    };
+    // By partition, and in the order of first use within one.
+    std::vector<Entry> entries() const;
+    // All of it, and together with `idle` what has passed until `end`: the present, or later if it is ahead.
+    struct Sums {
+        sim::Time busy;
+        sim::Time idle;
+        sim::Time end;
+    };
+    Sums sums(sim::Time now) const;
+
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(rows_, end_, idle_);
+        if constexpr (Archive::reading) current_ = nullptr;
+    }
+
+private:
+    using Row = std::vector<sim::Time>;  // by number of the cause
+
+    Causes& causes_;
+    std::map<PartitionId, Row> rows_;
+    sim::Time end_;
+    sim::Time idle_;
+    Row* current_ = nullptr;
+    PartitionId partition_ = 0;
+};
+
+}  // namespace hypervisor

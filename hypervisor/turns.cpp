@@ -1,0 +1,148 @@
+// The turns of the logical processors: who runs, for how long, and what the time was for.
+#include <algorithm>
+#include <utility>
+
+#include "hypervisor/hypervisor.h"
+#include "sim/check.h"
+
+namespace hypervisor {
+
+namespace {
+
+// The ledger's share of a turn, and how much of it has a cause already.
+class Parts final : public sim::Account {
+public:
+    explicit Parts(CpuLedger& ledger) : ledger_(ledger) {}
+    void add(sim::Cause cause, sim::Time time) override {
+        ledger_.add(cause, time);
+        sum_ += time;
+    }
+    // What is left of the whole turn is this.
+    void rest(sim::Cause cause, sim::Time whole) {
+        VG_CHECK(whole >= sum_, "the parts of a piece are more than the piece");
+        ledger_.add(cause, whole - sum_);
+    }
+
+private:
+    CpuLedger& ledger_;
+    sim::Time sum_;
+};
+
+constexpr sim::Cause guest_cause = "instructions";
+constexpr sim::Cause task_cause = "work";
+
+}  // namespace
+
+// One turn of a logical processor, as an event at its own time.
+void Hypervisor::run_slice(std::uint32_t lp) {
+    LogicalCpu& cpu = *lps_[lp];
+    cpu.time = std::max(scope_.now(), cpu.time);
+    if (const auto done = std::exchange(cpu.piece, std::nullopt)) finish_piece(*done);
+    const auto chosen = scheduler_.next(lp, cpu.time);
+    kick_idle();
+    if (!chosen) {
+        const sim::Time release = scheduler_.next_release(cpu.time);
+        if (!release.is_never()) release_.arm(release);
+        return;
+    }
+    if (vps_.contains(*chosen)) {
+        run_instructions(cpu, *chosen);
+    } else {
+        run_piece(cpu, *chosen);
+    }
+}
+
+void Hypervisor::run_instructions(LogicalCpu& cpu, VpRef ref) {
+    const sim::Agenda& agenda = scope_.agenda();
+    VirtualProcessor& processor = vp(ref);
+    const sim::Time start = cpu.time;
+    cpu.ledger.begin(ref.partition, start);
+    Parts parts{cpu.ledger};
+    const sim::Time change = switch_to(cpu, ref);
+    parts.add(switch_cause, change);
+    sim::Time now = start + change;
+    // In lock-step, too, it comes a block further.
+    const sim::Time quantum = std::max(config_.quantum, sim::Time::ps(1));
+    const sim::Time limit =
+        std::min({agenda.next_deadline(), start + quantum, start + scheduler_.time_slice_left(ref, start)});
+    const std::uint64_t before = engine_.instructions();
+    processor.run(cpu.processor, now, limit, parts);
+    processor.add_instructions(engine_.instructions() - before);
+    if (cpu::MemoryTiming* const timing = cpu.processor.timing()) timing->publish();
+    cpu.time = now;
+    parts.rest(guest_cause, now - start);
+    processor.add_run_time(now - start);
+    used(cpu, ref, start);
+    if (!processor.can_run()) scheduler_.block(ref);
+}
+
+// A piece of work is not divided: it ends as an event of its own, whatever the quantum is.
+void Hypervisor::run_piece(LogicalCpu& cpu, VpRef ref) {
+    const sim::Time start = cpu.time;
+    cpu.ledger.begin(ref.partition, start);
+    Parts parts{cpu.ledger};
+    const std::optional<sim::Time> cost =
+        ref.partition == root_partition ? roots_[ref.vp]->begin(parts) : behavioural_.at(ref)->begin(parts);
+    if (cost) {
+        parts.rest(task_cause, *cost);
+        const sim::Time change = switch_to(cpu, ref);
+        cpu.ledger.add(switch_cause, change);
+        cpu.time += change + *cost;
+        cpu.piece = ref;
+    } else {
+        scheduler_.block(ref);
+    }
+    used(cpu, ref, start);
+}
+
+void Hypervisor::finish_piece(VpRef ref) {
+    if (ref.partition == root_partition) return roots_[ref.vp]->finish();
+    behavioural_.at(ref)->finish();
+}
+
+// What it costs that another one runs here now.
+sim::Time Hypervisor::switch_to(LogicalCpu& cpu, VpRef ref) {
+    if (cpu.last == ref) return sim::Time::zero();
+    ++cpu.switches;
+    const bool first = !cpu.last;
+    cpu.last = ref;
+    return first ? sim::Time::zero() : config_.exit_costs.context_switch;
+}
+
+// The turn is over; the next one begins where it ended.
+void Hypervisor::used(LogicalCpu& cpu, VpRef ref, sim::Time start) {
+    cpu.busy_ps.add(static_cast<std::uint64_t>((cpu.time - start).ps()));
+    scheduler_.ran(ref, start, cpu.time - start);
+    cpu.slice.arm(cpu.time);
+}
+
+// Something is there for this processor: its turn comes at the present time, or at its own if it is ahead.
+void Hypervisor::kick(std::uint32_t lp) {
+    LogicalCpu& cpu = *lps_[lp];
+    const sim::Time at = std::max(scope_.now(), cpu.time);
+    if (!cpu.slice.armed() || cpu.slice.deadline() > at) cpu.slice.arm(at);
+}
+
+void Hypervisor::kick_idle() {
+    if (const auto lp = scheduler_.idle_lp_with_work(scope_.now())) kick(*lp);
+}
+
+void Hypervisor::wake(VpRef ref) {
+    if (!scheduler_.contains(ref)) return;
+    const WakeDecision decision = scheduler_.wake(ref, scope_.now());
+    if (decision.lp) kick(*decision.lp);
+}
+
+void Hypervisor::wake(VirtualProcessor& processor) {
+    wake(processor.ref());
+}
+
+void Hypervisor::yield(VirtualProcessor& processor) {
+    scheduler_.yield(processor.ref());
+}
+
+void Hypervisor::intercept(VirtualProcessor&, const HvMessage& message) {
+    root_.intercept(message);
+}
+
+}  // namespace hypervisor
