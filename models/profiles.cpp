@@ -83,6 +83,18 @@ Profile build(const Named& named) {
     s.guest_network_interrupt = time("guest.network.interrupt");
     s.guest_network_frame = time("guest.network.frame");
     s.guest_storage_request = time("guest.storage.request");
+    DriverCosts& d = p.driver_costs;
+    d.bus = s.bus;
+    d.interrupt = s.guest_network_interrupt;
+    d.frame = s.guest_network_frame;
+    d.poll = time("guest.vf.poll");
+    d.sent = time("guest.vf.frame_sent");
+    d.received = time("guest.vf.frame_received");
+    d.descriptor = time("guest.vf.descriptor");
+    d.polled_sent = time("guest.vf.polled_frame_sent");
+    d.polled_received = time("guest.vf.polled_frame_received");
+    d.idle_poll = time("guest.vf.idle_poll");
+    d.legacy_frame = time("guest.legacy.frame");
 
     using Array = mmu::TlbArrayConfig;
     const auto full = [&](std::string_view key) { return mmu::ArrayShape{small(key), small(key)}; };  // all ways

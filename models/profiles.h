@@ -11,6 +11,7 @@
 #include "cpu/cost_table.h"
 #include "cpu/memory_timing.h"
 #include "hypervisor/exit_costs.h"
+#include "models/behavioural/driver_costs.h"
 #include "models/pci/mmio_costs.h"
 #include "models/service_costs.h"
 #include "sim/time.h"
@@ -48,6 +49,7 @@ struct Profile {
     MmioCosts mmio_costs;
     cpu::MemoryTimingConfig memory_timing;  // for the timed fidelity
     ServiceCosts service_costs;
+    DriverCosts driver_costs;  // of behavioural guests
 
     // Whole cycles of this platform, to the nearest picosecond.
     sim::Time cycles(std::int64_t n) const;

@@ -231,6 +231,9 @@ public:
     void refused() override { ++refusals; }
     void offered(ClientChannel& channel) override {
         offers.push_back(channel.offer());
+        if (drivers.contains(channel.offer().interface_type)) {
+            return drivers[channel.offer().interface_type]->offered(channel);
+        }
         const auto found = bindings.find(channel.offer().interface_type);
         if (found == bindings.end()) return;
         channel.bind(*found->second.driver);
@@ -240,6 +243,8 @@ public:
     void unloaded() override { ++unloads; }
     void socket_refused(const Guid&, const Guid&) override { ++sockets_refused; }
     ChannelDriver* adopt(ClientChannel& channel) override {
+        const auto driver = drivers.find(channel.offer().interface_type);
+        if (driver != drivers.end()) return driver->second->adopt(channel);
         const auto found = bindings.find(channel.offer().interface_type);
         return found != bindings.end() ? found->second.driver : nullptr;
     }
@@ -251,6 +256,7 @@ public:
     Server server;
     BusClient client;
     std::map<Guid, Binding> bindings;
+    std::map<Guid, BusDriver*> drivers;  // that open channels of a type themselves
     std::vector<message::OfferChannel> offers;
     unsigned connections = 0;
     unsigned refusals = 0;

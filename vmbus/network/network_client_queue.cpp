@@ -100,21 +100,30 @@ void NetworkClient::Queue::drain() {
 std::optional<sim::Time> NetworkClient::Queue::begin() {
     if (!is_open()) return std::nullopt;
     const Config& config = client_.config_;
-    sim::Time cost;
+    parts_ = {};
     if (!state_.blocked && !state_.outgoing.empty()) {
         state_.work = Work::drain;
-        cost = config.costs.per_message + config.costs.signal;
+        parts_.message = config.costs.per_message;
+        parts_.signal = config.costs.signal;
     } else {
-        const bool done =
-            state_.frames_next ? begin_frames(cost) || begin_packets(cost) : begin_packets(cost) || begin_frames(cost);
+        const bool done = state_.frames_next ? begin_frames() || begin_packets() : begin_packets() || begin_frames();
         if (!done) return std::nullopt;
         state_.frames_next = state_.work == Work::packets;
     }
-    if (std::exchange(state_.called, false)) cost = cost + config.interrupt;
-    return cost;
+    if (std::exchange(state_.called, false)) parts_.interrupt = config.interrupt;
+    return parts_.sum();
 }
 
-bool NetworkClient::Queue::begin_packets(sim::Time& cost) {
+void NetworkClient::Queue::account(sim::Account& account) const {
+    account.add("guest.network.interrupt", parts_.interrupt);
+    account.add("guest.network.frame", parts_.frames);
+    account.add("guest.vmbus.message", parts_.message);
+    account.add("guest.vmbus.packet", parts_.packets);
+    account.add("guest.vmbus.copy", parts_.copying);
+    account.add("guest.vmbus.signal", parts_.signal);
+}
+
+bool NetworkClient::Queue::begin_packets() {
     const Config& config = client_.config_;
     std::size_t bytes = 0;
     Packet packet;
@@ -132,11 +141,13 @@ bool NetworkClient::Queue::begin_packets(sim::Time& cost) {
     state_.work = Work::packets;
     std::size_t frames = 0;
     for (const Taken& taken : state_.taken) frames += taken.ranges.size();
-    cost = config.costs.packets(state_.taken.size(), bytes) + config.per_frame * static_cast<std::int64_t>(frames);
+    parts_.packets = config.costs.packets(state_.taken.size(), 0);
+    parts_.copying = config.costs.copy(bytes);
+    parts_.frames = config.per_frame * static_cast<std::int64_t>(frames);
     return true;
 }
 
-bool NetworkClient::Queue::begin_frames(sim::Time& cost) {
+bool NetworkClient::Queue::begin_frames() {
     if (state_.backlog.empty() || state_.blocked || !client_.is_up()) return false;
     const Config& config = client_.config_;
     std::size_t copied = 0;
@@ -148,8 +159,10 @@ bool NetworkClient::Queue::begin_frames(sim::Time& cost) {
         state_.backlog.pop_front();
     }
     state_.work = Work::frames;
-    cost = config.costs.packets(1, copied) + config.per_frame * static_cast<std::int64_t>(state_.sending.size()) +
-           config.costs.signal;
+    parts_.packets = config.costs.packets(1, 0);
+    parts_.copying = config.costs.copy(copied);
+    parts_.frames = config.per_frame * static_cast<std::int64_t>(state_.sending.size());
+    parts_.signal = config.costs.signal;
     return true;
 }
 

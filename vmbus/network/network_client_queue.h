@@ -39,6 +39,7 @@ public:
 
     std::optional<sim::Time> begin() override;
     void finish() override;
+    void account(sim::Account& account) const override;
 
     void find_channel() { channel_ = state_.relid != 0 ? client_.bus_.find(state_.relid) : nullptr; }
     template <class Archive>
@@ -118,8 +119,14 @@ private:
         }
     };
 
-    bool begin_packets(sim::Time& cost);
-    bool begin_frames(sim::Time& cost);
+    // Of the piece that has begun, for account().
+    struct Parts {
+        sim::Time interrupt, message, packets, copying, frames, signal;
+        sim::Time sum() const { return interrupt + message + packets + copying + frames + signal; }
+    };
+
+    bool begin_packets();
+    bool begin_frames();
     void finish_packets();
     void finish_frames();
     void take_completion(const Taken& packet);
@@ -132,6 +139,7 @@ private:
     std::uint16_t index_;
     ClientChannel* channel_ = nullptr;
     State state_;
+    Parts parts_;
     sim::Counter& frames_sent_;
     sim::Counter& bytes_sent_;
     sim::Counter& frames_received_;
