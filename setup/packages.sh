@@ -31,6 +31,7 @@ package_version() {
     fi
     case $2 in
         cmd:*) command -v "${2#cmd:}" >/dev/null && echo present ;;
+        python:*) /usr/bin/python3 -c "import ${2#python:}" 2>/dev/null && echo present ;;
         pc:*) pkg-config --modversion "${2#pc:}" 2>/dev/null ;;
         header:*) { [ -e "/usr/include/${2#header:}" ] || [ -e "/usr/local/include/${2#header:}" ]; } && echo present ;;
     esac

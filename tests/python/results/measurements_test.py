@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from runs import ScenarioCase
+from sweeps import ScenarioCase
 from verdigris import UserError
 from verdigris.histogram import Histogram, highest_equivalent, percentiles
 from verdigris.measured_tables import differences, measured_lines, sentence

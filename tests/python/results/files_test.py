@@ -1,0 +1,99 @@
+"""Files of results appear whole or not at all: a full disk, a limit of size, an unwritable folder, kills."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+
+from sweeps import SweepCase, contents
+
+BIG = """\
+import verdigris as vg
+host = vg.Host(cores=2, memory="1GiB")
+async def main(sim):
+    sim.check("big", True, "x" * 200_000)
+"""
+
+
+@contextlib.contextmanager
+def small_disk(size: str) -> Iterator[pathlib.Path | None]:
+    """A file system of this size; None where one may not mount."""
+    with tempfile.TemporaryDirectory() as name:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", name], capture_output=True).returncode != 0:
+            yield None
+            return
+        try:
+            yield pathlib.Path(name)
+        finally:
+            subprocess.run(["umount", name], check=True)
+
+
+class Files(SweepCase):
+    def setUp(self) -> None:
+        super().setUp()
+        (self.folder / "big.py").write_text(BIG)
+
+    def limited(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command when no file may be larger than 100,000 bytes."""
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
+        return subprocess.run(self.command(*arguments), cwd=self.folder, capture_output=True, text=True, timeout=60, preexec_fn=limit)
+
+    def test_limit_of_size(self) -> None:
+        self.run_command("run", "big.py", "--out", "out")
+        self.assert_one_line(self.limited("run", "big.py", "--out", "out"), "cannot write out/result.json: File too large")
+        # Not even the earlier one, which would be taken for this run's.
+        self.assertEqual(sorted(contents(self.folder / "out")), ["stats.csv"])
+        self.assert_one_line(self.limited("sweep", "big.py", "--out", "sweep"), "cannot write sweep/points/seed=1/result.json: File too large")
+
+    def test_full_disk(self) -> None:
+        with small_disk("64k") as disk:
+            if disk is None:
+                self.skipTest("one may not mount here")
+            done = self.run_command("run", "big.py", "--out", str(disk / "out"))
+            self.assert_one_line(done, f"cannot write {disk}/out/result.json: No space left on device")
+            self.assertEqual(list(contents(disk / "out")), ["stats.csv"])
+            (disk / "fill").write_bytes(b"")
+            with contextlib.suppress(OSError), open(disk / "fill", "wb") as fill:
+                while True:
+                    fill.write(b"x" * 1024)
+                    fill.flush()
+            done = self.run_command("sweep", "s.py", "--over", "delay=1..9", "--out", str(disk / "sweep"))
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
+            self.assertRegex(done.stderr, f"^verdigris: .*{disk}/sweep.*: No space left on device\n$")
+
+    def test_unwritable(self) -> None:
+        self.assert_one_line(self.run_command("run", "s.py", "--out", "/sys"), "--out: cannot write into /sys: Permission denied")
+        self.assert_one_line(self.run_command("run", "s.py", "--out", "/proc/x"), "--out: cannot make the folder /proc/x: No such file or directory")
+        (self.folder / "out/result.json").mkdir(parents=True)
+        self.assert_one_line(self.run_command("run", "s.py", "--out", "out"), "--out: out/result.json is a folder; name another place")
+        (self.folder / "locked").mkdir(mode=0o555)
+        if os.getuid() != 0:
+            self.assert_one_line(self.run_command("run", "s.py", "--out", "locked"), "--out: cannot write into locked: Permission denied")
+
+    def test_an_earlier_damaged_result_is_no_obstacle(self) -> None:
+        (self.folder / "out").mkdir()
+        (self.folder / "out/result.json").write_text("{ half")
+        (self.folder / "out/stats.csv.partial").write_text("half")
+        (self.folder / "out/captures.partial").mkdir()
+        (self.folder / "out/captures.partial/a.pcapng").write_text("half")
+        self.assertEqual(self.run_command("run", "s.py", "--out", "out").returncode, 0)
+        self.assertEqual(self.result()["ended"], "finished")
+        self.assertEqual(sorted(os.listdir(self.folder / "out")), ["result.json", "stats.csv"])
+
+    def test_killed_with_a_trace(self) -> None:
+        """What grows during a run does not lie under its name before the end."""
+        command = self.command("run", "s.py", "--set", "slow=30", "--trace", "all", "--out", "out")
+        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while not (self.folder / "out/trace.txt.partial").exists():
+                time.sleep(0.02)
+            os.kill(process.pid, signal.SIGKILL)
+        self.assertEqual(os.listdir(self.folder / "out"), ["trace.txt.partial"])
+        self.run_command("run", "s.py", "--trace", "all", "--out", "out")
+        self.assertEqual(sorted(os.listdir(self.folder / "out")), ["result.json", "stats.csv", "trace.txt"])

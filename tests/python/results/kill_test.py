@@ -1,0 +1,68 @@
+"""A sweep that is killed at random instants: nothing half-written, nothing lost but what was under way, and in the end
+the bytes of an undisturbed sweep.
+
+VERDIGRIS_KILLS sets how many kills; 100 take about two minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import time
+
+from sweeps import SweepCase, contents
+
+KILLS = int(os.environ.get("VERDIGRIS_KILLS", "10"))
+JOBS = 3
+GRID = ["--over", f"delay=1..{max(4, KILLS // 4)}", "--over", "path=vf,synthetic", "--seeds", "1-3", "--jobs", str(JOBS)]
+
+
+class Killed(SweepCase):
+    def test_killed_at_random_instants(self) -> None:
+        began = time.monotonic()
+        self.assertEqual(self.run_command("sweep", "s.py", *GRID, "--out", "straight").returncode, 0)
+        longest_s = (time.monotonic() - began) / 2
+        straight = contents(self.folder / "straight")
+        draw = random.Random(20120904)
+        done: dict[str, int] = {}
+        kept = 0
+        for _ in range(KILLS):
+            folder = self.folder / "killed"
+            process = self._start()
+            time.sleep(draw.uniform(0.0, longest_s))
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self._assert_whole(folder)
+            now = self.changed("killed")
+            # What was done stays done, and is not run again.
+            self.assertEqual({name: now.get(name) for name in done}, done)
+            kept += len(now.keys() - done.keys())
+            done = now
+            if len(done) == len([name for name in straight if name.endswith("result.json")]):
+                # It had come to its end: from the start again, so that later kills still meet work.
+                done = {}
+                subprocess.run(["rm", "-rf", str(folder)], check=True)
+        self.assertGreater(kept, 0)
+        last = self.run_command("sweep", "s.py", *GRID, "--out", "killed")
+        self.assertEqual((last.returncode, last.stderr), (0, ""))
+        self.assertEqual(contents(self.folder / "killed"), straight)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = self.command("sweep", "s.py", *GRID, "--out", "killed")
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=self.folder, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    def _assert_whole(self, folder: pathlib.Path) -> None:
+        """Each file is whole, or its name says that it is not."""
+        for path in folder.rglob("*"):
+            if not path.is_file() or path.name.endswith(".partial"):
+                continue
+            if path.suffix == ".json":
+                json.loads(path.read_text())
+            elif path.suffix == ".csv":
+                self.assertTrue(path.read_text().endswith("\n"), path)
+                self.assertTrue(path.read_text().startswith(("name,value,", "point,delay,", "delay,path,")), path)

@@ -1,0 +1,93 @@
+"""`sweep --engine slurm` on a cluster of one node that the test starts."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import tempfile
+import time
+import unittest
+
+import slurm_cluster
+from sweeps import GRID, POINTS, SCENARIO, SweepCase, contents
+
+ABSENT = slurm_cluster.missing()
+
+
+@unittest.skipIf(ABSENT, f"Debian's slurm-wlm is not installed: there is no {', '.join(ABSENT)}")
+class OnSlurm(SweepCase):
+    cluster: slurm_cluster.Cluster
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        # A socket's path must be short.
+        temporary = tempfile.TemporaryDirectory(prefix="vg", dir="/tmp", ignore_cleanup_errors=True)
+        cls.addClassCleanup(temporary.cleanup)
+        cls.cluster = slurm_cluster.Cluster(pathlib.Path(temporary.name))
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.cluster.start()
+
+    def sweep(self, *options: str, engine: str = "slurm") -> subprocess.CompletedProcess[str]:
+        """`sweep` on the cluster."""
+        command = self.command("sweep", "s.py", *options, "--engine", engine)
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, env=self.cluster.environment)
+
+    def test_waits_and_gives_the_same_bytes(self) -> None:
+        # Twelve points and arrays of ten at most: two tasks have two points each.
+        done = self.sweep(*GRID, "--out", "a", "--wait", "--sbatch=--time=10")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.run_command("sweep", "s.py", *GRID, "--out", "b")
+        self.assertEqual(contents(self.folder / "a"), contents(self.folder / "b"))
+        self.assertEqual(sorted(path.name for path in (self.folder / "a/points").iterdir()), sorted(POINTS))
+        # Nothing is left to do: nothing is submitted.
+        before = self.changed("a")
+        self.assertEqual(self.sweep(*GRID, "--out", "a").returncode, 0)
+        self.assertEqual(self.changed("a"), before)
+
+    def test_collects_later(self) -> None:
+        options = ["--over", "delay=10,70,99", "--out", "a", "--set", "slow=1.0"]
+        done = self.sweep(*options)
+        self.assertRegex(done.stdout, r"^submitted as job \d+ of Slurm: 3 points; the same command collects them\n$")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        done = self.sweep(*options)
+        self.assertRegex(done.stdout, r"^job \d+ of Slurm: 0 of 3 points done, \d tasks running\n$")
+        self.assertEqual((done.returncode, done.stderr), (3, ""))
+        done = self.sweep(*options[:4], engine="local")
+        self.assertRegex(done.stderr, r"^verdigris: a: job \d+ of Slurm is at work in this folder; add --engine slurm\n$")
+        until = time.monotonic() + 60
+        while (done := self.sweep(*options)).returncode == 3 and time.monotonic() < until:
+            time.sleep(0.3)
+        self.assertEqual((done.returncode, done.stderr), (2, ""))
+        self.assertIn("FAILED  delay=70,seed=1: fast enough\n", done.stdout)
+        self.assertIn("no result  delay=99,seed=1: s.py:21: ValueError: a delay that nobody can bear\n", done.stdout)
+        # With the scenario mended, all are submitted again.
+        (self.folder / "s.py").write_text(SCENARIO.replace("== 99", "== 98"))
+        self.assertEqual(self.sweep(*options, "--wait").returncode, 1)
+        self.assertEqual(len(self.changed("a")), 3)
+
+    def test_cancelled(self) -> None:
+        options = ["--over", "delay=10,20", "--out", "a"]
+        submitted = self.sweep(*options, "--set", "slow=60")
+        job = submitted.stdout.split()[3]
+        subprocess.run(["scancel", job], env=self.cluster.environment, check=True, timeout=20)
+        until = time.monotonic() + 60
+        while (done := self.sweep(*options, "--set", "slow=60")).returncode == 3 and time.monotonic() < until:
+            time.sleep(0.3)
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        self.assertIn(f"no result  delay=10,seed=1: job {job} of Slurm ended without it; .sweep/log has what it printed\n", done.stdout)
+
+    def test_what_slurm_refuses(self) -> None:
+        done = self.sweep("--over", "delay=10,20", "--out", "a", "--sbatch=--partition=nope")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
+        self.assertRegex(done.stderr, "^verdigris: sbatch: .*invalid partition specified: nope")
+
+
+class WithoutCluster(SweepCase):
+    @unittest.skipIf(ABSENT, "Debian's slurm-wlm is not installed")
+    def test_no_controller(self) -> None:
+        (self.folder / "slurm.conf").write_text("ClusterName=x\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort=1\nAuthType=auth/none\n")
+        environment = {"PATH": slurm_cluster.PATH, "SLURM_CONF": str(self.folder / "slurm.conf")}
+        command = self.command("sweep", "s.py", "--engine", "slurm", "--out", "a")
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, env=environment)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+        self.assertRegex(done.stderr, "^verdigris: (sbatch|scontrol): ")

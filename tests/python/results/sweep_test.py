@@ -1,0 +1,188 @@
+"""`sweep`: the grid, its tables, resuming, failures, wrong use, Ctrl-C, what a terminal shows."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+
+from sweeps import GRID, POINTS, SCENARIO, SweepCase, contents
+
+# arguments after `sweep`, line
+WRONG = [
+    ([], "the following arguments are required: SCENARIO (./verdigris sweep --help explains)"),
+    (["nope.py"], "cannot read the scenario nope.py: No such file or directory"),
+    (["s.py", "--nope"], "unrecognized arguments: --nope (./verdigris sweep --help explains)"),
+    (["s.py", "--over", "delay"], "--over delay: write it as NAME=V1,V2,... or NAME=FIRST..LAST"),
+    (["s.py", "--over", "dealy=1,2"], "--set dealy: the scenario has no such parameter; it has delay, path, slow"),
+    (["s.py", "--set", "x"], "--set x: write it as NAME=VALUE"),
+    (["s.py", "--over", "delay=1,2", "--set", "delay=1"], "--set delay: --over gives it values already"),
+    (["s.py", "--jobs", "0x"], "argument --jobs: invalid int value: '0x' (./verdigris sweep --help explains)"),
+    (["s.py", "--jobs", "-1"], "--jobs -1: it is a whole number from 1 to 512"),
+    (["s.py", "--out", "s.py"], "--out: cannot make the folder s.py: File exists"),
+    (["s.py", "--out", "/sys"], "--out: cannot write into /sys: Permission denied"),
+    (["s.py", "--wait"], "--wait and --sbatch go with --engine slurm"),
+    (["s.py", "--engine", "slurm"], "--engine slurm: there is no sbatch here; Debian's package slurm-client has it"),
+]  # fmt: skip
+
+
+class Sweep(SweepCase):
+    def test_the_same_bytes_whatever_jobs(self) -> None:
+        for folder, jobs in (("a", "1"), ("b", "4")):
+            done = self.run_command("sweep", "s.py", *GRID, "--out", folder, "--jobs", jobs)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertEqual(done.stdout.split("\n")[-2], f"12 of 12 points passed, 0 with failed checks, 0 without a result; tables in {folder}")
+        self.assertEqual(contents(self.folder / "a"), contents(self.folder / "b"))
+        self.assertEqual(sorted(os.listdir(self.folder / "a/points")), sorted(POINTS))
+        self.assertEqual(sorted(os.listdir(self.folder / "a/points" / POINTS[0])), ["result.json", "stats.csv"])
+        # A point is what the same run alone gives, except for the time on the wall.
+        self.run_command("run", "s.py", "--set", "delay=10", "--set", "path=vf", "--seed", "1", "--out", "alone")
+        alone, point = self.result("alone"), self.result(f"a/points/{POINTS[0]}")
+        self.assertIsInstance(alone.pop("wall_s"), float)
+        self.assertEqual(alone, point)
+
+    def test_tables(self) -> None:
+        done = self.run_command("sweep", "s.py", *GRID, "--out", "a")
+        with open(self.folder / "a/results.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual(list(rows[0]), ["point", "delay", "path", "seed", "metric", "value", "unit"])
+        self.assertEqual(list(dict.fromkeys(row["point"] for row in rows)), POINTS)
+        results = {name: self.result(f"a/points/{name}") for name in POINTS}
+        p99 = {row["point"]: int(row["value"]) for row in rows if row["metric"] == "latency./rr.p99"}
+        self.assertEqual(p99, {name: result["latency"]["/rr"]["percentiles"]["99"] for name, result in results.items()})
+        with open(self.folder / "a/summary.csv", newline="", encoding="utf-8") as file:
+            summary = [row for row in csv.DictReader(file) if row["metric"] == "latency./rr.mean"]
+        self.assertEqual([(row["delay"], row["path"], row["seeds"]) for row in summary][:2], [("10", "vf", "2"), ("10", "synthetic", "2")])
+        one, two = (results[name]["latency"]["/rr"]["mean"] for name in POINTS[:2])
+        # Student's quantile for two values is 12.706, the standard error half their distance.
+        self.assertEqual(float(summary[0]["mean"]), (one + two) / 2)
+        self.assertAlmostEqual((float(summary[0]["ci95_high"]) - float(summary[0]["ci95_low"])) / abs(one - two), 12.7062, delta=0.001)
+        self.assertIn("delay=10 path=vf         latency./rr.p50", done.stdout)
+        sweep = json.loads((self.folder / "a/sweep.json").read_text())
+        self.assertEqual((sweep["over"], sweep["seeds"]), ({"delay": ["10", "20", "30"], "path": ["vf", "synthetic"]}, [1, 2]))
+        self.assertEqual([point["trace_hash"] for point in sweep["points"]], [result["trace_hash"] for result in results.values()])
+
+    def test_nothing_is_run_twice(self) -> None:
+        small = ["sweep", "s.py", "--over", "delay=10,20", "--out", "a"]
+        self.run_command(*small)
+        first, before = self.changed("a"), contents(self.folder / "a")
+        self.assertEqual(self.run_command(*small, "--jobs", "3").returncode, 0)
+        self.assertEqual((self.changed("a"), contents(self.folder / "a")), (first, before))
+        # A larger grid takes what is there.
+        self.run_command("sweep", "s.py", "--over", "delay=10..30+10", "--seeds", "1-2", "--out", "a")
+        larger = self.changed("a")
+        self.assertEqual(len(larger), 6)
+        self.assertEqual({name: when for name, when in larger.items() if name in first}, first)
+        self.run_command("sweep", "s.py", "--over", "delay=10..30+10", "--seeds", "1-2", "--out", "b")
+        self.assertEqual(contents(self.folder / "a"), contents(self.folder / "b"))
+
+    def test_what_changed_is_run_again(self) -> None:
+        (self.folder / "other.py").write_text("x = 1\n")
+        (self.folder / "s.py").write_text(f"import other\n{SCENARIO}")
+        command = ["sweep", "s.py", "--over", "delay=10,20", "--out", "a"]
+        self.run_command(*command)
+        point = "delay=10,seed=1"
+        result = self.folder / "a/points" / point / "result.json"
+        steps = [
+            ("nothing", lambda: None, set(), ""),
+            ("the scenario", lambda: (self.folder / "s.py").write_text(f"import other\n\n{SCENARIO}"), {point, "delay=20,seed=1"}, ""),
+            ("what it imports", lambda: (self.folder / "other.py").write_text("x = 2\n"), {point, "delay=20,seed=1"}, ""),
+            ("a result is gone", result.unlink, {point}, ""),
+            ("a result of another seed", lambda: result.write_text(result.read_text().replace('"seed": 1', '"seed": 2')), {point}, ""),
+            ("an interrupted one", lambda: result.write_text(result.read_text().replace('"finished"', '"interrupted"')), {point}, ""),
+            ("a damaged one", lambda: result.write_text(result.read_text()[:500]), {point}, "is damaged at line"),
+            ("a marker is gone", lambda: (self.folder / f"a/.sweep/points/{point}.json").unlink(), {point}, ""),
+        ]  # fmt: skip
+        for name, step, again, line in steps:
+            with self.subTest(name):
+                step()
+                before = self.changed("a")
+                done = self.run_command(*command)
+                self.assertEqual(done.returncode, 0)
+                self.assertEqual({point for point, when in self.changed("a").items() if before.get(point) != when}, again)
+                self.assertIn(line, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1 if line else 0)
+        self.run_command(*command, "--set", "path=x")
+        self.assertEqual(self.result(f"a/points/{point}")["parameters"]["path"], "x")
+        self.run_command(*command)
+        self.assertEqual(self.result(f"a/points/{point}")["parameters"]["path"], "vf")
+
+    def test_failures(self) -> None:
+        done = self.run_command("sweep", "s.py", "--over", "delay=10,70", "--out", "a")
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        self.assertEqual(
+            done.stdout.split("\n")[-3:],
+            ["FAILED  delay=70,seed=1: fast enough", "1 of 2 points passed, 1 with failed checks, 0 without a result; tables in a", ""],
+        )
+        command = ["sweep", "s.py", "--over", "delay=10,70,99", "--out", "a"]
+        done = self.run_command(*command)
+        self.assertEqual((done.returncode, done.stderr), (2, ""))
+        reason = "s.py:21: ValueError: a delay that nobody can bear"
+        self.assertIn(f"no result  delay=99,seed=1: {reason}\n", done.stdout)
+        sweep = json.loads((self.folder / "a/sweep.json").read_text())
+        self.assertEqual(sweep["failed"], [{"name": "delay=99,seed=1", "reason": reason}])
+        self.assertEqual([point["failed_checks"] for point in sweep["points"]], [[], ["fast enough"]])
+        # It is run again, and so is a crash.
+        before = self.changed("a")
+        self.assertEqual(self.run_command(*command).returncode, 2)
+        self.assertEqual([name for name, when in self.changed("a").items() if before.get(name) != when], ["delay=99,seed=1"])
+        (self.folder / "s.py").write_text(SCENARIO.replace("raise ValueError", "import os\n        os.abort()\n        raise ValueError"))
+        done = self.run_command(*command)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no result  delay=99,seed=1: ended by signal 6\n", done.stdout)
+
+    def test_wrong_use(self) -> None:
+        for arguments, line in WRONG:
+            with self.subTest(arguments):
+                done = subprocess.run(self.command("sweep", *arguments), cwd=self.folder, capture_output=True, text=True, timeout=60, env={"PATH": "/nowhere"})
+                self.assert_one_line(done, line)
+        self.run_command("run", "s.py", "--out", "run")
+        self.assert_one_line(self.run_command("sweep", "s.py", "--out", "run"), "--out: run holds the results of a single run; name another folder")
+        (self.folder / "a/.sweep").mkdir(parents=True)
+        with open(self.folder / "a/.sweep/lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assert_one_line(self.run_command("sweep", "s.py", "--out", "a"), "a: another sweep is at work in this folder")
+
+    def test_help(self) -> None:
+        done = self.run_command("sweep", "--help")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        for part in ("--over NAME=V1,V2,...", "--seeds", "--jobs N", "--engine {local,slurm}", "--wait", "exit status:"):
+            self.assertIn(part, done.stdout)
+
+    def test_interrupted(self) -> None:
+        command = self.command("sweep", "s.py", *GRID, "--set", "slow=0.3", "--jobs", "2", "--out", "a")
+        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+            while not list((self.folder / "a").glob("points/*/result.json")):
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGINT)
+            out, error = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, out), (130, ""))
+        self.assertRegex(error, r"^verdigris: interrupted; \d+ of 12 points are done, the same command goes on\n$")
+        self.assertFalse((self.folder / "a/sweep.json").exists())
+        before = self.changed("a")
+        done = self.run_command("sweep", "s.py", *GRID, "--set", "slow=0.3", "--jobs", "6", "--out", "a")
+        self.assertEqual(done.returncode, 0)
+        kept = [name for name, when in self.changed("a").items() if before.get(name) == when]
+        self.assertEqual(len(kept), int(error.split("; ")[1].split(" of ")[0]))
+
+    def test_progress_on_a_terminal(self) -> None:
+        main_end, other_end = pty.openpty()
+        command = self.command("sweep", "s.py", *GRID, "--set", "slow=0.05", "--out", "a", "--jobs", "2")
+        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=other_end) as process:
+            os.close(other_end)
+            shown = b""
+            while True:
+                try:
+                    shown += os.read(main_end, 4096)
+                except OSError:
+                    break
+        os.close(main_end)
+        self.assertEqual(process.returncode, 0)
+        self.assertRegex(shown, rb"\r\[-{24}\] 0 of 12 points done, \d running, 0 failed\x1b\[K")
+        self.assertRegex(shown, rb"\r\[#+-+\] \d+ of 12 points done, 2 running, 0 failed, \d+ s left\x1b\[K")
+        self.assertTrue(shown.endswith(b"\r\x1b[K"))
