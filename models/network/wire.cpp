@@ -93,6 +93,8 @@ void Wire::arrived(unsigned from) {
         side.queued_bytes -= one.frame.size();
     }
     if (!side.in_flight.empty()) side.timer.arm(side.in_flight.front().arrives);
+    sim::Journeys& journeys = side.scope.journeys();
+    if (journeys.on()) journeys.mark_frame(one.frame.bytes, "wire", side.scope.now());
     for (FrameObserver* observer : other.observers) observer->observed(FrameDirection::in, one.frame);
     if (other.receiver != nullptr) other.receiver->receive(std::move(one.frame));
 }

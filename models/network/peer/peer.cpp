@@ -237,7 +237,8 @@ void Peer::handle_udp(const Frame& frame, const Headers& h) {
         if (h.source_port == udp_echo_port) return;
         ++echoes_;
         send_udp_from(h.ip_destination, udp_echo_port, {h.ip_source, h.source_port}, payload, std::nullopt);
-    } else {
+    } else if (program_ == nullptr ||
+               !program_->udp_arrived(h.destination_port, {h.ip_source, h.source_port}, payload)) {
         port_unreachable(frame, h);
     }
 }

@@ -36,6 +36,16 @@ struct PeerSettings {
     TcpSettings tcp;
 };
 
+// A model beside the host that has ports of its own.
+class PeerProgram : public TcpProgram {
+public:
+    // False: nobody listens there.
+    virtual bool udp_arrived(std::uint16_t port, const TcpEndpoint& from, std::span<const std::byte> payload) = 0;
+
+protected:
+    ~PeerProgram() = default;
+};
+
 class Peer final : public FrameReceiver, private NeighbourOutput, private TcpOutput, private PingOutput {
 public:
     static constexpr std::uint16_t udp_echo_port = 7;
@@ -44,6 +54,15 @@ public:
     Peer(const sim::Scope& scope, const PeerSettings& settings, FrameReceiver& network);
 
     void receive(Frame&& frame) override;
+    // Deals with it at once: for an owner that takes care of the time itself.
+    void deliver(Frame&& frame) {
+        ++in_frames_;
+        handle(std::move(frame));
+    }
+    void set_program(PeerProgram& program) {
+        program_ = &program;
+        tcp_.set_program(program);
+    }
 
     const PeerSettings& settings() const { return settings_; }
     TcpStack& tcp() { return tcp_; }
@@ -120,6 +139,7 @@ private:
     sim::Scope scope_;
     PeerSettings settings_;
     FrameReceiver& network_;
+    PeerProgram* program_ = nullptr;
     IpAddress link_local_;
     sim::Counter& in_frames_;
     sim::Counter& out_frames_;

@@ -55,6 +55,7 @@ std::uint64_t TcpApplication::can_take() const {
     if (paused_) return 0;
     if (settings_.service == TcpService::echo)
         return echo_buffer_bytes - std::min(echo_buffer_bytes, std::uint64_t{buffer_.size()});
+    if (settings_.service == TcpService::program) return grant_;
     return ~std::uint64_t{0};
 }
 
@@ -65,6 +66,16 @@ void TcpApplication::take(std::span<const std::byte> data) {
         buffer_.insert(buffer_.end(), data.begin(), data.end());
         send_end_ += data.size();
     }
+    if (settings_.service == TcpService::program) {
+        grant_ -= std::min<std::uint64_t>(grant_, data.size());
+        if (!settings_.hollow) collected_.insert(collected_.end(), data.begin(), data.end());
+    }
+}
+
+void TcpApplication::write(std::span<const std::byte> data) {
+    if (ended_) return;
+    if (!settings_.hollow) buffer_.insert(buffer_.end(), data.begin(), data.end());
+    send_end_ += data.size();
 }
 
 void TcpApplication::remote_ended() {
@@ -80,6 +91,10 @@ void TcpApplication::remote_ended() {
 void TcpApplication::read(std::uint64_t offset, std::span<std::byte> out) const {
     VG_CHECK(offset + out.size() <= send_end_);
     if (settings_.service == TcpService::source) return write_pattern(settings_.seed, offset, out);
+    if (settings_.hollow) {
+        std::fill(out.begin(), out.end(), std::byte{0});
+        return;
+    }
     VG_CHECK(offset >= send_begin_);
     std::copy_n(buffer_.begin() + static_cast<std::ptrdiff_t>(offset - send_begin_), out.size(), out.begin());
 }

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <deque>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "models/network/peer/sha256.h"
 
@@ -16,6 +18,7 @@ enum class TcpService : std::uint8_t {
     sink,     // counts and takes the checksum
     echo,     // sends back (RFC 862)
     source,   // sends so many bytes of a seeded pattern, then ends
+    program,  // a model beside the host reads and writes (TcpStack::read(), write(), close())
 };
 
 struct TcpServiceSettings {
@@ -24,11 +27,13 @@ struct TcpServiceSettings {
     std::uint64_t seed = 0;
     // A sink's: when the other side has ended, sends "<bytes> <SHA-256 in hex>\n".
     bool report = false;
+    // A program's: what the bytes are is of no account, they are only counted.
+    bool hollow = false;
 
     bool operator==(const TcpServiceSettings&) const = default;
     template <class Archive>
     void fields(Archive& archive) {
-        archive(service, source_bytes, seed, report);
+        archive(service, source_bytes, seed, report, hollow);
     }
 };
 
@@ -54,6 +59,13 @@ public:
     void acknowledged(std::uint64_t offset);
     bool ended() const { return ended_; }  // no more will come
 
+    // A program's. What it may take, it gets when the connection is told; nothing otherwise.
+    void grant(std::uint64_t bytes) { grant_ = bytes; }
+    std::vector<std::byte> collect() { return std::exchange(collected_, {}); }
+    void write(std::span<const std::byte> data);
+    void write_hollow(std::uint64_t bytes) { send_end_ += ended_ ? 0 : bytes; }
+    void close() { ended_ = true; }
+
     // Reads nothing for a while: the other side meets a closed window.
     void pause(bool paused) { paused_ = paused; }
 
@@ -64,7 +76,7 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(settings_, received_, hash_, buffer_, send_begin_, send_end_, ended_, paused_);
+        archive(settings_, received_, hash_, buffer_, send_begin_, send_end_, ended_, paused_, grant_, collected_);
     }
 
 private:
@@ -76,6 +88,8 @@ private:
     std::uint64_t send_end_ = 0;
     bool ended_ = false;
     bool paused_ = false;
+    std::uint64_t grant_ = 0;
+    std::vector<std::byte> collected_;
 };
 
 }  // namespace models

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "models/network/peer/tcp_application.h"
@@ -69,6 +70,17 @@ public:
     void expired(TcpEnvironment& env);             // deadline() is here
     void pause(TcpEnvironment& env, bool paused);  // the application reads nothing meanwhile
     void abort(TcpEnvironment& env);
+    // Of a program's: how much has arrived in order and is not read; reads so much at most, and answers how much. A
+    // hollow one's data are not kept.
+    std::uint64_t unread() const { return receive_.unread(); }
+    std::uint64_t read(TcpEnvironment& env, std::uint64_t most, std::vector<std::byte>& data);
+    void write(TcpEnvironment& env, std::span<const std::byte> data);
+    void write_hollow(TcpEnvironment& env, std::uint64_t bytes);
+    void close(TcpEnvironment& env);
+    // Written and not acknowledged.
+    std::uint64_t unsent() const { return application_.to_send() - acknowledged_bytes(); }
+    // Nothing more comes from the other side, and all of it has been read.
+    bool remote_ended() const { return remote_fin_ && receive_.next() == *remote_fin_ && receive_.unread() == 0; }
 
     const TcpTuple& tuple() const { return tuple_; }
     TcpState state() const { return state_; }

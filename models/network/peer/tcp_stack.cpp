@@ -165,8 +165,40 @@ void TcpStack::abort(TcpConnectionId id) {
     settle(id);
 }
 
+std::uint64_t TcpStack::read(TcpConnectionId id, std::uint64_t most, std::vector<std::byte>& data) {
+    data.clear();
+    const auto place = connections_.find(id);
+    if (place == connections_.end()) return 0;
+    const std::uint64_t bytes = place->second.connection.read(*this, most, data);
+    settle(id);
+    return bytes;
+}
+
+void TcpStack::write(TcpConnectionId id, std::span<const std::byte> data) {
+    const auto place = connections_.find(id);
+    if (place == connections_.end()) return;
+    place->second.connection.write(*this, data);
+    settle(id);
+}
+
+void TcpStack::write_hollow(TcpConnectionId id, std::uint64_t bytes) {
+    const auto place = connections_.find(id);
+    if (place == connections_.end()) return;
+    place->second.connection.write_hollow(*this, bytes);
+    settle(id);
+}
+
+void TcpStack::close(TcpConnectionId id) {
+    const auto place = connections_.find(id);
+    if (place == connections_.end()) return;
+    place->second.connection.close(*this);
+    settle(id);
+}
+
 void TcpStack::settle(TcpConnectionId id) {
     Entry& entry = connections_.at(id);
+    const bool program =
+        program_ != nullptr && entry.connection.application().settings().service == TcpService::program;
     const TcpState state = entry.connection.state();
     if (state == TcpState::closed || state == TcpState::time_wait) report(id, entry);
     if (state == TcpState::closed) {
@@ -177,6 +209,7 @@ void TcpStack::settle(TcpConnectionId id) {
         if (!deadline.is_never()) deadlines_.insert({deadline, id});
     }
     schedule();
+    if (program) program_->tcp_changed(id);  // which may do anything to any connection
 }
 
 void TcpStack::report(TcpConnectionId id, Entry& entry) {

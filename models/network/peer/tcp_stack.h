@@ -26,6 +26,16 @@ protected:
     ~TcpOutput() = default;
 };
 
+// A model beside the host that reads and writes connections of TcpService::program.
+class TcpProgram {
+public:
+    // Something about it may be new: it is open, there are data, room, an end; find() finds nothing when it has gone.
+    virtual void tcp_changed(TcpConnectionId id) = 0;
+
+protected:
+    ~TcpProgram() = default;
+};
+
 // What became of a connection.
 struct TcpResult {
     TcpConnectionId id = 0;
@@ -54,6 +64,14 @@ public:
     void stop_listening(std::uint16_t port) { listeners_.erase(port); }
     TcpConnectionId connect(const IpAddress& local, const TcpEndpoint& remote, const TcpServiceSettings& service);
     void arrived(const TcpTuple& tuple, const TcpSegment& segment);
+
+    void set_program(TcpProgram& program) { program_ = &program; }
+    // Of a program's connection; nothing happens if it is gone. read() answers how much it was; a hollow connection's
+    // data are not kept.
+    std::uint64_t read(TcpConnectionId id, std::uint64_t most, std::vector<std::byte>& data);
+    void write(TcpConnectionId id, std::span<const std::byte> data);
+    void write_hollow(TcpConnectionId id, std::uint64_t bytes);
+    void close(TcpConnectionId id);
 
     // Nothing if it is gone.
     const TcpConnection* find(TcpConnectionId id) const;
@@ -104,6 +122,7 @@ private:
     sim::Scope scope_;
     TcpSettings settings_;
     TcpOutput& output_;
+    TcpProgram* program_ = nullptr;
     TcpCounters counters_;
     sim::Counter& opened_;
     sim::Counter& ended_;
