@@ -22,19 +22,21 @@ enum class Direction : std::uint8_t { receive, transmit };
 // went; of a received one its last bit, the end of filtering, and when its last write was handed to the bus.
 enum class PacketEnd : std::uint8_t { wire, loopback, memory };
 
-// What a read was for, in the upper bits of its cookie.
+// What a read was for, in the upper bits of its cookie; below it how often the queue had been switched, which has more
+// bits than a driver can count through while a read is on its way.
 enum class Fetch : std::uint8_t { transmit_descriptors, transmit_data, receive_descriptors };
-constexpr std::uint32_t cookie_of(Fetch what, std::uint8_t epoch, unsigned index) {
-    return static_cast<std::uint32_t>(what) << 24 | std::uint32_t{epoch} << 16 | index;
+inline constexpr std::uint32_t epoch_mask = 0x3f'ffff;
+constexpr std::uint32_t cookie_of(Fetch what, std::uint32_t epoch, unsigned index) {
+    return static_cast<std::uint32_t>(what) << 30 | (epoch & epoch_mask) << 8 | index;
 }
 constexpr Fetch fetch_of(std::uint32_t cookie) {
-    return static_cast<Fetch>(cookie >> 24);
+    return static_cast<Fetch>(cookie >> 30);
 }
-constexpr std::uint8_t epoch_of(std::uint32_t cookie) {
-    return static_cast<std::uint8_t>(cookie >> 16);
+constexpr std::uint32_t epoch_of(std::uint32_t cookie) {
+    return cookie >> 8 & epoch_mask;
 }
 constexpr unsigned index_of(std::uint32_t cookie) {
-    return cookie & 0xffff;
+    return cookie & 0xff;
 }
 
 struct Core {

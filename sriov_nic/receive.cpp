@@ -26,7 +26,7 @@ Receive::Receive(Core& core, PauseSender& mac)
 
 void Receive::reset() {
     for (Queue& q : queues_) {
-        const auto epoch = static_cast<std::uint8_t>(q.epoch + 1);
+        const std::uint32_t epoch = q.epoch + 1;
         q = {};
         q.epoch = epoch;
     }
@@ -168,9 +168,9 @@ void Receive::fetch_descriptors() {
     }
 }
 
-void Receive::descriptors_read(unsigned queue, std::uint8_t epoch, bool ok, std::span<const std::byte> data) {
+void Receive::descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, std::span<const std::byte> data) {
     Queue& q = queues_[queue];
-    if (epoch != q.epoch || q.fetching == 0) return;
+    if (epoch != (q.epoch & epoch_mask) || q.fetching == 0) return;
     const std::uint32_t n = q.fetching;
     q.fetching = 0;
     if (!ok || data.size() != std::size_t{n} * descriptor_bytes) {

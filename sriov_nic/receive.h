@@ -44,7 +44,7 @@ public:
     bool loop_back(std::span<const std::byte> frame, const FrameInfo& info, Pools pools, bool inexact, unsigned source,
                    sim::Time at) override;
 
-    void descriptors_read(unsigned queue, std::uint8_t epoch, bool ok, std::span<const std::byte> data);
+    void descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, std::span<const std::byte> data);
     // No operation of the function is answered any more.
     void forget(unsigned function);
     void pump();
@@ -67,7 +67,7 @@ private:
         std::uint64_t fetched = 0, used = 0;  // counted from when the queue was enabled
         std::uint32_t first = 0;
         std::uint32_t fetching = 0;
-        std::uint8_t epoch = 0;
+        std::uint32_t epoch = 0;
         bool forced_drop = false;
         bool stopped = false;
         std::array<Descriptor, cache_size> cache{};
@@ -96,7 +96,8 @@ private:
     struct Flow {
         static constexpr unsigned most_descriptors = 16, most_header = 128;
         bool active = false, closing = false;
-        std::uint8_t queue = 0, epoch = 0;
+        std::uint8_t queue = 0;
+        std::uint32_t epoch = 0;
         std::array<std::byte, 36> key{};  // addresses and ports
         std::array<std::byte, most_header> header{};
         std::uint32_t header_bytes = 0, l3 = 0, l4 = 0, types = 0;

@@ -33,7 +33,7 @@ void Transmit::reset() {
                       ? ~std::uint64_t{0}
                       : (std::uint64_t{1} << core_.profile.data_reads_in_flight) - 1;
     for (Queue& q : queues_) {
-        const auto epoch = static_cast<std::uint8_t>(q.epoch + 1);
+        const std::uint32_t epoch = q.epoch + 1;
         q = {};
         q.epoch = epoch;
     }
@@ -207,9 +207,9 @@ bool Transmit::fetch(unsigned queue) {
     return true;
 }
 
-void Transmit::descriptors_read(unsigned queue, std::uint8_t epoch, bool ok, std::span<const std::byte> data) {
+void Transmit::descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, std::span<const std::byte> data) {
     Queue& q = queues_[queue];
-    if (epoch != q.epoch || q.fetching == 0) return;
+    if (epoch != (q.epoch & epoch_mask) || q.fetching == 0) return;
     const std::uint32_t n = q.fetching;
     q.fetching = 0;
     if (!ok || data.size() != std::size_t{n} * descriptor_bytes) {
@@ -237,6 +237,9 @@ void Transmit::data_read(unsigned slot, bool ok, std::span<const std::byte> data
     } else {
         f.dropped = true;
         ++core_.statistics.dma_errors;
+        Queue& q = queues_[f.queue];
+        // Of a packet whose data cannot be read nothing more is cut.
+        if (f.epoch == q.epoch && q.in_packet && f.packet_end == q.packet_end) give_up(f.queue);
     }
     s = {};
     free_slots_ |= std::uint64_t{1} << slot;
@@ -244,11 +247,6 @@ void Transmit::data_read(unsigned slot, bool ok, std::span<const std::byte> data
 }
 
 void Transmit::forget(unsigned function) {
-    if (cutting_.active && core_.function_of(cutting_.queue) == function) {
-        Frame& f = frames_[cutting_.frame];
-        f.dropped = f.cut = true;
-        cutting_.active = false;
-    }
     for (unsigned s = 0; s < slots_.size(); ++s) {
         if (slots_[s].bytes == 0 || slots_[s].function != function) continue;
         Frame& f = frames_[slots_[s].frame];
@@ -261,19 +259,37 @@ void Transmit::forget(unsigned function) {
         if (core_.function_of(queue) != function) continue;
         Queue& q = queues_[queue];
         q.fetching = 0;
-        if (q.in_packet) q.started = q.packet_end;  // what was cut of it is all that there will be
-        q.in_packet = false;
-        q.taken = 0;
+        if (q.in_packet) give_up(queue);
         evaluate(queue);
     }
     pump();
+}
+
+// What was cut of the packet at hand is all that there will be: with its last frame all descriptors are done.
+void Transmit::give_up(unsigned queue) {
+    Queue& q = queues_[queue];
+    if (cutting_.active && cutting_.queue == queue) {
+        Frame& f = frames_[cutting_.frame];
+        f.dropped = f.cut = true;
+        cutting_.active = false;
+    }
+    for (std::uint32_t p = frames_.end(); p != finish_; --p) {
+        Frame& f = frames_[p - 1];
+        if (f.queue != queue) continue;
+        f.done = q.packet_end;
+        break;
+    }
+    q.started = q.packet_end;
+    q.in_packet = false;
+    q.taken = 0;
+    evaluate(queue);
 }
 
 // The frame's data is here: its descriptors are done, and reported when their turn comes.
 void Transmit::complete(Frame& frame) {
     Queue& q = queues_[frame.queue];
     if (frame.epoch != q.epoch) return;
-    for (; q.done != frame.done; ++q.done) {
+    for (; q.done < frame.done; ++q.done) {
         if ((tx::command_of(q.cache[q.done % cache_size]) & tx::report_status) != 0) ++q.reports;
     }
     report_done(frame.queue);

@@ -46,7 +46,7 @@ public:
     void set_share(unsigned queue, std::uint32_t value);
     std::uint32_t rate_factor(unsigned queue) const { return queues_[queue].rate; }
 
-    void descriptors_read(unsigned queue, std::uint8_t epoch, bool ok, std::span<const std::byte> data);
+    void descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, std::span<const std::byte> data);
     void data_read(unsigned slot, bool ok, std::span<const std::byte> data);
     // A pool may transmit or may no longer; DMATXCTL was written.
     void enables_changed();
@@ -82,7 +82,7 @@ private:
         std::uint32_t ends = 0;     // of packets among those fetched and not started
         std::uint32_t reports = 0;  // wished for among those done and not written
         std::uint32_t fetching = 0;
-        std::uint8_t epoch = 0;
+        std::uint32_t epoch = 0;
         bool stopped = false;  // on a packet that cannot be
         std::array<Descriptor, cache_size> cache{};
         std::array<TxContext, 2> contexts{};
@@ -96,6 +96,7 @@ private:
         std::uint32_t segment = 0;
         std::uint32_t header_bytes = 0;
         std::array<std::byte, 1024> header{};  // of a segmented packet
+        bool header_read = false;              // and it came
         std::uint32_t rate = 0;                // RTTBCNRC
         sim::Time may_send;
         sim::Time flush_at = sim::Time::never();
@@ -104,7 +105,7 @@ private:
             a(base, length, tail, control, dca, head_write_back, head, fetched, started, done, written, first, ends,
               reports, fetching, epoch, stopped, cache, contexts, in_packet, flags, options, context, packet_end, taken,
               rest, segment, header_bytes, rate, may_send, flush_at);
-            a(header);
+            a(header, header_read);
         }
     };
     struct Frame {
@@ -114,8 +115,10 @@ private:
         std::uint32_t flags = 0, options = 0;
         TxContext context;
         std::uint32_t segment = 0, header_bytes = 0;
-        std::uint64_t done = 0;  // of the queue when its data is there
-        std::uint8_t queue = 0, epoch = 0;
+        std::uint64_t done = 0;        // of the queue when its data is there
+        std::uint64_t packet_end = 0;  // as the queue's, of its packet
+        std::uint32_t epoch = 0;
+        std::uint8_t queue = 0;
         bool cut = false;   // all its reads have been issued
         bool last = false;  // of its packet
         bool dropped = false;
@@ -125,8 +128,8 @@ private:
         sim::Time started, ready;
         template <class Archive>
         void fields(Archive& a) {
-            a(place, length, reserved, outstanding, flags, options, context, segment, header_bytes, done, queue, epoch,
-              cut, last, dropped, wire, inexact, pools, info, started, ready);
+            a(place, length, reserved, outstanding, flags, options, context, segment, header_bytes, done, packet_end,
+              epoch, queue, cut, last, dropped, wire, inexact, pools, info, started, ready);
         }
     };
     struct Slot {
@@ -171,6 +174,7 @@ private:
     bool start_frame(unsigned queue);
     bool start_packet(unsigned queue);
     void take_contexts(Queue& q);
+    void give_up(unsigned queue);
     bool issue_reads();
     void charge_rate(Queue& q, std::uint32_t bytes);
 

@@ -164,6 +164,7 @@ bool Transmit::start_frame(unsigned queue) {
     f.options = q.options;
     f.context = q.context;
     f.segment = q.segment;
+    f.packet_end = q.packet_end;
     f.header_bytes = q.header_bytes;
     f.last = chunk == q.rest;
     f.started = core_.scope.now();

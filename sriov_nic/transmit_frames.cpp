@@ -53,6 +53,12 @@ void Transmit::finish_frames() {
 
 void Transmit::finish(Frame& frame) {
     const sim::Time now = core_.scope.now();
+    if (frame.header_bytes != 0) {
+        // Segments without the first one's header would go with that of a packet before.
+        bool& header_read = queues_[frame.queue].header_read;
+        if (frame.segment == 0) header_read = !frame.dropped;
+        frame.dropped |= !header_read;
+    }
     if (!frame.dropped) {
         offload(frame);
         frame.info = parse_frame(memory_.span(frame.place, frame.length));
