@@ -36,9 +36,13 @@ Receive::Hash Receive::hash_of(const Frame& frame) {
         }
         std::array<std::byte, hash_bytes> input{};
         for (unsigned at = 0; at < hash_bytes; ++at) {
-            for (unsigned value = 0; value < 256; ++value) {
+            auto& table = hash_table_[at];
+            for (unsigned value = 1; value < 256; ++value) {
+                const unsigned rest =
+                    value & (value - 1);  // without the lowest bit: the hash of a sum is the sum of both
                 input[at] = static_cast<std::byte>(value);
-                hash_table_[at][value] = toeplitz(std::span{input}.first(at + 1), key);
+                table[value] =
+                    rest != 0 ? table[rest] ^ table[value ^ rest] : toeplitz(std::span{input}.first(at + 1), key);
             }
             input[at] = {};
         }
