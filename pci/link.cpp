@@ -10,7 +10,11 @@ namespace pci {
 
 namespace {
 constexpr std::size_t write_room = 256;
-constexpr std::size_t message_room = 256;  // beyond the writes'
+// Beyond the writes' room: for so many messages of the physical functions and so many of each virtual one, so that no
+// function's flood takes the room of another's.
+constexpr std::size_t physical_messages = 256, virtual_messages = 8, virtual_places = 96;
+constexpr std::size_t message_room = physical_messages + virtual_messages * virtual_places;
+constexpr std::size_t credit_room = 512;
 constexpr std::size_t read_room = 256;
 constexpr std::size_t notice_room = 512;
 constexpr std::size_t downward_room = 64;
@@ -26,14 +30,15 @@ Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig
       writes_(scope.counter("writes", "count", "writes of the device that have reached the host")),
       messages_(scope.counter("messages", "count", "message-signalled interrupts that have reached the host")),
       merged_messages_(scope.counter("merged_messages", "count", "messages not sent twice for want of room")),
-      lost_messages_(scope.counter("lost_messages", "count", "messages dropped: hundreds of different ones waited")),
+      lost_messages_(
+          scope.counter("lost_messages", "count", "messages dropped: too many different ones of a function waited")),
       refused_(scope.counter("refused", "count", "accesses of functions that may not master the bus")),
       up_(usable_rate(config.rate), config.errors),
       down_(usable_rate(config.rate), config.errors),
       random_(scope.random()),
       posted_(write_room + message_room),
       notices_(notice_room),
-      credits_(write_room + message_room),
+      credits_(credit_room),
       waiting_(read_room),
       serving_(config.tags),
       completing_(config.tags),
@@ -142,7 +147,7 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
                  bool notify) {
     VG_CHECK(!data.empty() && data.size() <= max_bytes);
     const auto size = static_cast<std::uint32_t>(data.size());
-    if (notices_.full() || posted_.room() <= message_room) {
+    if (notices_.full() || posted_.size() >= write_room) {
         starved_ = true;
         return false;
     }
@@ -175,20 +180,26 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
     return true;
 }
 
+// Where room is short: not beyond the function's own, nor twice what is on its way and says the same.
+bool Link::may_add_message(std::uint16_t place, std::uint64_t address, std::uint32_t data) {
+    std::size_t own = 0;
+    bool same = false;
+    for (std::size_t i = 0; i < posted_.size(); ++i) {
+        const Posted& waiting = posted_[i];
+        const bool message = waiting.kind == Kind::message || waiting.kind == Kind::dropped_message;
+        if (!message || waiting.place != place) continue;
+        ++own;
+        same |= waiting.kind == Kind::message && waiting.address == address && waiting.data == data;
+    }
+    constexpr std::uint16_t physical_places = 8;  // functions of a device without routing offsets
+    if (own < (place < physical_places ? physical_messages : virtual_messages) && !posted_.full()) return true;
+    ++(same ? merged_messages_ : lost_messages_);
+    return false;
+}
+
 void Link::message(BusMaster& function, std::uint64_t address, std::uint32_t data) {
     if (!function.enabled()) return;
-    if (posted_.full()) {
-        for (std::size_t i = 0; i < posted_.size(); ++i) {
-            const Posted& waiting = posted_[i];
-            if (waiting.kind == Kind::message && waiting.place == function.place() && waiting.address == address &&
-                waiting.data == data) {
-                ++merged_messages_;
-                return;
-            }
-        }
-        ++lost_messages_;
-        return;
-    }
+    if (posted_.size() >= write_room && !may_add_message(function.place(), address, data)) return;
     Posted entry;
     entry.address = address;
     entry.size = 4;
@@ -300,7 +311,7 @@ void Link::run() {
             downward_.pop();
             (void)bus_.write(Space::memory, write.address, write.size, write.value);
         }
-        if (starved_ && !free_slots_.empty() && posted_.room() > message_room && !notices_.full()) {
+        if (starved_ && !free_slots_.empty() && posted_.size() < write_room && !notices_.full()) {
             starved_ = false;
             if (client_ != nullptr) client_->link_ready();
         }

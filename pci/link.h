@@ -154,6 +154,7 @@ private:
     sim::Time send_posted(RequesterId requester, std::uint64_t address, std::uint32_t size, Posted& entry);
     sim::Time wait_for_credits(WireBytes wire, std::uint32_t size);
     void return_credits(const Credit& credit);
+    bool may_add_message(std::uint16_t place, std::uint64_t address, std::uint32_t data);
     void pump_reads();
     void refuse(BusMaster& function, std::uint32_t cookie, bool of_read);
 
