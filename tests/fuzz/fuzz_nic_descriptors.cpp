@@ -1,0 +1,7 @@
+// A virtual function's descriptors in the hands of a hostile driver.
+#include "tests/fuzz/nic_targets.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    return fuzz::nic_descriptors({data, size});
+}

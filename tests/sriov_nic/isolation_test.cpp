@@ -1,0 +1,284 @@
+// A hostile VF and its neighbour: whatever a driver does with its function, no byte of another partition's memory is
+// read or written, the neighbour's frames go and come unharmed within the share that the adapter was configured for,
+// and the simulator goes on. VERDIGRIS_HOSTILE_ACTIONS=10000000 makes the run as long as one likes.
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <numeric>
+
+#include "sim/random.h"
+#include "tests/fuzz/nic_inputs.h"
+
+namespace {
+
+using namespace nic_test;
+using sim::Time;
+
+struct RandomInput {
+    template <class T>
+    T take() {
+        return static_cast<T>(random.next_u64());
+    }
+    std::uint8_t byte() {
+        if (left == 0) {
+            bytes = random.next_u64();
+            left = 8;
+        }
+        --left;
+        const auto b = static_cast<std::uint8_t>(bytes);
+        bytes >>= 8;
+        return b;
+    }
+    bool flag() { return (byte() & 1) != 0; }
+    sim::Random random;
+    std::uint64_t bytes = 0;
+    unsigned left = 0;
+};
+
+// What a turn of another pool may cost at most. Pools take turns frame by frame; by bytes where shares have weights. A
+// frame has 40 descriptors and 15 868 bytes at most, so it needs so many read requests, each with a walk of the IOMMU's
+// tables, and so much time on the wire; its descriptors are written back with a walk each, or two with the head's
+// place; a frame for pools inside is copied to each of them.
+struct Share {
+    Share(const GuardedMachine& machine, bool weighted)
+        : others(machine.settings.vfs - 1), pools(machine.settings.vfs + 1) {
+        const Profile& profile = machine.settings.profile;
+        constexpr std::int64_t largest = 15868, descriptors = 40, request = 512;
+        const auto frame = [&](std::int64_t bytes) {
+            return over_link(bytes, 2 * descriptors + bytes / request) + over_link(20 * descriptors, 2 * descriptors) +
+                   profile.wire_time(static_cast<std::size_t>(bytes)) + copies(bytes, 1);
+        };
+        const std::int64_t turn_bytes = 64 * 32;
+        turn = weighted ? std::max(frame(largest), frame(60) * (turn_bytes / 60 + 1)) : frame(largest);
+        // What may be on its way already: all slots' reads, descriptors of all queues, writes in the link's buffer.
+        const auto slots = static_cast<std::int64_t>(profile.data_reads_in_flight);
+        ahead = over_link(slots * 4096 + pools * 2 * 640, slots * 8 + pools * 4) + over_link(64 * 1024, 256);
+        gap = turn * others + ahead;
+        // A frame by itself: its descriptor, its turn, its data; before it a transmit buffer full of short frames.
+        delay = gap + ahead + profile.wire_time(60) * (profile.transmit_buffer_bytes / 64) + profile.transmit_path;
+    }
+    // A frame in the receive buffer waits for those before it: a fetch of a descriptor and copies for each.
+    Time received(std::uint64_t frames, std::uint64_t octets) const {
+        const auto n = static_cast<std::int64_t>(frames) + 1;
+        return ahead * n + copies(static_cast<std::int64_t>(octets), n);
+    }
+    // To every pool; in sixteen buffers at most, each on two pages.
+    Time copies(std::int64_t bytes, std::int64_t frames) const {
+        return over_link(bytes, bytes / 256 + 32 * frames) * pools;
+    }
+    // Each packet needs a walk of context and four levels; 28 bytes are a packet's own.
+    static Time over_link(std::int64_t bytes, std::int64_t packets) {
+        const pci::IommuConfig iommu;
+        const std::int64_t walk =
+            (iommu.walk_overhead + iommu.reference * 6).ps() / static_cast<std::int64_t>(iommu.walkers);
+        static const pci::LinkRate rate = GuardedMachine::link_config().rate;
+        const auto byte = static_cast<std::int64_t>(pci::usable_rate(rate).byte_time());
+        return Time::ps((bytes + packets * 28) * byte / 65536 + packets * walk);
+    }
+    std::int64_t others, pools;
+    Time turn, ahead, gap, delay;
+};
+
+// The honest one: by turns it keeps its ring full and sends single frames, while its peer sends to it all the time.
+struct Honest final : WatchedWire::Listener {
+    Honest(GuardedMachine& m, const Share& s) : machine(m), share(s) { machine.wire.listener = this; }
+
+    void sent(std::uint64_t sequence, Time start) override {
+        if (full_ring) {
+            if (busy) worst_gap = std::max(worst_gap, start - last_start);
+            busy = true;
+            ++sent_full;
+        } else if (sequence == single) {
+            worst_delay = std::max(worst_delay, start - asked);
+            single = ~std::uint64_t{0};
+            ++singles;
+        }
+        last_start = start;
+    }
+    void work() {
+        (void)machine.good->reclaim();
+        if (++step % 4096 == 0) turn();
+        if (full_ring) {
+            bool any = false;
+            for (; machine.good->in_ring() + 2 < machine.settings.ring; ++next, any = true) send(full_bytes);
+            if (any) machine.good->notify();
+        } else if (machine.wire.good_frames == next) {
+            single = next++;
+            send_one(single, single % 3 == 0 ? 1514 : 60);
+            asked = machine.now();
+            machine.good->notify();
+        }
+        receive();
+        if (machine.now() >= peer_free) {
+            WatchedWire::fill(buffer, GuardedMachine::mac_of_vf(GuardedMachine::honest), GuardedMachine::peer,
+                              peer_sent % 5 == 0 ? 1514 : 200, peer_sent);
+            machine.controller().received(buffer);
+            arrivals.push_back({peer_sent++, machine.now(), rx_frames(), rx_octets()});
+            peer_free = machine.now() + peer_interval;
+        }
+        if (step % 32 == 0) machine.registers[GuardedMachine::honest]->write_register(vf_reg::eims, 3);
+    }
+    void turn() {
+        full_ring = !full_ring;
+        full_bytes = full_bytes == 60 ? 1514 : 60;
+        busy = false;
+        single = ~std::uint64_t{0};
+    }
+    void send(std::size_t bytes) { send_one(next, bytes); }
+    void send_one(std::uint64_t sequence, std::size_t bytes) {
+        WatchedWire::fill(buffer, GuardedMachine::peer, GuardedMachine::mac_of_vf(GuardedMachine::honest), bytes,
+                          sequence);
+        VG_CHECK(machine.good->send(buffer));
+    }
+    // Its peer's frames in order, and what others may send to everybody; nothing of VLAN 100.
+    void receive() {
+        for (;;) {
+            const QueueDriver::Received got = machine.good->receive();
+            if (got.bytes.empty()) return;
+            const MacKey source = load_mac(&got.bytes[6]);
+            if (source == GuardedMachine::peer) {
+                const std::uint64_t sequence = WatchedWire::sequence_of(got.bytes);
+                for (; !arrivals.empty() && arrivals.front().sequence != sequence; ++lost) arrivals.pop_front();
+                VG_CHECK(!arrivals.empty());
+                const Arrival& it = arrivals.front();
+                const Time waited = machine.now() - it.at;
+                VG_CHECK(waited <= share.received(rx_frames() - it.frames, rx_octets() - it.octets) + longest_step);
+                worst_receive = std::max(worst_receive, waited);
+                arrivals.pop_front();
+                ++received;
+            } else {
+                VG_CHECK(source != GuardedMachine::mac_of_vf(GuardedMachine::honest));
+                VG_CHECK(source != GuardedMachine::mac_of_vf(1));
+                ++foreign;
+            }
+            machine.good->release();
+        }
+    }
+    // Frames that have left the receive buffer, of all pools.
+    std::uint64_t rx_frames() const {
+        const Statistics& s = machine.controller().statistics();
+        return std::accumulate(s.queue_received.begin(), s.queue_received.end(), std::uint64_t{0}) +
+               std::accumulate(s.queue_dropped.begin(), s.queue_dropped.end(), std::uint64_t{0});
+    }
+    std::uint64_t rx_octets() const {
+        const Statistics& s = machine.controller().statistics();
+        return std::accumulate(s.queue_received_octets.begin(), s.queue_received_octets.end(), std::uint64_t{0});
+    }
+    struct Arrival {
+        std::uint64_t sequence;
+        Time at;
+        std::uint64_t frames, octets;
+    };
+    static constexpr Time longest_step = Time::ns(512);
+    GuardedMachine& machine;
+    const Share& share;
+    std::vector<std::byte> buffer;
+    std::deque<Arrival> arrivals;
+    bool full_ring = true, busy = false;
+    std::size_t full_bytes = 60;
+    std::uint64_t step = 0, next = 0, single = ~std::uint64_t{0}, sent_full = 0, singles = 0;
+    std::uint64_t peer_sent = 0, received = 0, lost = 0, foreign = 0;
+    Time asked, last_start, worst_gap, worst_delay, worst_receive, peer_free;
+    Time peer_interval = Time::us(2);
+};
+
+struct Row {
+    const char* why;
+    VfKind kind;
+    bool weighted;
+    std::uint32_t hostile_mbps;
+};
+
+unsigned long long as_printed(std::uint64_t value) {
+    return value;
+}
+
+void attack(const Row& row, std::uint64_t seed, std::uint64_t actions, bool report) {
+    GuardedSettings settings;
+    settings.kind = row.kind;
+    settings.physical.weighted = row.weighted;
+    settings.hostile_mbps = row.hostile_mbps;
+    GuardedMachine machine{settings};
+    const Share share{machine, row.weighted};
+    Honest honest{machine, share};
+    RandomInput in{sim::Random{seed, "hostile"}};
+    std::vector<fuzz::HostileVf<RandomInput>> hostile;
+    for (unsigned vf = 1; vf < settings.vfs; ++vf) hostile.emplace_back(machine, vf);
+    const auto begin = std::chrono::steady_clock::now();
+    const Time since = machine.now();
+    for (std::uint64_t i = 0; i < actions; ++i) {
+        hostile[in.byte() % hostile.size()].act(in);
+        if (i % 64 == 0) machine.driver.interrupt();
+        machine.run(Time::ns(2 * in.byte()));
+        honest.work();
+        if (i % 65536 == 0) machine.check_memory();
+        if (i % 256 == 0) machine.check_bounds();
+    }
+    machine.check_memory();
+    // Now that nobody attacks any more all that the honest one sent and was sent is there.
+    for (unsigned vf = 1; vf < settings.vfs; ++vf) machine.registers[vf]->write_register(vf_reg::ctrl, ctrl::reset);
+    for (int i = 0; i < 4000; ++i) {
+        machine.run(Time::ns(500));
+        honest.receive();
+    }
+    const Statistics& s = machine.controller().statistics();
+    CHECK(machine.wire.good_frames == honest.next);
+    CHECK(honest.received + honest.lost == honest.peer_sent);
+    CHECK(honest.lost <= s.missed);
+    CHECK(honest.worst_gap <= share.gap);
+    CHECK(honest.worst_delay <= share.delay);
+    CHECK(machine.controller().transmit_buffered() == 0);
+    CHECK(machine.controller().receive_buffered() == 0);
+    CHECK(machine.memory.counts(0).interrupts == machine.controller().interrupts(0).fired());
+    if (row.hostile_mbps != 0) {
+        // The rate is each queue's: two of each VF, a window and a frame beyond.
+        const auto us = static_cast<std::uint64_t>((machine.now() - since).ps() / 1'000'000);
+        CHECK(machine.wire.other_octets <= 6 * (us * row.hostile_mbps / 8 + 4096 + 15'892));
+        CHECK(honest.lost == 0);
+    }
+    // The attack was one.
+    CHECK(s.malformed > actions / 1000);
+    CHECK(s.spoofed > actions / 100);
+    CHECK(s.loopback > actions / 100);
+    CHECK(s.dma_errors > actions / 100);
+    CHECK(machine.memory.counts(1).reads > actions / 10);
+    CHECK(machine.memory.counts(1).writes > actions / 100);
+    CHECK(honest.singles > actions / 2000);
+    CHECK(honest.foreign > actions / 100);
+    if (!report) return;
+    const auto us = [](Time t) { return static_cast<double>(t.ps()) / 1e6; };
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    std::printf(
+        "%-14s %-8s %9llu actions %7.1f s, %8.3f s simulated; gap %6.1f of %6.1f us, delay %6.1f of %6.1f us, "
+        "received after %5.1f us, %llu lost\n",
+        row.why, row.kind == VfKind::mailbox ? "mailbox" : "Hyper-V", as_printed(actions), seconds,
+        us(machine.now()) / 1e6, us(honest.worst_gap), us(share.gap), us(honest.worst_delay), us(share.delay),
+        us(honest.worst_receive), as_printed(honest.lost));
+    std::printf(
+        "%24s honest: %llu frames sent, %llu received; others: %llu on the wire, %llu inside, %llu spoofed, "
+        "%llu malformed, %llu failed reads\n",
+        "", as_printed(honest.next), as_printed(honest.received), as_printed(machine.wire.other_frames),
+        as_printed(s.loopback), as_printed(s.spoofed), as_printed(s.malformed), as_printed(s.dma_errors));
+    std::fflush(stdout);
+}
+
+TEST_CASE("hostile VFs beside an honest one, which has its share and its secrets") {
+    const char* wish = std::getenv("VERDIGRIS_HOSTILE_ACTIONS");
+    const std::uint64_t actions = wish != nullptr ? std::strtoull(wish, nullptr, 10) : 240'000;
+    const char* first = std::getenv("VERDIGRIS_HOSTILE_SEED");
+    std::uint64_t seed = first != nullptr ? std::strtoull(first, nullptr, 10) : 1;
+    const Row rows[] = {
+        {"frame by frame", VfKind::hyper_v, false, 0}, {"frame by frame", VfKind::mailbox, false, 0},
+        {"by bytes", VfKind::hyper_v, true, 0},        {"by bytes", VfKind::mailbox, true, 0},
+        {"limited", VfKind::hyper_v, false, 1000},     {"limited", VfKind::mailbox, false, 1000},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.why);
+        attack(row, seed++, actions / std::size(rows), wish != nullptr);
+    }
+}
+
+}  // namespace

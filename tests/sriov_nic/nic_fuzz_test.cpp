@@ -1,0 +1,47 @@
+// The fuzzer's entry points with kept and random inputs, and a measure of how far such inputs get.
+#include <doctest/doctest.h>
+
+#include "sim/random.h"
+#include "tests/fuzz/kept_seeds.h"
+#include "tests/fuzz/nic_targets.h"
+
+namespace {
+
+using Target = int (*)(std::span<const std::uint8_t>, fuzz::NicDone*);
+
+fuzz::NicDone random_inputs(Target target, const char* name, unsigned inputs) {
+    fuzz::NicDone done;
+    for (unsigned seed = 0; seed < inputs; ++seed) {
+        sim::Random random{seed, name};
+        std::vector<std::uint8_t> data(random.between(16, 800));
+        for (auto& byte : data) byte = static_cast<std::uint8_t>(random.next_u64());
+        target(data, &done);
+    }
+    return done;
+}
+
+TEST_CASE("kept inputs of the NIC's fuzz targets") {
+    for (const auto& input : fuzz::kept_seeds(VG_SOURCE_DIR, "nic_registers")) fuzz::nic_registers(input);
+    for (const auto& input : fuzz::kept_seeds(VG_SOURCE_DIR, "nic_descriptors")) fuzz::nic_descriptors(input);
+    for (const auto& input : fuzz::kept_seeds(VG_SOURCE_DIR, "nic_mailbox")) fuzz::nic_mailbox(input);
+}
+
+TEST_CASE("random inputs: the neighbour works, and the acts are carried out") {
+    constexpr unsigned inputs = 200;
+    const fuzz::NicDone registers = random_inputs(fuzz::nic_registers, "registers", inputs);
+    CHECK(registers.acts > 20 * inputs);
+    CHECK(registers.reads > 20 * inputs);
+    const fuzz::NicDone descriptors = random_inputs(fuzz::nic_descriptors, "descriptors", inputs);
+    CHECK(descriptors.acts > 20 * inputs);
+    CHECK(descriptors.reads > 100 * inputs);
+    CHECK(descriptors.writes > 20 * inputs);
+    CHECK(descriptors.frames > 20 * inputs);
+    CHECK(descriptors.malformed > inputs);
+    CHECK(descriptors.faults > inputs);
+    const fuzz::NicDone messages = random_inputs(fuzz::nic_mailbox, "mailbox", inputs);
+    CHECK(messages.acts > 20 * inputs);
+    CHECK(messages.messages > 10 * inputs);
+    CHECK(messages.frames > inputs);
+}
+
+}  // namespace
