@@ -180,10 +180,11 @@ int command_line(int argc, char** argv, const Program& program) {
     validate_command.add_option("--format", validate_options.format, "table (default), csv or json")
         ->check(CLI::IsMember({"table", "csv", "json"}));
 
-    // These two have options of their own, which the package reads.
+    // These have options of their own, which the package reads.
     app.add_subcommand("sweep", "Runs a scenario over a grid of parameters and seeds");
     app.add_subcommand("compare", "Tells what changed between two folders of results");
-    constexpr std::string_view package_commands[] = {"sweep", "sweep-task", "compare"};
+    app.add_subcommand("report", "Writes report.html for a run, a sweep or several folders");
+    constexpr std::string_view package_commands[] = {"sweep", "sweep-task", "compare", "report"};
     if (argc > 1 && std::ranges::count(package_commands, std::string_view{argv[1]}) > 0) {
         return results_command(std::span{argv, static_cast<std::size_t>(argc)});
     }

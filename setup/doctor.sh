@@ -17,7 +17,7 @@ doctor() {
             doctor_row "$package" missing "$purpose; $(how_to_get "$package")"
             absent=1
         fi
-    done < <(needed_packages build test bench)
+    done < <(needed_packages build report test bench)
     if find_unicorn; then
         doctor_row "Unicorn" "$(unicorn_version_of "$VG_UNICORN")" "processor engine, in $VG_UNICORN"
     else

@@ -20,6 +20,7 @@ needed_packages() {
 # package_version PACKAGE PROBE: prints what is there; fails if it is missing.
 package_version() {
     local version
+    case $2 in path:*) command -v "${2#path:}" >/dev/null && echo "${2#path:} on the PATH" && return 0 ;; esac
     if command -v dpkg-query >/dev/null; then
         # shellcheck disable=SC2016  # dpkg-query expands these, not the shell
         version=$(dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | sed -n 's/^installed //p' | head -n 1)

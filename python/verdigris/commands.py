@@ -1,4 +1,4 @@
-"""The commands that work on results rather than on a machine: `sweep` and `compare`."""
+"""The commands that work on results rather than on a machine: `sweep`, `compare` and `report`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-from . import compare, slurm, sweep
+from . import compare, report, slurm, sweep
 from .errors import UserError
 
 WRONG_USE, INTERRUPTED = 2, 130
@@ -20,10 +20,12 @@ def main(arguments: list[str], executable: str) -> int:
     try:
         if command == "sweep-task":
             return slurm.run_task(*rest)
-        parser = sweep.make_parser() if command == "sweep" else compare.make_parser()
+        parser = {"sweep": sweep, "compare": compare, "report": report}[command].make_parser()
         options = _parse(parser, rest)
         if isinstance(options, int):
             return options
+        if command == "report":
+            return report.report(options)
         return sweep.sweep(options, executable) if command == "sweep" else compare.compare(options)
     except UserError as error:
         print(f"verdigris: {' '.join(str(error).split())}", file=sys.stderr)

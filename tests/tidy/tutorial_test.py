@@ -31,6 +31,12 @@ def run_tutorial(text: str, executable: str, folder: pathlib.Path) -> list[str]:
             continue
         for command in body.splitlines():
             arguments = shlex.split(command)
+            if arguments[:2] == ["./verdigris", "report"]:
+                done = subprocess.run([executable, *arguments[1:]], cwd=folder, capture_output=True, text=True)
+                print(f"$ {command}\n{done.stdout}{done.stderr}", flush=True)
+                if done.returncode != 0 or not (folder / done.stdout.strip()).is_file():
+                    wrong.append(f"{command}: status {done.returncode}, no page")
+                continue
             if arguments[:2] != ["./verdigris", "run"]:
                 wrong.append(f"{command}: not a command that this test knows")
                 continue
