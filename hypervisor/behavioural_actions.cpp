@@ -234,7 +234,7 @@ void BehaviouralProcessor::finish_action() {
 }
 
 // Hypercalls
-// ------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------------------------------------------
 
 void BehaviouralProcessor::make_hypercall(std::uint64_t control, std::uint64_t input) {
     if (!synthetic_.hypercalls_enabled()) {
@@ -267,7 +267,7 @@ void BehaviouralProcessor::post(const Action& action) {
 }
 
 // Intercepts
-// ------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------------------------------------------
 
 InterceptContext BehaviouralProcessor::intercept_context() const {
     const cpu::Registers r = guest_.registers();

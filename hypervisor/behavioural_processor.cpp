@@ -61,7 +61,10 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
 }
 
 void BehaviouralProcessor::set_software(VpSoftware* software) {
+    if (software_ != nullptr) software_->placed(nullptr);
     software_ = software;
+    if (software_ == nullptr) return;
+    software_->placed(this);
     wake();
 }
 
@@ -70,7 +73,7 @@ void BehaviouralProcessor::wake() {
 }
 
 // What it does
-// --------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------------------------------------------
 
 std::optional<sim::Time> BehaviouralProcessor::begin(sim::Account& account) {
     const std::optional<sim::Time> cost = begin_step(account);
@@ -197,7 +200,7 @@ void BehaviouralProcessor::arrivals_due() {
 }
 
 // VpControl
-// ------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------------------------------------------
 
 HvStatus BehaviouralProcessor::get_register(HvRegister name, HvRegisterValue& value) {
     value = {};

@@ -32,6 +32,8 @@ class BehaviouralProcessor;
 // processor anew.
 class VpSoftware {
 public:
+    // On this processor from now on; null: on none.
+    virtual void placed(BehaviouralProcessor* processor) = 0;
     // The next piece of work and its cost; nothing: there is none.
     virtual std::optional<sim::Time> begin() = 0;
     // What that piece consists of.
@@ -70,6 +72,8 @@ public:
     BehaviouralProcessor(const sim::Scope& scope, SyntheticPartition& synthetic, RootHypercalls& calls,
                          std::uint32_t index, BehaviouralEnvironment& environment, const BehaviouralSettings& settings,
                          const cpu::EngineState& pristine);
+    ~BehaviouralProcessor() override { set_software(nullptr); }
+    BehaviouralProcessor(const BehaviouralProcessor&) = delete;
 
     // Null: it does nothing.
     void set_software(VpSoftware* software);

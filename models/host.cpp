@@ -52,7 +52,7 @@ hypervisor::HypervisorConfig hypervisor_config(const HostConfig& config, const P
     return result;
 }
 
-class HostModel final : public Host, private RootProcessors, private DeviceInterrupts {
+class HostModel final : public Host, private RootProcessors, private SoftwarePlacement, private DeviceInterrupts {
 public:
     HostModel(sim::Simulation& simulation, const HostConfig& config, const Profile& profile)
         : config_(config),
@@ -71,7 +71,7 @@ public:
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
         pci_.connect(*this, hypervisor_.root_processor(0));
         hypervisor_.connect_devices(pci_, &pci_);
-        stack_.connect(hypervisor_.root_interface(), *this,
+        stack_.connect(hypervisor_.root_interface(), *this, *this,
                        [this](hypervisor::PartitionId id) { return hypervisor_.instructions(id); });
         scope_.trace("host", config.cores, config.memory_bytes, static_cast<std::uint64_t>(config.fidelity),
                      config.quantum.ps());
@@ -101,6 +101,10 @@ public:
 private:
     std::uint32_t count() const override { return config_.cores; }
     sim::Processor& processor(std::uint32_t index) override { return hypervisor_.root_processor(index); }
+
+    void place(hypervisor::PartitionId partition, std::uint32_t vp, hypervisor::VpSoftware* software) override {
+        hypervisor_.set_software(partition, vp, software);
+    }
 
     bool device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data) override {
         return hypervisor_.device_interrupt(device, address, data);

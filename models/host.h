@@ -45,6 +45,7 @@ struct PartitionConfig {
     unsigned vps = 1;
     std::uint64_t memory_bytes = std::uint64_t{256} << 20;
     GuestImage guest;
+    bool behavioural = false;  // no image: its processors execute no instructions, its guest is C++
     // Scheduling: weight 1..10000; reserve and cap in 1/1000 percent of one processor each VP, 0 and 100000 mean none.
     std::uint32_t weight = 100;
     std::uint32_t reserve = 0;
@@ -64,6 +65,7 @@ enum class GuestState : std::uint8_t {
     halted_forever,  // all processors wait and nothing can wake them
 };
 
+class BehaviouralGuest;
 class Generation1Partition;
 class Host;
 class HostNetworks;
@@ -85,6 +87,7 @@ public:
     virtual SyntheticDevices& devices() = 0;               // on its VMBus
     virtual Generation1Partition* generation1() = 0;       // nothing if it is of Generation 2
     virtual PartitionPci& pci() = 0;                       // functions that are assigned to it
+    virtual BehaviouralGuest* behavioural() = 0;           // nothing if it executes instructions
 };
 
 class Host {

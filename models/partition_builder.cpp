@@ -80,6 +80,7 @@ void check_partition(const PartitionConfig& config, const HostConfig& host) {
     if (config.generation != 1 && config.generation != 2) {
         refuse(fmt::format("generation {}: there are 1 and 2", config.generation));
     }
+    if (config.behavioural && config.screen) refuse("a behavioural guest draws nothing: it has no screen");
     if (config.generation == 1 && config.screen) refuse("a screen is a device of generation 2");
     if (config.reserve > full_percent) refuse("a reserve is at most 100 percent of a processor");
     if (config.cap > full_percent) refuse("a cap is at most 100 percent of a processor");
@@ -108,7 +109,7 @@ PartitionBuilder::Built PartitionBuilder::build(const PartitionConfig& config, c
         check_memory(config);
         create(built, config, host);
         map_memory(built, config, layout);
-        load(built, config, layout);
+        if (!config.behavioural) load(built, config, layout);
     } catch (const sim::UserError& error) {
         take_down(built);
         const std::string text = error.what();
@@ -150,6 +151,7 @@ void PartitionBuilder::create(Built& built, const PartitionConfig& config, const
         {h::scheduling_affinity_set, config.affinity & existing_processors(host.cores)},
         {h::HvPartitionProperty::cpu_weight, config.weight},
         {h::HvPartitionProperty::cpu_cap, cap},
+        {h::behavioural_processors, config.behavioural ? 1u : 0u},
     };
     for (const auto& [property, value] : properties) {
         demand(client_.set_property(built.id, property, value), config, "set a property of the partition");

@@ -34,6 +34,15 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
                                 .mmio = machine_.mmio(),
                                 .layout = MemoryLayout::of_size(config.memory_bytes),
                                 .memory = devices_.bus().memory()}),
+      behavioural_(!config.behavioural
+                       ? nullptr
+                       : std::make_unique<BehaviouralGuest>(
+                             scope.child("guest"),
+                             BehaviouralGuest::Config{.partition = built_.id,
+                                                      .vps = config.vps,
+                                                      .layout = MemoryLayout::of_size(config.memory_bytes),
+                                                      .costs = costs},
+                             *stack.placement_, memory_)),
       instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {}
 
 // Spread by partition.
@@ -48,6 +57,7 @@ std::uint64_t VirtualizationStack::Child::instructions() const {
 void VirtualizationStack::Child::take_down() {
     instructions_ = instructions();
     exists_ = false;
+    if (behavioural_) behavioural_->stop();
     pci_.take_all();
     devices_.take_down();
     stack_.builder_->take_down(built_);
@@ -66,10 +76,11 @@ VirtualizationStack::VirtualizationStack(const sim::Scope& scope, HostMemory& me
 
 VirtualizationStack::~VirtualizationStack() = default;
 
-void VirtualizationStack::connect(h::RootInterface& interface, RootProcessors& processors,
+void VirtualizationStack::connect(h::RootInterface& interface, RootProcessors& processors, SoftwarePlacement& placement,
                                   InstructionCount instructions) {
     VG_CHECK(!client_);
     processors_ = &processors;
+    placement_ = &placement;
     client_.emplace(interface, pages_);
     builder_.emplace(*client_, pages_, memory_);
     instructions_ = std::move(instructions);

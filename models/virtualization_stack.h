@@ -12,6 +12,7 @@
 
 #include "hypervisor/ports.h"
 #include "hypervisor/root_client.h"
+#include "models/behavioural/behavioural_guest.h"
 #include "models/guest_machine.h"
 #include "models/host.h"
 #include "models/partition_builder.h"
@@ -31,7 +32,8 @@ public:
     VirtualizationStack(const VirtualizationStack&) = delete;
 
     // Before anything else.
-    void connect(hypervisor::RootInterface& interface, RootProcessors& processors, InstructionCount instructions);
+    void connect(hypervisor::RootInterface& interface, RootProcessors& processors, SoftwarePlacement& placement,
+                 InstructionCount instructions);
 
     Guest& add_partition(const PartitionConfig& config, const HostConfig& host);
 
@@ -73,6 +75,7 @@ private:
         SyntheticDevices& devices() override { return devices_; }
         Generation1Partition* generation1() override { return machine_.generation1(); }
         PartitionPci& pci() override { return pci_; }
+        BehaviouralGuest* behavioural() override { return behavioural_.get(); }
 
         GuestMachine& machine() { return machine_; }
         const PartitionBuilder::Built& built() const { return built_; }
@@ -93,6 +96,7 @@ private:
         GuestMachine machine_;
         SyntheticDevices devices_;
         PartitionPci pci_;
+        std::unique_ptr<BehaviouralGuest> behavioural_;
         sim::Counter& instructions_counter_;
         bool exists_ = true;
         std::uint64_t instructions_ = 0;  // when the partition was taken down
@@ -112,6 +116,7 @@ private:
     std::optional<hypervisor::RootClient> client_;
     std::optional<PartitionBuilder> builder_;
     RootProcessors* processors_ = nullptr;
+    SoftwarePlacement* placement_ = nullptr;
     PortNumbers port_numbers_;
     InstructionCount instructions_;
     std::vector<std::unique_ptr<Child>> children_;

@@ -79,6 +79,10 @@ public:
     // A vector of that processor's that calls this handler; and no more.
     virtual std::uint8_t allocate_vector(unsigned vp, InterruptHandler& handler) = 0;
     virtual void release_vector(unsigned vp, std::uint8_t vector) = 0;
+    // After a restored checkpoint, of a vector that was allocated in it: this handler's.
+    virtual void adopt_vector(unsigned vp, std::uint8_t vector, InterruptHandler& handler) {
+        (void)vp, (void)vector, (void)handler;
+    }
 
     // Registers by guest physical address. Where a device of the partition's own answers, it costs the processor what
     // the bus takes; where the root emulates, an intercept with all that it takes. Reads answer by resume(step, value).

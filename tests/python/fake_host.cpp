@@ -36,6 +36,7 @@ public:
     const std::string& console() const override { return console_; }
     std::uint64_t instructions() const override { return instructions_; }
     models::PartitionPci& pci() override { throw sim::UserError("a guest that only acts has no PCI functions"); }
+    models::BehaviouralGuest* behavioural() override { return nullptr; }
     models::SyntheticDevices& devices() override { throw sim::UserError("a guest that only acts has no devices"); }
     models::Generation1Partition* generation1() override { return nullptr; }
 

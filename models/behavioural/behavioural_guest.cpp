@@ -1,0 +1,262 @@
+#include "models/behavioural/behavioural_guest.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "hypervisor/tlfs.h"
+#include "models/host_memory.h"
+#include "sim/check.h"
+
+namespace models {
+
+namespace h = hypervisor;
+
+namespace {
+
+constexpr unsigned bus_sint = 2;
+constexpr std::uint64_t linux_id = 0x8100'0000'0000'0000;  // TLFS 2.6: open source, Linux
+constexpr std::uint64_t x2apic_base = 0xfee0'0c00;
+constexpr std::uint64_t bootstrap_processor = 0x100;
+constexpr std::uint32_t apic_base_msr = 0x1b;
+constexpr std::uint32_t apic_spurious_msr = 0x80f;
+constexpr std::uint64_t apic_enabled = 0x1ff;
+
+// Pages that the kernel gives away: from 16 MiB on, or from 1 MiB in a small guest.
+constexpr std::uint64_t kernel_bytes = 16ull << 20;
+constexpr std::uint64_t small_kernel_bytes = 1ull << 20;
+
+vmbus::PageAllocator pages_of(const MemoryLayout& layout) {
+    const std::uint64_t end = layout.low_ram.end();
+    const std::uint64_t first = end >= 2 * kernel_bytes ? kernel_bytes : small_kernel_bytes;
+    return {first / page_bytes, (end - first) / page_bytes};
+}
+
+constexpr std::uint64_t page_register(std::uint64_t page) {
+    return page << h::page_register::gpfn_shift | h::page_register::enable;
+}
+
+constexpr sim::Cause bus_cause = "vmbus";
+
+}  // namespace
+
+BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config, SoftwarePlacement& placement,
+                                   vmbus::GuestMemory& memory)
+    : scope_(scope),
+      config_(config),
+      placement_(placement),
+      memory_(memory),
+      pages_(pages_of(config.layout)),
+      bus_port_(*this),
+      registration_(scope.register_state(*this)),
+      bus_(scope.child("bus"), memory, bus_port_, pages_, *this) {
+    state_.pages.resize(config.vps);
+    boot_id_ = attach(*this);
+    for (unsigned vp = 0; vp < config.vps; ++vp) {
+        cpus_.push_back(std::make_unique<BehaviouralCpu>(static_cast<CpuOwner&>(*this), vp));
+        boots_.push_back(std::make_unique<Boot>(*this, vp));
+        messages_.push_back(std::make_unique<Messages>(*this, vp));
+        placement_.place(config.partition, vp, &cpus_.back()->software());
+        boots_.back()->slot.wake();
+    }
+}
+
+BehaviouralGuest::~BehaviouralGuest() {
+    while (!kept_.empty()) kept_.pop_back();
+    stop();
+}
+
+void BehaviouralGuest::stop() {
+    for (unsigned vp = 0; vp < config_.vps; ++vp) placement_.place(config_.partition, vp, nullptr);
+}
+
+// Boot: the Hyper-V interface of each processor, in the order of Linux' hyperv_init() and hv_synic_enable_regs()
+// -----------------------------------------------------------------------------------------------------------------
+
+std::optional<sim::Time> BehaviouralGuest::Boot::begin() {
+    if ((guest.state_.booted >> vp & 1) != 0) return std::nullopt;
+    guest.state_.booted |= std::uint64_t{1} << vp;
+    return sim::Time::zero();
+}
+
+void BehaviouralGuest::boot(unsigned vp) {
+    h::BehaviouralProcessor* processor = cpus_[vp]->vp();
+    const auto taken = pages_.allocate(4 + (vp == 0 ? 1 : 0));
+    if (processor == nullptr || !taken) return;
+    Pages& own = state_.pages[vp];
+    own = {(*taken)[0], (*taken)[1], (*taken)[2], (*taken)[3]};
+    processor->set_hypercall_page(own.hypercall_input * page_bytes);
+    processor->write_msr(apic_base_msr, x2apic_base | (vp == 0 ? bootstrap_processor : 0));
+    processor->write_msr(apic_spurious_msr, apic_enabled);
+    if (vp == 0) {
+        state_.hypercall_page = (*taken)[4];
+        processor->write_msr(h::msr::guest_os_id, linux_id);
+        processor->write_msr(h::msr::hypercall, page_register(state_.hypercall_page));
+    }
+    processor->write_msr(h::msr::vp_assist_page, page_register(own.assist));
+    processor->write_msr(h::msr::simp, page_register(own.messages));
+    processor->write_msr(h::msr::siefp, page_register(own.events));
+    processor->write_msr(h::msr::sint0 + bus_sint, BehaviouralCpu::synthetic_vector);
+    processor->write_msr(h::msr::scontrol, h::scontrol_enable, boot_id_, 0);
+}
+
+// A processor is ready. The bus may want any of them.
+void BehaviouralGuest::resume(std::uint32_t, std::uint64_t) {
+    if (++state_.ready == config_.vps) bus_.connect();
+}
+
+// The bus's interrupt, as Linux' vmbus_isr()
+// -----------------------------------------------------------------------------------------------------------------
+
+void BehaviouralGuest::synthetic_interrupt(unsigned vp) {
+    h::BehaviouralProcessor* processor = cpus_[vp]->vp();
+    if (processor == nullptr) return;
+    std::array<std::uint64_t, h::event_flags_bytes / 8> flags{};
+    const std::uint64_t at = state_.pages[vp].events * page_bytes + bus_sint * std::uint64_t{h::event_flags_bytes};
+    if (processor->memory().read(at, std::as_writable_bytes(std::span{flags}))) {
+        for (std::size_t word = 0; word < flags.size(); ++word) {
+            if (flags[word] == 0) continue;
+            const std::uint64_t none = 0;
+            (void)processor->memory().write(at + 8 * word, std::as_bytes(std::span{&none, 1}));
+            for (std::uint64_t left = flags[word]; left != 0; left &= left - 1) {
+                bus_.host_event(vp,
+                                static_cast<std::uint16_t>(64 * word + static_cast<unsigned>(std::countr_zero(left))));
+            }
+        }
+    }
+    if (message_waits(vp)) messages_[vp]->slot.wake();
+}
+
+bool BehaviouralGuest::message_waits(unsigned vp) {
+    h::BehaviouralProcessor* processor = cpus_[vp]->vp();
+    std::uint32_t type = 0;
+    const std::uint64_t at = state_.pages[vp].messages * page_bytes + bus_sint * std::uint64_t{h::message_bytes};
+    return processor != nullptr && processor->memory().read(at, std::as_writable_bytes(std::span{&type, 1})) &&
+           type != static_cast<std::uint32_t>(h::HvMessageType::none);
+}
+
+std::optional<sim::Time> BehaviouralGuest::Messages::begin() {
+    if (!guest.message_waits(vp)) return std::nullopt;
+    return guest.config_.costs.bus.per_message;
+}
+
+void BehaviouralGuest::Messages::account(sim::Account& account) const {
+    account.add(bus_cause, guest.config_.costs.bus.per_message);
+}
+
+// Linux' vmbus_on_msg_dpc(): the slot is free when the message has been dealt with, and the hypervisor is told if it
+// has said that more waits.
+void BehaviouralGuest::take_message(unsigned vp) {
+    h::BehaviouralProcessor* processor = cpus_[vp]->vp();
+    if (processor == nullptr) return;
+    h::HvMessage message{};
+    const std::uint64_t at = state_.pages[vp].messages * page_bytes + bus_sint * std::uint64_t{h::message_bytes};
+    if (!processor->memory().read(at, std::as_writable_bytes(std::span{&message, 1}))) return;
+    const auto length = std::min<std::size_t>(message.header.payload_size, sizeof message.payload);
+    if (message.header.message_type == 1) bus_.host_message(std::as_bytes(std::span{message.payload}).first(length));
+    const auto none = static_cast<std::uint32_t>(h::HvMessageType::none);
+    (void)processor->memory().write(at, std::as_bytes(std::span{&none, 1}));
+    std::uint8_t now_pending = 0;
+    constexpr std::uint64_t flags_offset = 5;
+    if (processor->memory().read(at + flags_offset, std::as_writable_bytes(std::span{&now_pending, 1})) &&
+        (now_pending & h::message_flag_pending) != 0) {
+        processor->write_msr(h::msr::eom, 0);
+    }
+}
+
+// The bus's drivers
+// -----------------------------------------------------------------------------------------------------------------
+
+vmbus::BusDriver* BehaviouralGuest::driver_of(const vmbus::ClientChannel& channel) {
+    const vmbus::Guid type = channel.offer().interface_type;
+    const auto found = std::ranges::find(drivers_, type, &std::pair<vmbus::Guid, vmbus::BusDriver*>::first);
+    return found != drivers_.end() ? found->second : nullptr;
+}
+
+void BehaviouralGuest::add_driver(const vmbus::Guid& interface_type, vmbus::BusDriver& driver) {
+    drivers_.emplace_back(interface_type, &driver);
+    if (connected()) driver.connected(bus_.version());
+    for (const std::uint16_t relid : std::vector<std::uint16_t>{state_.unclaimed}) {
+        vmbus::ClientChannel* channel = bus_.find(relid);
+        if (channel != nullptr && channel->offer().interface_type != interface_type) continue;
+        std::erase(state_.unclaimed, relid);
+        if (channel != nullptr) driver.offered(*channel);
+    }
+}
+
+void BehaviouralGuest::connected(std::uint32_t version) {
+    scope_.trace("bus_connected", version);
+    for (const auto& [type, driver] : drivers_) driver->connected(version);
+}
+
+void BehaviouralGuest::refused() {
+    for (const auto& [type, driver] : drivers_) driver->refused();
+}
+
+void BehaviouralGuest::unloaded() {
+    for (const auto& [type, driver] : drivers_) driver->unloaded();
+}
+
+void BehaviouralGuest::offered(vmbus::ClientChannel& channel) {
+    if (vmbus::BusDriver* driver = driver_of(channel)) return driver->offered(channel);
+    std::erase(state_.unclaimed, channel.relid());
+    state_.unclaimed.push_back(channel.relid());
+}
+
+vmbus::ChannelDriver* BehaviouralGuest::adopt(vmbus::ClientChannel& channel) {
+    vmbus::BusDriver* driver = driver_of(channel);
+    return driver != nullptr ? driver->adopt(channel) : nullptr;
+}
+
+// The platform
+// -----------------------------------------------------------------------------------------------------------------
+
+ContinuationId BehaviouralGuest::attach(Continuation& continuation) {
+    continuations_.push_back(&continuation);
+    return static_cast<ContinuationId>(continuations_.size() - 1);
+}
+
+void BehaviouralGuest::detach(ContinuationId id) {
+    continuations_.at(id) = nullptr;
+}
+
+void BehaviouralGuest::resume(ContinuationId who, std::uint32_t step, std::uint64_t value) {
+    if (who < continuations_.size() && continuations_[who] != nullptr) continuations_[who]->resume(step, value);
+}
+
+void BehaviouralGuest::send_ipi(std::uint64_t processors, std::uint8_t vector) {
+    if (auto* processor = cpus_[at_work_]->vp()) processor->send_ipi(processors, vector);
+}
+
+std::uint8_t BehaviouralGuest::allocate_vector(unsigned vp, InterruptHandler& handler) {
+    return cpus_.at(vp)->allocate_vector(handler);
+}
+
+void BehaviouralGuest::release_vector(unsigned vp, std::uint8_t vector) {
+    cpus_.at(vp)->release_vector(vector);
+}
+
+void BehaviouralGuest::adopt_vector(unsigned vp, std::uint8_t vector, InterruptHandler& handler) {
+    cpus_.at(vp)->adopt_vector(vector, handler);
+}
+
+void BehaviouralGuest::write_register(unsigned vp, std::uint64_t gpa, unsigned bytes, std::uint64_t value) {
+    if (auto* processor = cpus_.at(vp)->vp()) processor->write_register(gpa, bytes, value);
+}
+
+void BehaviouralGuest::read_register(unsigned vp, std::uint64_t gpa, unsigned bytes, ContinuationId who,
+                                     std::uint32_t step) {
+    if (auto* processor = cpus_.at(vp)->vp()) processor->read_register(gpa, bytes, who, step);
+}
+
+void BehaviouralGuest::write_port(unsigned vp, std::uint16_t port, unsigned bytes, std::uint32_t value) {
+    if (auto* processor = cpus_.at(vp)->vp()) processor->write_port(port, bytes, value);
+}
+
+void BehaviouralGuest::read_port(unsigned vp, std::uint16_t port, unsigned bytes, ContinuationId who,
+                                 std::uint32_t step) {
+    if (auto* processor = cpus_.at(vp)->vp()) processor->read_port(port, bytes, who, step);
+}
+
+}  // namespace models
