@@ -23,8 +23,8 @@ SAME, REGRESSED = 0, 1
 
 _EPILOG = """\
 Two folders of runs are compared exactly: a run is deterministic, so that any difference is a change of behaviour. Two
-folders of sweeps are compared point by point; a figure has changed if the means over the seeds differ with p < 0.05
-(Welch's t-test), or, with one seed, at all.
+folders of sweeps are compared point by point, by the means over the seeds (Welch's t-test; of the figures that are named
+one in twenty at most is expected to differ by chance), or, with one seed, exactly.
 
 With --baseline the command is a gate: it prints what got worse by more than the tolerance (latency, throughput, busy
 processors, drops, totals of attributions, checks) and ends with status 1 if there is anything.

@@ -1,4 +1,8 @@
-"""What differs between two sweeps: means over the seeds, with significance."""
+"""What differs between two sweeps: means over the seeds, with significance.
+
+A sweep has many figures, and of many tests some find a difference by chance. So the figures that count as changed are
+chosen together: at most one in twenty of them is expected to be there by chance.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +10,52 @@ from collections.abc import Sequence
 from typing import Any
 
 from .compare_runs import group_of, is_worse
-from .confidence import estimate, mean_and_variance, welch
+from .confidence import estimate, false_discovery_limit, mean_and_variance, welch
 from .figures import Figure, figures
 from .sweep_results import SweepResults
 from .sweep_tables import Combination, summarized
 
-SIGNIFICANT = 0.05
+Group = dict[str, list[Figure]]
 
 
 def compare_sweeps(before: SweepResults, after: SweepResults, tolerance: int) -> dict[str, Any]:
     """Everything that differs significantly, by combination of parameters; `tolerance` in thousandths of a percent."""
     old, new = (_groups(one) for one in (before, after))
-    points = [_combination(values, old[values], new[values]) for values in old if values in new]
+    common = [values for values in old if values in new]
+    limit = false_discovery_limit([p for values in common for p in _chances(old[values], new[values])])
+    hashes = [
+        (result["trace_hash"], after.results[point]["trace_hash"])
+        for point, result in before.results.items()
+        if point in after.results
+    ]
     return {
         "kind": "sweep",
         "only_a": [dict(values) for values in old if values not in new],
         "only_b": [dict(values) for values in new if values not in old],
-        "hashes": {
-            "compared": len(before.results.keys() & after.results.keys()),
-            "same": sum(
-                after.results[point]["trace_hash"] == result["trace_hash"]
-                for point, result in before.results.items()
-                if point in after.results
-            ),
-        },
-        "points": points,
+        "hashes": {"compared": len(hashes), "same": sum(one == other for one, other in hashes)},
+        "p_limit": float(f"{limit:.3g}"),
+        "points": [_combination(values, old[values], new[values], limit) for values in common],
         "regressions": [
-            *(entry for values in old if values in new for entry in _regressions(values, old[values], new[values], tolerance)),
+            *(entry for values in common for entry in _regressions(values, old[values], new[values], limit, tolerance)),
             *(_gone(values) for values in old if values not in new),
             *({"at": {}, "name": entry["name"], "a": None, "b": None, "unit": "", "reason": entry["reason"]} for entry in after.sweep["failed"]),
         ],
     }
 
 
-def _groups(sweep: SweepResults) -> dict[Combination, dict[str, list[Figure]]]:
+def _groups(sweep: SweepResults) -> dict[Combination, Group]:
     return summarized({point: figures(result) for point, result in sweep.results.items()})
+
+
+def _values(found: list[Figure]) -> list[int]:
+    return [figure.value for figure in found]
+
+
+def _chances(old: Group, new: Group) -> list[float]:
+    """p of each figure for which there is a question."""
+    pairs = [(_values(old[name]), _values(new[name])) for name in old if name in new]
+    tested = [significance(a, b) for a, b in pairs if sorted(a) != sorted(b)]
+    return [p for p in tested if p is not None]
 
 
 def significance(a: Sequence[int], b: Sequence[int]) -> float | None:
@@ -48,15 +63,13 @@ def significance(a: Sequence[int], b: Sequence[int]) -> float | None:
     return welch(a, b) if min(len(a), len(b)) > 1 else None
 
 
-def changed(a: Sequence[int], b: Sequence[int]) -> bool:
+def _changed(a: Sequence[int], b: Sequence[int], limit: float) -> bool:
     """Whether the means differ, as far as the seeds can tell."""
     p = significance(a, b)
-    if p is None:
-        return mean_and_variance(a)[0] != mean_and_variance(b)[0]
-    return p < SIGNIFICANT
+    return mean_and_variance(a)[0] != mean_and_variance(b)[0] and (p is None or p <= limit)
 
 
-def _combination(values: Combination, old: dict[str, list[Figure]], new: dict[str, list[Figure]]) -> dict[str, Any]:
+def _combination(values: Combination, old: Group, new: Group, limit: float) -> dict[str, Any]:
     groups: dict[str, list[dict[str, Any]]] = {}
     unclear = 0
     for name in dict.fromkeys([*old, *new]):
@@ -64,8 +77,8 @@ def _combination(values: Combination, old: dict[str, list[Figure]], new: dict[st
             # A figure that is not there on one side is of another experiment, not of another mean.
             groups.setdefault(group_of(name), []).append(_entry(name, old.get(name), new.get(name)))
             continue
-        a, b = ([figure.value for figure in side[name]] for side in (old, new))
-        if changed(a, b):
+        a, b = _values(old[name]), _values(new[name])
+        if _changed(a, b, limit):
             groups.setdefault(group_of(name), []).append(_entry(name, old[name], new[name]))
         elif a != b:
             unclear += 1
@@ -73,7 +86,7 @@ def _combination(values: Combination, old: dict[str, list[Figure]], new: dict[st
 
 
 def _entry(name: str, old: list[Figure] | None, new: list[Figure] | None) -> dict[str, Any]:
-    a, b = ([figure.value for figure in side] if side else [] for side in (old, new))
+    a, b = (_values(side) if side else [] for side in (old, new))
     entry: dict[str, Any] = {"name": name, "a": _side(a), "b": _side(b), "unit": (old or new or [Figure(0, "")])[0].unit}
     p = significance(a, b)
     return entry if p is None else {**entry, "p": float(f"{p:.3g}")}
@@ -87,19 +100,18 @@ def _side(values: Sequence[int]) -> dict[str, Any] | None:
     return {"seeds": whole.count, "mean": float(whole.mean), "ci95": half}
 
 
-def _regressions(values: Combination, old: dict[str, list[Figure]], new: dict[str, list[Figure]], tolerance: int) -> list[dict[str, Any]]:
+def _regressions(values: Combination, old: Group, new: Group, limit: float, tolerance: int) -> list[dict[str, Any]]:
     found = []
-    for name, figures_before in old.items():
-        worse = figures_before[0].worse
+    for name, before in old.items():
+        worse = before[0].worse
         if worse == 0:
             continue
         if name not in new:
-            found.append({"at": dict(values), **_entry(name, figures_before, None), "reason": "is gone"})
+            found.append({"at": dict(values), **_entry(name, before, None), "reason": "is gone"})
             continue
-        a, b = ([figure.value for figure in side[name]] for side in (old, new))
-        means = mean_and_variance(a)[0], mean_and_variance(b)[0]
-        if changed(a, b) and is_worse(*means, worse, tolerance):
-            found.append({"at": dict(values), **_entry(name, figures_before, new[name]), "reason": "got worse"})
+        a, b = _values(before), _values(new[name])
+        if _changed(a, b, limit) and is_worse(mean_and_variance(a)[0], mean_and_variance(b)[0], worse, tolerance):
+            found.append({"at": dict(values), **_entry(name, before, new[name]), "reason": "got worse"})
     return found
 
 

@@ -56,6 +56,18 @@ def welch(a: Sequence[int | Fraction], b: Sequence[int | Fraction]) -> float:
     return _two_tails(abs(t), float(freedom))
 
 
+def false_discovery_limit(chances: Sequence[float], rate: float = 0.05) -> float:
+    """The p up to which, of many tests at once, those that find something are wrong in this share of cases at most.
+
+    Benjamini and Hochberg, "Controlling the false discovery rate" (1995). 0 if nothing is found, or p that are 0.
+    """
+    limit = 0.0
+    for rank, p in enumerate(sorted(chances), start=1):
+        if p <= rank / len(chances) * rate:
+            limit = p
+    return limit
+
+
 def student_quantile(probability: float, freedom: float) -> float:
     """The quantile of Student's t distribution for a probability from 0.5 to 1."""
     low, high = 0.0, 1.0

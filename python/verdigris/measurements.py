@@ -51,7 +51,7 @@ class Measurements:
             if wrong:
                 raise UserError(f"measure.latency {key}: {what}")
         self._put("latency", key, {
-            "unit": "ps", "count": count, "min": minimum, "max": maximum, "mean": (2 * total + count) // (2 * count),
+            "unit": "ps", "count": count, "min": minimum, "max": maximum, "mean": total // count,
             "sum": total, "percentiles": percentiles(count, maximum, pairs), "buckets": [list(pair) for pair in pairs],
         })  # fmt: skip
 

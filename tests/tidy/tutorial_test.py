@@ -1,14 +1,17 @@
 #!/usr/bin/python3
-"""Executes docs/tutorial.md: writes its files, runs its commands in order, in an empty folder.
+"""Executes pages of the documentation: writes their files, runs their commands in order, each page in an empty folder.
 
-    tutorial_test.py EXECUTABLE
+    tutorial_test.py EXECUTABLE PAGE...
 
 A fence ```python NAME is a file; ```sh is commands that must succeed; ```sh fails, commands that must end with status 2 and
-one line. Runs of the same scenario with the same options must give the same trace hash.
+one line; ```sh regresses, commands that must end with status 1; ```sh python, commands of a plain Python with our package;
+```text is a part of what the command before it printed. Runs of the same scenario with the same options must give the same
+trace hash.
 """
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import shlex
@@ -17,57 +20,83 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FENCE = re.compile(r"^```(python|sh) *(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+FENCE = re.compile(r"^```(python|sh|text) *(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+COMMANDS = ("run", "sweep", "compare", "report")
+STATUS = {"": 0, "fails": 2, "regresses": 1, "python": 0}
+PYTHON = "PYTHONPATH=python python3 "
 
 
-def run_tutorial(text: str, executable: str, folder: pathlib.Path) -> list[str]:
-    """What went wrong, one line each; empty if all went as the page says."""
-    wrong: list[str] = []
-    hashes: dict[str, str] = {}
-    commands = 0
-    for language, words, body in FENCE.findall(text):
-        if language == "python":
-            (folder / words).write_text(body)
-            continue
-        for command in body.splitlines():
-            arguments = shlex.split(command)
-            if arguments[:2] == ["./verdigris", "report"]:
-                done = subprocess.run([executable, *arguments[1:]], cwd=folder, capture_output=True, text=True)
-                print(f"$ {command}\n{done.stdout}{done.stderr}", flush=True)
-                if done.returncode != 0 or not (folder / done.stdout.strip()).is_file():
-                    wrong.append(f"{command}: status {done.returncode}, no page")
-                continue
-            if arguments[:2] != ["./verdigris", "run"]:
-                wrong.append(f"{command}: not a command that this test knows")
-                continue
-            commands += 1
-            result = subprocess.run([executable, *arguments[1:]], cwd=folder, capture_output=True, text=True)
-            print(f"$ {command}\n{result.stdout}{result.stderr}", flush=True)
-            if result.returncode != (2 if words == "fails" else 0):
-                wrong.append(f"{command}: status {result.returncode}")
-            elif words == "fails":
-                if result.stderr.count("\n") != 1:
-                    wrong.append(f"{command}: not exactly one line on the error output")
+class Page:
+    """A page that is executed in a folder. `wrong` is what went wrong, one line each."""
+
+    def __init__(self, text: str, executable: str, folder: pathlib.Path) -> None:
+        self.wrong: list[str] = []
+        self._executable, self._folder = executable, folder
+        self._hashes: dict[str, str] = {}
+        self._output = ""
+        commands = 0
+        for language, words, body in FENCE.findall(text):
+            if language == "python":
+                (folder / words).write_text(body)
+            elif language == "text":
+                if body not in self._output:
+                    self.wrong.append(f"the page shows what the command did not print: {body.splitlines()[0]}")
+            elif words not in STATUS:
+                self.wrong.append(f"```sh {words}: not a fence that this test knows")
             else:
-                last = result.stdout.splitlines()[-1:]
-                if not last or not re.fullmatch("trace_hash=[0-9a-f]{32}", last[0]):
-                    wrong.append(f"{command}: the last line is not a trace hash")
-                    continue
-                key = re.sub(r" --out \S+", "", command)
-                if hashes.setdefault(key, last[0]) != last[0]:
-                    wrong.append(f"{command}: another trace hash than before")
-                for name in re.findall(r"--out (\S+)", command):
-                    if not (folder / name / "result.json").is_file():
-                        wrong.append(f"{command}: left no result.json")
-    if commands == 0:
-        wrong.append("the tutorial has no command")
-    return wrong
+                for command in body.splitlines():
+                    commands += 1
+                    self._run(command, words)
+        if commands == 0:
+            self.wrong.append("the page has no command")
+
+    def _run(self, command: str, words: str) -> None:
+        arguments = shlex.split(command)
+        environment = dict(os.environ)
+        if words == "python" and command.startswith(PYTHON):
+            if subprocess.run(["/usr/bin/python3", "-c", "import pandas"], capture_output=True).returncode != 0:
+                print(f"$ {command}\nleft out: there is no pandas", flush=True)
+                return
+            arguments = ["/usr/bin/python3", "-B", *shlex.split(command.removeprefix(PYTHON))]
+            environment["PYTHONPATH"] = str(ROOT / "python")
+        elif words != "python" and arguments[0] == "./verdigris" and arguments[1] in COMMANDS:
+            arguments = [self._executable, *arguments[1:]]
+        else:
+            self.wrong.append(f"{command}: not a command that this test knows")
+            return
+        result = subprocess.run(arguments, cwd=self._folder, capture_output=True, text=True, env=environment)
+        print(f"$ {command}\n{result.stdout}{result.stderr}", flush=True)
+        self._output = result.stdout
+        if result.returncode != STATUS[words]:
+            self.wrong.append(f"{command}: status {result.returncode}")
+        elif words == "fails" and result.stderr.count("\n") != 1:
+            self.wrong.append(f"{command}: not exactly one line on the error output")
+        elif words == "" and arguments[1] == "run":
+            self._look_at_run(command)
+        elif words == "" and arguments[1] == "report" and not (self._folder / result.stdout.strip()).is_file():
+            self.wrong.append(f"{command}: no page")
+
+    def _look_at_run(self, command: str) -> None:
+        last = self._output.splitlines()[-1:]
+        if not last or not re.fullmatch("trace_hash=[0-9a-f]{32}", last[0]):
+            self.wrong.append(f"{command}: the last line is not a trace hash")
+            return
+        key = re.sub(r" --out \S+", "", command)
+        if self._hashes.setdefault(key, last[0]) != last[0]:
+            self.wrong.append(f"{command}: another trace hash than before")
+        for name in re.findall(r"--out (\S+)", command):
+            if not (self._folder / name / "result.json").is_file():
+                self.wrong.append(f"{command}: left no result.json")
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        wrong = run_tutorial((ROOT / "docs/tutorial.md").read_text(), sys.argv[1], pathlib.Path(folder))
-    print("\n".join(wrong or ["the tutorial holds"]))
+    executable, *pages = sys.argv[1:]
+    wrong = []
+    for page in pages:
+        with tempfile.TemporaryDirectory() as folder:
+            found = Page((ROOT / page).read_text(), executable, pathlib.Path(folder)).wrong
+        wrong += [f"{page}: {line}" for line in found]
+    print("\n".join(wrong or ["the pages hold"]))
     return 1 if wrong else 0
 
 

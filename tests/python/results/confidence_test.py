@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from fractions import Fraction
 
-from verdigris.confidence import estimate, mean_and_variance, student_quantile, warm_up, welch, without_warm_up
+from verdigris.confidence import estimate, false_discovery_limit, mean_and_variance, student_quantile, warm_up, welch, without_warm_up
 from verdigris.figures import decimal, percent, shares, show
 
 # Quantiles of Student's t as printed in statistical tables: probability, degrees of freedom, quantile.
@@ -77,6 +77,12 @@ class Confidence(unittest.TestCase):
                 self.assertAlmostEqual(welch(a, b), p, delta=0.00002)
         with self.assertRaises(ValueError):
             welch([1], [1, 2])
+
+    def test_many_tests_at_once(self) -> None:
+        # The example of Benjamini and Hochberg's paper: of fifteen tests, four are rejected at 5 %.
+        chances = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
+        self.assertEqual(false_discovery_limit(chances[::-1]), 0.0095)
+        self.assertEqual((false_discovery_limit([0.06, 0.5]), false_discovery_limit([]), false_discovery_limit([0.0, 1.0])), (0.0, 0.0, 0.0))
 
     def test_warm_up(self) -> None:
         for name, series, cut in SERIES:
