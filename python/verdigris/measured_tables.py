@@ -14,11 +14,13 @@ TENTH_OF_US = 100_000
 
 
 def measured_lines(result: dict[str, Any]) -> list[str]:
-    """The table and the sentences for a result with variants; nothing for others."""
+    """The table of what was measured, and with variants the sentences on what one saves; nothing without measurements."""
     variants = result.get("variants", [])
-    if not variants:
-        return []
-    return [*_table(result, variants), *_sentences(result, variants)]
+    keys = [*result.get("latency", {}), *result.get("throughput", {})]
+    alone = [""] if any(split_key(key)[0] == "" for key in keys) else []
+    rows = _table(result, [*alone, *variants])
+    table = aligned(rows if variants else [[row[0], *row[2:]] for row in rows], 2 if variants else 1) if rows else []
+    return [*table, *_sentences(result, variants)]
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
@@ -28,7 +30,7 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     return ["  ".join(line).rstrip() for line in cells]
 
 
-def _table(result: dict[str, Any], variants: list[str]) -> list[str]:
+def _table(result: dict[str, Any], variants: list[str]) -> list[list[str]]:
     latency, rates = result.get("latency", {}), result.get("throughput", {})
     workloads = list(dict.fromkeys(split_key(key)[1] for key in (*latency, *rates)))
     rows = [["workload", "path", "p50", "p99", "throughput", "requests/s", "CPU ns/B"]]
@@ -48,7 +50,7 @@ def _table(result: dict[str, Any], variants: list[str]) -> list[str]:
                 str(rate["per_second"]) if rate else "-",
                 _cost(result, variant, rate),
             ])  # fmt: skip
-    return aligned(rows, 2) if len(rows) > 1 else []
+    return rows if len(rows) > 1 else []
 
 
 def _cost(result: dict[str, Any], variant: str, rate: dict[str, int] | None) -> str:

@@ -110,7 +110,7 @@ def _plan(options: argparse.Namespace, executable: str) -> Plan:
         images=options.images,
         executable=executable,
         out=pathlib.Path(options.out or f"out/sweep-{pathlib.Path(scenario).stem}"),
-        digest=digest_of(scenario, executable),
+        digest=digest_of(scenario, executable, options.images),
     )
 
 

@@ -127,8 +127,11 @@ class Plan:
         return said[-1] if said else f"ended with status {status}: {lines[-1]}".rstrip(": ")
 
 
-def digest_of(scenario: str, executable: str) -> str:
-    """Of the scenario's content, the executable and this package: with others, points are run again. UserError."""
+def digest_of(scenario: str, executable: str, images: str) -> str:
+    """Of scenario, executable, this package and what guest images there are: with others, points are run again.
+
+    UserError if the scenario cannot be read.
+    """
     path = pathlib.Path(scenario)
     try:
         content = path.read_bytes()
@@ -136,6 +139,8 @@ def digest_of(scenario: str, executable: str) -> str:
         raise UserError(f"cannot read the scenario {scenario}: {error.strerror}") from None
     parts = [hashlib.sha256(content).hexdigest(), sha256_of(pathlib.Path(executable))]
     parts += [sha256_of(module) for module in sorted(pathlib.Path(__file__).parent.glob("*.py"))]
+    folder = pathlib.Path(images or os.environ.get("VERDIGRIS_IMAGES", "") or "/nowhere")
+    parts += [sha256_of(manifest) for manifest in sorted(folder.glob("*/manifest.json"))]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 

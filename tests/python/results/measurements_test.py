@@ -128,8 +128,15 @@ class Sentences(unittest.TestCase):
         self.assertEqual(sentence("y", after, "x", before), "x costs 123.3 us more than y: 44.4 us a, 44.4 us c, 35.9 us b, -1.4 us d")
         self.assertEqual(sentence("x", before, "y", before), "y saves 0.0 us against x")
 
-    def test_no_variants_no_table(self) -> None:
-        self.assertEqual(measured_lines({"latency": {"/rr": {}}}), [])
+    def test_one_way_only(self) -> None:
+        measurements = Measurements()
+        self.assertEqual(measured_lines(measurements.as_result()), [])
+        measurements.latency("rr", (1, 7, 7, 7, [(7, 1)]))
+        measurements.cpu({"lp0": {"idle": 10}}, window=10)
+        self.assertEqual(
+            measured_lines(measurements.as_result()),
+            ["workload   p50   p99  throughput  requests/s  CPU ns/B", "rr        7 ps  7 ps           -           -         -"],
+        )
 
 
 class Histograms(unittest.TestCase):
