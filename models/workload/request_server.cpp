@@ -6,7 +6,7 @@
 namespace models {
 
 namespace {
-constexpr std::uint32_t most_datagram_bytes = 65'507;
+constexpr std::uint32_t most_udp_payload_bytes = 65'507;
 }
 
 RequestServer::RequestServer(const sim::Scope& scope, Sockets& sockets, const Settings& settings)
@@ -35,7 +35,7 @@ void RequestServer::received(SocketId socket, std::uint64_t, std::span<const std
 void RequestServer::datagram(std::uint16_t, const TcpEndpoint& from, std::span<const std::byte> payload) {
     const auto message = read_message(payload);
     if (!message) return;
-    const std::uint32_t bytes = std::min(message->answer_bytes, most_datagram_bytes);
+    const std::uint32_t bytes = std::min(message->answer_bytes, most_udp_payload_bytes);
     accept(*message, {0, from, bytes, message->request}, 0);
 }
 
