@@ -84,7 +84,10 @@ class Sweep(SweepCase):
     def test_what_changed_is_run_again(self) -> None:
         (self.folder / "other.py").write_text("x = 1\n")
         (self.folder / "s.py").write_text(f"import other\n{SCENARIO}")
-        command = ["sweep", "s.py", "--over", "delay=10,20", "--out", "a"]
+        manifest = self.folder / "images/linux/manifest.json"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text("1")
+        command = ["sweep", "s.py", "--over", "delay=10,20", "--images", "images", "--out", "a"]
         self.run_command(*command)
         point = "delay=10,seed=1"
         result = self.folder / "a/points" / point / "result.json"
@@ -92,6 +95,7 @@ class Sweep(SweepCase):
             ("nothing", lambda: None, set(), ""),
             ("the scenario", lambda: (self.folder / "s.py").write_text(f"import other\n\n{SCENARIO}"), {point, "delay=20,seed=1"}, ""),
             ("what it imports", lambda: (self.folder / "other.py").write_text("x = 2\n"), {point, "delay=20,seed=1"}, ""),
+            ("guest images", lambda: manifest.write_text("2"), {point, "delay=20,seed=1"}, ""),
             ("a result is gone", result.unlink, {point}, ""),
             ("a result of another seed", lambda: result.write_text(result.read_text().replace('"seed": 1', '"seed": 2')), {point}, ""),
             ("an interrupted one", lambda: result.write_text(result.read_text().replace('"finished"', '"interrupted"')), {point}, ""),
