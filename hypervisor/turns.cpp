@@ -36,7 +36,7 @@ constexpr sim::Cause task_cause = "work";
 // One turn of a logical processor, as an event at its own time.
 void Hypervisor::run_slice(std::uint32_t lp) {
     LogicalCpu& cpu = *lps_[lp];
-    cpu.time = std::max(scope_.now(), cpu.time);
+    const sim::Time start = cpu.time = std::max(scope_.now(), cpu.time);
     if (const auto done = std::exchange(cpu.piece, std::nullopt)) finish_piece(*done);
     const auto chosen = scheduler_.next(lp, cpu.time);
     kick_idle();
@@ -50,6 +50,7 @@ void Hypervisor::run_slice(std::uint32_t lp) {
     } else {
         run_piece(cpu, *chosen);
     }
+    scope_.trace("turn", lp, chosen->partition, chosen->vp, start.ps(), (cpu.time - start).ps());
 }
 
 void Hypervisor::run_instructions(LogicalCpu& cpu, VpRef ref) {
