@@ -156,10 +156,12 @@ int command_line(int argc, char** argv, const Program& program) {
         ->take_all();
     run_command.add_option("--seed", run_options.seed, "seed of all random streams, 0 to 2^64-1 (default 1)");
     run_command.add_option("--out", run_options.out, "folder for result.json, stats.csv, consoles and trace");
-    run_command.add_option("--trace", run_options.trace,
-                           "kinds of trace records to write to trace.txt: comma list, or `all`; `pcap`: frames at the "
-                           "ports of virtual switches and of adapters and at virtual functions, a pcapng file each; "
-                           "needs --out");
+    run_command.add_option(
+        "--trace", run_options.trace,
+        "kinds of trace records to write to trace.txt: comma list, or `all`; `perfetto`, or `perfetto:` and kinds: "
+        "trace.json for ui.perfetto.dev; `pcap`: frames at the "
+        "ports of virtual switches and of adapters and at virtual functions, a pcapng file each; "
+        "needs --out");
     run_command.add_option("--until", run_options.until,
                            "simulated time at which the run ends at the latest: 2s, 1.5ms");
     run_command.add_option("--images", run_options.images, "folder with guest images: linux/vmlinuz and so on");

@@ -33,12 +33,23 @@ void Machine::write_trace(const std::string& path, const std::vector<std::string
     simulation_.trace().add_sink(*trace_text_, kinds);
 }
 
-const TraceText::Counts& Machine::close_trace() {
-    static const TraceText::Counts none;
+void Machine::write_perfetto(const std::string& path, const std::vector<std::string>& kinds) {
+    trace_perfetto_ = std::make_unique<TracePerfetto>(path);
+    simulation_.trace().add_sink(*trace_perfetto_, kinds);
+}
+
+TraceText::Counts Machine::close_trace() {
+    TraceText::Counts counts;
     if (host_ && !capture_folder_.empty()) host_->networks().captures().flush();
-    if (!trace_text_) return none;
-    trace_text_->close();
-    return trace_text_->counts();
+    if (trace_text_) {
+        trace_text_->close();
+        counts = trace_text_->counts();
+    }
+    if (trace_perfetto_) {
+        trace_perfetto_->close();
+        counts.insert(trace_perfetto_->counts().begin(), trace_perfetto_->counts().end());
+    }
+    return counts;
 }
 
 }  // namespace python

@@ -11,6 +11,7 @@
 #include "models/host.h"
 #include "python/command_line.h"
 #include "python/progress.h"
+#include "python/trace_perfetto.h"
 #include "python/trace_text.h"
 #include "sim/simulation.h"
 
@@ -33,17 +34,20 @@ public:
     // What the scenario itself does, as part of the trace.
     const sim::Scope& scenario() const { return scenario_; }
 
+    // The records of these kinds as text, or for a time line.
     void write_trace(const std::string& path, const std::vector<std::string>& kinds);
+    void write_perfetto(const std::string& path, const std::vector<std::string>& kinds);
     // Frames at the ports of virtual switches go to files there. Before the host is made.
     void capture_into(const std::string& folder) { capture_folder_ = folder; }
     // How many records of each kind were written; the files are complete.
-    const TraceText::Counts& close_trace();
+    TraceText::Counts close_trace();
 
 private:
     HostFactory make_host_;
     sim::Simulation simulation_;
     sim::Scope scenario_;
     std::unique_ptr<TraceText> trace_text_;
+    std::unique_ptr<TracePerfetto> trace_perfetto_;
     std::string capture_folder_;
     Progress progress_;
     std::unique_ptr<models::Host> host_;

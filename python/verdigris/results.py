@@ -39,14 +39,13 @@ class Folder:
 
     def __init__(self, path: pathlib.Path, point: bool = False) -> None:
         self.path = path
-        self.trace = path / f"trace.txt{PARTIAL}"
         self._captures = path / f"captures{PARTIAL}"
         self._point = point
         make_folder(path, "--out")
         if (path / "result.json").is_dir():
             raise UserError(f"--out: {path / 'result.json'} is a folder; name another place")
         # What an earlier run of perhaps another scenario left would be taken for this one's. Its result.json goes first.
-        known = ["stats.csv", "trace.txt", "host_time.csv", "report.html", "console-*.txt", "*.pcapng", "*.png"]
+        known = ["stats.csv", "trace.txt", "trace.json", "host_time.csv", "report.html", "console-*.txt", "*.pcapng", "*.png"]
         stale = [path / "result.json"] if (path / "result.json").exists() else []
         if stale:
             stale += [found for pattern in known for found in sorted(path.glob(pattern))]
@@ -60,6 +59,10 @@ class Folder:
         except OSError as error:
             raise UserError(f"--out: cannot write into {path}: {error.strerror}") from None
 
+    def growing(self, name: str) -> pathlib.Path:
+        """Where a file lies while it grows."""
+        return self.path / f"{name}{PARTIAL}"
+
     def capture_folder(self) -> pathlib.Path:
         """Where captures grow."""
         make_folder(self._captures, "--out")
@@ -68,8 +71,9 @@ class Folder:
     def write(self, world: World, sim: Simulation, ending: Ending, source: bytes) -> None:
         """Writes everything. result.json comes last: where it is, the rest is complete. UserError if that fails."""
         try:
-            if self.trace.exists():
-                os.replace(self.trace, self.path / "trace.txt")
+            for name in ("trace.txt", "trace.json"):
+                if self.growing(name).exists():
+                    os.replace(self.growing(name), self.path / name)
             if self._captures.is_dir():
                 for capture in sorted(self._captures.iterdir()):
                     os.replace(capture, self.path / capture.name)

@@ -20,6 +20,7 @@ from .parameters import check_settings, parse_settings
 from .results import Ending, Folder, print_summary
 from .simulation import Check, Simulation
 from .tasks import Task
+from .trace_option import parse_trace
 from .units import format_time, parse_time
 
 PASSED, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -47,17 +48,21 @@ def run(
     try:
         world = worlds.begin(scenario, images, parse_settings(settings))
         until_ps = parse_time(until, "--until") if until else None
-        kinds = _trace_kinds(trace, out)
+        wanted = parse_trace(trace)
+        if trace and not out:
+            raise UserError("--trace writes into the folder of results: add --out DIR")
         if host_time and not out:
             raise UserError("--host-time writes host_time.csv into the folder of results: add --out DIR")
         source = _read(place)
         folder = Folder(pathlib.Path(out), point) if out else None
         world.out = folder.path if folder is not None else None
-        if folder is not None and "pcap" in kinds:
-            kinds.remove("pcap")
-            world.machine.capture_into(str(folder.capture_folder()))
-        if folder is not None and kinds:
-            world.machine.write_trace(str(folder.trace), kinds)
+        if folder is not None:
+            if wanted.pcap:
+                world.machine.capture_into(str(folder.capture_folder()))
+            if wanted.text:
+                world.machine.write_trace(str(folder.growing("trace.txt")), wanted.text)
+            if wanted.perfetto:
+                world.machine.write_perfetto(str(folder.growing("trace.json")), wanted.perfetto)
     except UserError as error:
         return _complain(str(error))
     started = time.monotonic()
@@ -88,7 +93,7 @@ def run(
             folder.write(world, sim, result, source)
     except (UserError, OSError) as error:
         return _complain(str(error))
-    unseen = [kind for kind in kinds if kind != "all" and kind not in counts]
+    unseen = [kind for kind in dict.fromkeys(wanted.text + wanted.perfetto) if kind != "all" and kind not in counts]
     if unseen:
         print(f"verdigris: --trace: the run had no record of kind {', '.join(unseen)}", file=sys.stderr)
     if status != USER_ERROR or ending.ended == "until":
@@ -164,15 +169,6 @@ def _read(place: pathlib.Path) -> bytes:
         return place.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read the scenario {place}: {error.strerror}") from None
-
-
-def _trace_kinds(trace: str, out: str) -> list[str]:
-    kinds = [kind.strip() for kind in trace.split(",")] if trace else []
-    if not all(kinds):
-        raise UserError(f"--trace {trace}: write kinds with commas between them, or all")
-    if kinds and not out:
-        raise UserError("--trace writes trace.txt into the folder of results: add --out DIR")
-    return kinds
 
 
 def _load(place: pathlib.Path, source: bytes) -> types.ModuleType:
