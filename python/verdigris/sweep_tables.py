@@ -94,10 +94,14 @@ def _sweep(plan: Plan, results: Results, failed: Mapping[Point, str]) -> dict[st
 
 
 def _lines(groups: Mapping[Combination, Mapping[str, list[Figure]]]) -> list[str]:
+    def chosen(metric: str) -> bool:
+        return metric.endswith(_SHOWN_ENDS) or metric.startswith("stats.scenario.")
+
+    anything = any(chosen(metric) for metrics in groups.values() for metric in metrics)
     rows = []
     for values, metrics in groups.items():
         for metric, found in metrics.items():
-            if not (metric.endswith(_SHOWN_ENDS) or metric.startswith("stats.scenario.")):
+            if not (chosen(metric) if anything else metric == "sim_time"):
                 continue
             whole = estimate([figure.value for figure in found])
             unit = found[0].unit

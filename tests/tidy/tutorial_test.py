@@ -90,7 +90,7 @@ class Page:
 
 
 def main() -> int:
-    executable, *pages = sys.argv[1:]
+    executable, pages = str(pathlib.Path(sys.argv[1]).resolve()), sys.argv[2:]
     wrong = []
     for page in pages:
         with tempfile.TemporaryDirectory() as folder:

@@ -67,6 +67,12 @@ class Sweep(SweepCase):
         self.assertEqual((sweep["over"], sweep["seeds"]), ({"delay": ["10", "20", "30"], "path": ["vf", "synthetic"]}, [1, 2]))
         self.assertEqual([point["trace_hash"] for point in sweep["points"]], [result["trace_hash"] for result in results.values()])
 
+    def test_without_measurements(self) -> None:
+        (self.folder / "t.py").write_text("import verdigris as vg\nhost = vg.Host()\nasync def main(sim):\n    await sim.after('2us')\n")
+        done = self.run_command("sweep", "t.py", "--seeds", "1-2", "--out", "a")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.split("\n")[0].split(), ["sim_time", "2", "us", "±", "0", "ps"])
+
     def test_nothing_is_run_twice(self) -> None:
         small = ["sweep", "s.py", "--over", "delay=10,20", "--out", "a"]
         self.run_command(*small)
