@@ -63,7 +63,7 @@ def write(folder: pathlib.Path) -> None:
     """The page of a run that has just ended. What hinders it is one line on the error output; the run's results stand."""
     try:
         _write_run(folder)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"verdigris: no {NAME}: {' '.join(str(error).split())}", file=sys.stderr)
 
 

@@ -69,5 +69,5 @@ class Perfetto(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:3]
+    arguments = [str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:3]]
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)

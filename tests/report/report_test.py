@@ -11,8 +11,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from typing import Any
 import sample
 from browser import Browser, is_there
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKIPPED = 77
 MAXIMUM_BYTES = 1_500_000
 arguments: list[str] = []
@@ -334,6 +337,54 @@ class Writing(unittest.TestCase):
         self.assertEqual((self.folder / "a/report.html").read_bytes(), before)
         self.assertIn('"report":"b/report.html"', (self.folder / "report.html").read_text(encoding="utf-8"))
 
+    def test_without_the_bundle_a_run_says_so_in_one_line(self) -> None:
+        shutil.copytree(ROOT / "python/verdigris", self.folder / "tree/python/verdigris", ignore=shutil.ignore_patterns("__pycache__"))
+        (self.folder / "guest.txt").write_text("100 print ready\n5000 state powered_off\n")
+        (self.folder / "s.py").write_text(
+            "import verdigris as vg\nhost = vg.Host(cores=1, memory='1GiB')\nvm = host.partition('web', memory='64MiB', guest=vg.Elf('guest.txt'))\n"
+            "async def main(sim):\n    await vm.stopped()\n    sim.check('ok', True)\n"
+        )
+        for why, line in ((None, "set-up has not bundled its script"), ("npm is not installed", "npm is not installed")):
+            if why:
+                (self.folder / "tree/build/report").mkdir(parents=True)
+                (self.folder / "tree/build/report/why").write_text(why + "\n")
+            done = subprocess.run(
+                [arguments[0], "run", "s.py", "--out", "out"], cwd=self.folder, capture_output=True, text=True, timeout=60,
+                env={"PATH": os.environ["PATH"], "VERDIGRIS_PYTHON": str(self.folder / "tree/python")},
+            )  # fmt: skip
+            self.assertEqual((done.returncode, done.stderr), (0, f"verdigris: no report.html: {line}; ./verdigris setup tries it again\n"))
+            self.assertFalse((self.folder / "out/report.html").exists())
+            self.assertTrue((self.folder / "out/result.json").is_file())
+
+    def test_bundling_that_cannot_succeed_says_why_and_fails_nothing(self) -> None:
+        programs = self.folder / "bin"
+        programs.mkdir()
+        for name in ("bash", "cat", "cksum", "cp", "flock", "mkdir", "rm", "sed", "env"):
+            found = shutil.which(name)
+            assert found
+            (programs / name).symlink_to(found)
+
+        def stand_in(name: str, text: str) -> None:
+            (programs / name).write_text(f"#!{shutil.which('bash')}\n{text}\n")
+            (programs / name).chmod(0o755)
+
+        build = self.folder / "build"
+        cases = [
+            (None, "node is not installed, so its script was not bundled"),
+            (("node", "echo v16.1.0"), "npm is not installed, so its script was not bundled"),
+            (("npm", "echo no such host; exit 1"), "node is of version 16, 18 is needed, so its script was not bundled"),
+            (("node", "echo v20.0.0"), f"npm could not fetch its packages ({build}/log)"),
+        ]
+        for program, why in cases:
+            if program:
+                stand_in(*program)
+            done = subprocess.run(
+                ["bash", ROOT / "setup/report.sh", ROOT / "python/report", build], capture_output=True, text=True, timeout=60, env={"PATH": str(programs)}
+            )
+            self.assertEqual((done.returncode, done.stdout), (0, f"report.html: {why}\n"), done.stderr)
+            self.assertEqual((build / "why").read_text(), why + "\n")
+            self.assertFalse((build / "page.js").exists())
+
     def test_damaged_points_are_named_on_the_page(self) -> None:
         sample.write(self.folder / "points/a", sample.plain())
         (self.folder / "points/b").mkdir()
@@ -343,7 +394,7 @@ class Writing(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:3]
+    arguments = [str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:3]]
     if not is_there():
         print("there is no chromium with its chromedriver here")
         sys.exit(SKIPPED)

@@ -1,6 +1,6 @@
 // Attribution: where the time of a request goes, and what makes the difference between two variants.
 import { FONT, escape, figure, legend_height, tip_row } from './chart.js';
-import { by_variant, differences, exact_means, variant_index, variant_name, workloads } from './data.js';
+import { by_variant, differences, exact_means, variant_name, workloads } from './data.js';
 import { h, picker } from './dom.js';
 import { axis, grouped, percent, signed, time } from './format.js';
 import { cause_colours, order_causes } from './palette.js';
@@ -28,9 +28,9 @@ export function waterfall_bars({ from, to, steps }, names) {
     return bars;
 }
 
-function waterfall_option(bars, colours, width, ends) {
+function waterfall_option(bars, colours, width) {
     const small = width < 560;
-    const colour = (bar, index) => (bar.kind === 'total' ? colours.series[ends[index ? 1 : 0] % colours.series.length] : bar.kind === 'less' ? colours.less : colours.more);
+    const colour = (bar) => ({ total: colours.muted, less: colours.less, more: colours.more })[bar.kind];
     const label = (bar) => (bar.kind === 'total' ? time(bar.value) : signed(time(bar.value), bar.value));
     const top = Math.max(...bars.map((bar) => Number(bar.high)));
     return {
@@ -39,7 +39,7 @@ function waterfall_option(bars, colours, width, ends) {
             trigger: 'item',
             formatter: ({ dataIndex }) => {
                 const bar = bars[dataIndex];
-                return tip_row(colour(bar, dataIndex), bar.name, label(bar)) + `<div>${grouped(bar.value)} ps per request</div>` +
+                return tip_row(colour(bar), bar.name, label(bar)) + `<div>${grouped(bar.value)} ps per request</div>` +
                     (bar.parts ?? []).map((step) => `<div>${escape(step.cause)} ${escape(signed(time(step.change), step.change))}</div>`).join('');
             },
         },
@@ -59,7 +59,7 @@ function waterfall_option(bars, colours, width, ends) {
                 const thick = Math.min(26, pitch * 0.66);
                 const end = api.coord([Number(bar.kind === 'total' ? bar.value : bar.before + bar.value), index])[0];
                 const children = [
-                    { type: 'rect', shape: { x: left, y: middle - thick / 2, width: Math.max(right - left, 1.5), height: thick, r: 3 }, style: { fill: colour(bar, index) } },
+                    { type: 'rect', shape: { x: left, y: middle - thick / 2, width: Math.max(right - left, 1.5), height: thick, r: 3 }, style: { fill: colour(bar) } },
                     { type: 'text', style: { x: right + 7, y: middle, text: label(bar), fill: colours.text, font: `600 12.5px ${FONT}`, verticalAlign: 'middle' } },
                 ];
                 if (index < bars.length - 1) {
@@ -77,11 +77,15 @@ export function finding({ from, to, steps }, names) {
     if (change === 0n) return [`${names[0]} and ${names[1]} take equally long: `, h('strong', {}, time(to)), ' per request.'];
     const way = change < 0n ? 'saves' : 'costs';
     const size = (value) => (value < 0n ? -value : value);
-    const main = steps.filter((step) => (step.change < 0n) === (change < 0n) && step.change !== 0n).slice(0, 3);
+    const along = steps.filter((step) => (step.change < 0n) === (change < 0n) && step.change !== 0n);
+    const main = along.slice(0, 3);
+    // The largest of those that go the other way, unless it hardly counts.
+    const against = steps.find((step) => (step.change < 0n) !== (change < 0n) && size(step.change) * 50n > size(change));
     return [
         h('strong', {}, names[1]), ` ${way} `, h('strong', { 'data-value': String(size(change)) }, time(size(change))), ` of ${time(from)} per request against ${names[0]} (`,
         percent(Number(size(change)) / (Number(from) || 1)), '): ', main.map((step, index) => `${index ? ', ' : ''}${time(size(step.change))} ${step.cause}`).join(''),
-        steps.length > main.length ? ' and smaller causes.' : '.',
+        along.length > main.length ? ' and smaller causes' : '',
+        against ? `; but ${time(size(against.change))} ${against.change < 0n ? 'less' : 'more'} ${against.cause}.` : '.',
     ];
 }
 
@@ -101,7 +105,7 @@ export function attribution_section(result) {
     const shown = figure({
         id: 'waterfall', title: 'What makes the difference', controls: [pickers, text],
         note: 'Mean time of one request, cause by cause, from the first variant to the second. The bars sum to the difference exactly.',
-        option: (colours, width) => waterfall_option(waterfall_bars(current(), names()), colours, width, [variant_index(result, from), variant_index(result, to)]),
+        option: (colours, width) => waterfall_option(waterfall_bars(current(), names()), colours, width),
         rows: () => {
             const { from: a, to: b, steps } = current();
             return [['cause', `${names()[0]}_ps`, `${names()[1]}_ps`, 'change_ps'], ...steps.map((step) => [step.cause, step.from, step.to, step.change]), ['total', a, b, b - a]];

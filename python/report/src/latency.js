@@ -57,7 +57,8 @@ function option(view, entries, result, colours, width) {
     const points = { percentiles: percentile_points, cumulative: cumulative_points, density: (one) => density_points(one, low, high) }[view];
     const wide = high / low > 30;
     const value_axis = {
-        type: view === 'percentiles' && !wide ? 'value' : 'log', name: 'latency', axisLabel: { formatter: axis('ps'), hideOverlap: true },
+        type: view === 'percentiles' && !wide ? 'value' : 'log', name: 'latency', axisLabel: { formatter: axis('ps'), hideOverlap: true, ...(view === 'percentiles' ? {} : { showMinLabel: false, showMaxLabel: false }) },
+        max: view === 'percentiles' ? undefined : (edge) => edge.max * 1.08,
         min: view === 'percentiles' ? (wide ? 10 ** Math.floor(Math.log10(low)) : 0) : (edge) => edge.min / 1.08, minorSplitLine: { show: false },
     };
     if (view !== 'percentiles' && !wide) Object.assign(value_axis, { logBase: 2 });
@@ -67,7 +68,7 @@ function option(view, entries, result, colours, width) {
     const bottom = { nameLocation: 'middle', nameGap: 30 };
     const side = { nameLocation: 'end', nameGap: 14, nameTextStyle: { align: 'left' } };
     return {
-        grid: { left: 8, right: small ? 20 : view === 'density' ? 24 : 84, top: small ? 40 : 66, bottom: small && view === 'percentiles' ? 8 : 30, containLabel: true },
+        grid: { left: 8, right: small ? 20 : view === 'percentiles' ? 84 : 24, top: small ? 40 : 66, bottom: small && view === 'percentiles' ? 8 : 30, containLabel: true },
         legend: { top: 0, left: 0 },
         tooltip: {
             trigger: 'axis', axisPointer: { type: 'line', lineStyle: { color: colours.muted } },
@@ -87,7 +88,7 @@ function option(view, entries, result, colours, width) {
                 type: 'line', name: variant_name(variant), data: points(value), showSymbol: false, color: colour,
                 step: view === 'percentiles' ? 'end' : false, smooth: view === 'density' ? 0.25 : false,
                 lineStyle: { width: 2.5, type: DASHES[index % DASHES.length] },
-                endLabel: { show: !small && view !== 'density', formatter: '{a}', color: colour, fontWeight: 600, fontSize: 13, distance: 8, padding: 3 }, labelLayout: { moveOverlap: 'shiftY' },
+                endLabel: { show: !small && view === 'percentiles', formatter: '{a}', color: colour, fontWeight: 600, fontSize: 13, distance: 8, padding: 3 }, labelLayout: { moveOverlap: 'shiftY' },
                 areaStyle: view === 'density' ? { opacity: colours.dark ? 0.18 : 0.12 } : undefined,
             };
         }),

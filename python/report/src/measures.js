@@ -43,7 +43,8 @@ export function timeline_section(result) {
     return units.map((unit, position) => {
         const lines = series.filter(([, one]) => one.unit === unit);
         const start = Math.min(...lines.map(([, one]) => Number(one.start_ps)));
-        const points = (one) => one.values.map((value, index) => [(Number(one.start_ps) + index * Number(one.step_ps)) / 1e12, Number(value)]);
+        // A value holds for its whole step, the last one too.
+        const points = (one) => [...one.values, ...one.values.slice(-1)].map((value, index) => [(Number(one.start_ps) + index * Number(one.step_ps)) / 1e12, Number(value)]);
         return figure({
             id: `timeline-${position}`, title: `Over time, in ${unit || 'counts'}`,
             note: 'Simulated time runs to the right. Drag the handles below to look closer.',
