@@ -30,7 +30,7 @@ class Slurm:
     def __init__(self, plan: Plan, options: Sequence[str]) -> None:
         self._plan, self._options = plan, options
         self._note = plan.out / ".sweep/slurm.json"
-        self.collecting = False  # the job had been submitted by an earlier command
+        self.submitted = self._note.exists()  # by an earlier command
 
     def refuse_if_active(self) -> None:
         """UserError while a job of Slurm works in the folder."""
@@ -43,20 +43,19 @@ class Slurm:
         for tool in ("sbatch", "squeue", "scontrol"):
             if shutil.which(tool) is None:
                 raise UserError(f"--engine slurm: there is no {tool} here; Debian's package slurm-client has it")
-        self.collecting = self._note.exists()
-        if not self.collecting:
+        if not self.submitted:
             if not to_run:
                 return {}
             (self._plan.out / "sweep.json").unlink(missing_ok=True)
             self._submit(to_run)
         job, submitted = self._job(), self._submitted()
-        if not wait and not self.collecting:
+        if not wait and not self.submitted:
             print(f"submitted as job {job} of Slurm: {len(submitted)} points; the same command collects them", flush=True)
             return None
         if not self._ended(job, submitted, wait):
             return None
         failed = {point: line for point in submitted if (line := self._outcome(point, job))}
-        self._note.unlink(missing_ok=True)
+        self._forget(job)
         return failed
 
     def _submit(self, to_run: Sequence[Point]) -> None:
@@ -70,7 +69,7 @@ class Slurm:
         write_whole(work, json_text({"job": "", "tasks": tasks, "plan": as_json(plan)}))
         command = shlex.join([plan.executable, "sweep-task", str(work)])
         script = plan.out / ".sweep/job.sh"
-        write_whole(script, f'#!/bin/bash\nexec {command} "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID"\n')
+        write_whole(script, f'#!/bin/bash\nexec {command} "$SLURM_ARRAY_TASK_ID"\n')
         output = plan.out.resolve() / ".sweep/log/slurm-%A_%a.txt"
         submitted = _call(
             ["sbatch", "--parsable", f"--array=0-{count - 1}", "--job-name=verdigris-sweep", f"--chdir={pathlib.Path.cwd()}",
@@ -105,6 +104,14 @@ class Slurm:
             raise
         finally:
             progress.clear()
+
+    def _forget(self, job: str) -> None:
+        """Takes away what was there for the job; what its tasks printed stays, if they did."""
+        for name in ("slurm.json", "tasks.json", "job.sh"):
+            (self._plan.out / ".sweep" / name).unlink(missing_ok=True)
+        for log in (self._plan.out / ".sweep/log").glob(f"slurm-{job}_*.txt"):
+            if log.stat().st_size == 0:
+                log.unlink()
 
     def _outcome(self, point: Point, job: str) -> str:
         """Why a point has no result; "" if it has one."""
@@ -141,12 +148,12 @@ class Slurm:
         return max(1, (int(match[1]) if match else _USUAL_ARRAY) - 1)
 
 
-def run_task(work: str, task: str, job: str) -> int:
+def run_task(work: str, task: str) -> int:
     """The points of one task of the array job, on the node that Slurm chose."""
     note = read_json(pathlib.Path(work), _JOB)
     plan = from_json(note["plan"])
     for index in note["tasks"][int(task)]:
-        line = run_point(plan, plan.points[index], job)
+        line = run_point(plan, plan.points[index])
         if line:
             print(f"{plan.points[index].name}: {line}", flush=True)
     return 0

@@ -68,14 +68,16 @@ def sweep(options: argparse.Namespace, executable: str) -> int:
         raise UserError("--wait and --sbatch go with --engine slurm")
     plan.prepare()
     with locked(plan.out) as lock:
+        slurm = Slurm(plan, options.sbatch)
+        if not slurm.submitted:
+            plan.tidy()
         to_run, damaged = unfinished(plan, plan.points)
         for line in damaged:
             print(f"verdigris: {line}", file=sys.stderr)
-        slurm = Slurm(plan, options.sbatch)
         if options.engine == "slurm":
             failed = slurm.run(to_run, options.wait)
             if failed is None:
-                return NOT_YET if slurm.collecting else ALL_WELL
+                return NOT_YET if slurm.submitted else ALL_WELL
         else:
             slurm.refuse_if_active()
             if to_run:

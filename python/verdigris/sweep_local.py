@@ -24,7 +24,6 @@ class Process:
 
     point: Point
     popen: subprocess.Popen[bytes]
-    began: float
     pidfd: int
 
 
@@ -95,7 +94,7 @@ def run_points(plan: Plan, points: Sequence[Point], jobs: int, lock: int, done: 
             os.close(process.pidfd)
 
 
-def run_point(plan: Plan, point: Point, job: str) -> str:
+def run_point(plan: Plan, point: Point) -> str:
     """Runs one point, and waits. Gives a line if it left no result."""
     process = _start(plan, point, None)
     try:
@@ -104,12 +103,11 @@ def run_point(plan: Plan, point: Point, job: str) -> str:
         with contextlib.suppress(ProcessLookupError):
             process.popen.kill()
         os.close(process.pidfd)
-    return _finish(plan, process, job)
+    return _finish(plan, process)
 
 
 def _start(plan: Plan, point: Point, lock: int | None) -> Process:
     plan.begin(point)
-    began = time.monotonic()
     try:
         with open(plan.log(point), "wb") as log:
             popen = subprocess.Popen(
@@ -118,15 +116,15 @@ def _start(plan: Plan, point: Point, lock: int | None) -> Process:
             )  # fmt: skip
     except OSError as error:
         raise UserError(f"cannot start a run of {point.name}: {error.strerror}") from None
-    return Process(point, popen, began, os.pidfd_open(popen.pid))
+    return Process(point, popen, os.pidfd_open(popen.pid))
 
 
-def _finish(plan: Plan, process: Process, job: str = "") -> str:
+def _finish(plan: Plan, process: Process) -> str:
     status = process.popen.returncode
     line = ""
     if status not in (0, 1) or plan.result(process.point) is None:
         line = plan.complaint(process.point, status)
-    plan.end(process.point, status, line, time.monotonic() - process.began, job)
+    plan.end(process.point, status, line)
     return line
 
 

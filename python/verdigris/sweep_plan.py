@@ -2,7 +2,9 @@
 
     DIR/points/NAME/        what `run` leaves, one folder for each point
     DIR/results.csv, summary.csv, sweep.json     the tables, sweep.json last
-    DIR/.sweep/             the sweep's own records: markers, logs, wall times; no results
+    DIR/.sweep/             the sweep's own records: markers and logs; no results
+
+Nothing in it depends on when, in what order or how fast the points ran.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .errors import EMBEDDED, UserError
-from .files import json_text, make_folder, read_json, write_whole
+from .files import PARTIAL, json_text, make_folder, read_json, write_whole
 from .grid import Point
 from .result_file import read_result
 
 # A point with such an end is done; others are run again.
 COMPLETE = ("finished", "timeout")
 _LOCK_PATIENCE_S = 5.0
-MARKER = {"key": str, "status?": int, "line?": str, "wall_s?": (int, float), "job?": str}
+MARKER = {"key": str, "status?": int, "line?": str}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,12 @@ class Plan:
         for folder in ("points", ".sweep/points", ".sweep/log"):
             make_folder(self.out / folder, "--out")
 
+    def tidy(self) -> None:
+        """Takes away what a killed sweep left half-written. For who holds the lock, and while no job is at work."""
+        for folder in (self.out, self.out / ".sweep", self.out / ".sweep/points"):
+            for partial in folder.glob(f"*{PARTIAL}"):
+                partial.unlink(missing_ok=True)
+
     def result(self, point: Point) -> dict[str, Any] | None:
         """The result of a point that is done; None if it is not. UserError if its result.json is damaged."""
         if not self.noted(point) or not (self.folder(point) / "result.json").exists():
@@ -97,10 +105,9 @@ class Plan:
             (self.folder(point) / "result.json").unlink()
         write_whole(self.marker(point), json_text({"key": self.key(point)}))
 
-    def end(self, point: Point, status: int, line: str, wall_s: float, job: str = "") -> None:
+    def end(self, point: Point, status: int, line: str) -> None:
         """Notes how a point's run ended."""
-        marker = {"key": self.key(point), "status": status, "line": line, "wall_s": round(wall_s, 3)}
-        write_whole(self.marker(point), json_text({**marker, "job": job} if job else marker))
+        write_whole(self.marker(point), json_text({"key": self.key(point), "status": status, "line": line}))
 
     def noted(self, point: Point) -> dict[str, Any]:
         """What was noted about a point as it is now; nothing if it was another scenario's or another program's."""

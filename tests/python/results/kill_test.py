@@ -27,6 +27,7 @@ class Killed(SweepCase):
         self.assertEqual(self.run_command("sweep", "s.py", *GRID, "--out", "straight").returncode, 0)
         longest_s = (time.monotonic() - began) / 2
         straight = contents(self.folder / "straight")
+        results = [name for name in straight if name.endswith("result.json")]
         draw = random.Random(20120904)
         done: dict[str, int] = {}
         kept = 0
@@ -43,7 +44,7 @@ class Killed(SweepCase):
             self.assertEqual({name: now.get(name) for name in done}, done)
             kept += len(now.keys() - done.keys())
             done = now
-            if len(done) == len([name for name in straight if name.endswith("result.json")]):
+            if len(done) == len(results):
                 # It had come to its end: from the start again, so that later kills still meet work.
                 done = {}
                 subprocess.run(["rm", "-rf", str(folder)], check=True)

@@ -39,9 +39,8 @@ POINTS = [f"delay={delay},path={path},seed={seed}" for delay in (10, 20, 30) for
 
 
 def contents(folder: pathlib.Path) -> dict[str, bytes]:
-    """All files below a folder of results, without a sweep's own records."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if ".sweep" not in path.relative_to(folder).parts}
+    """All files below a folder of results, a sweep's own records too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 class SweepCase(ScenarioCase):
