@@ -233,6 +233,7 @@ PYBIND11_MODULE(_verdigris, module) {
              [](Machine& self, const py::bytes& checkpoint) { self.simulation().restore(to_bytes(checkpoint)); })
         .def("write_trace", &Machine::write_trace)
         .def("write_perfetto", &Machine::write_perfetto)
+        .def("write_vcd", &Machine::write_vcd)
         .def("close_trace", &Machine::close_trace);
     python::bind_devices(module, guest_class, machine_class);
     python::bind_pci(module, guest_class, machine_class);

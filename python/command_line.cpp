@@ -159,7 +159,7 @@ int command_line(int argc, char** argv, const Program& program) {
     run_command.add_option(
         "--trace", run_options.trace,
         "kinds of trace records to write to trace.txt: comma list, or `all`; `perfetto`, or `perfetto:` and kinds: "
-        "trace.json for ui.perfetto.dev; `pcap`: frames at the "
+        "trace.json for ui.perfetto.dev; `vcd`: trace.vcd, who runs and interrupt lines; `pcap`: frames at the "
         "ports of virtual switches and of adapters and at virtual functions, a pcapng file each; "
         "needs --out");
     run_command.add_option("--until", run_options.until,

@@ -38,6 +38,11 @@ void Machine::write_perfetto(const std::string& path, const std::vector<std::str
     simulation_.trace().add_sink(*trace_perfetto_, kinds);
 }
 
+void Machine::write_vcd(const std::string& path) {
+    trace_vcd_ = std::make_unique<TraceVcd>(path);
+    simulation_.trace().add_sink(*trace_vcd_, TraceVcd::kinds());
+}
+
 TraceText::Counts Machine::close_trace() {
     TraceText::Counts counts;
     if (host_ && !capture_folder_.empty()) host_->networks().captures().flush();
@@ -49,6 +54,7 @@ TraceText::Counts Machine::close_trace() {
         trace_perfetto_->close();
         counts.insert(trace_perfetto_->counts().begin(), trace_perfetto_->counts().end());
     }
+    if (trace_vcd_) trace_vcd_->close();
     return counts;
 }
 

@@ -13,6 +13,7 @@
 #include "python/progress.h"
 #include "python/trace_perfetto.h"
 #include "python/trace_text.h"
+#include "python/trace_vcd.h"
 #include "sim/simulation.h"
 
 namespace python {
@@ -34,9 +35,10 @@ public:
     // What the scenario itself does, as part of the trace.
     const sim::Scope& scenario() const { return scenario_; }
 
-    // The records of these kinds as text, or for a time line.
+    // The records of these kinds as text, or for a time line; and levels as signals.
     void write_trace(const std::string& path, const std::vector<std::string>& kinds);
     void write_perfetto(const std::string& path, const std::vector<std::string>& kinds);
+    void write_vcd(const std::string& path);
     // Frames at the ports of virtual switches go to files there. Before the host is made.
     void capture_into(const std::string& folder) { capture_folder_ = folder; }
     // How many records of each kind were written; the files are complete.
@@ -48,6 +50,7 @@ private:
     sim::Scope scenario_;
     std::unique_ptr<TraceText> trace_text_;
     std::unique_ptr<TracePerfetto> trace_perfetto_;
+    std::unique_ptr<TraceVcd> trace_vcd_;
     std::string capture_folder_;
     Progress progress_;
     std::unique_ptr<models::Host> host_;

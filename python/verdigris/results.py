@@ -45,7 +45,7 @@ class Folder:
         if (path / "result.json").is_dir():
             raise UserError(f"--out: {path / 'result.json'} is a folder; name another place")
         # What an earlier run of perhaps another scenario left would be taken for this one's. Its result.json goes first.
-        known = ["stats.csv", "trace.txt", "trace.json", "host_time.csv", "report.html", "console-*.txt", "*.pcapng", "*.png"]
+        known = ["stats.csv", "trace.txt", "trace.json", "trace.vcd", "host_time.csv", "report.html", "console-*.txt", "*.pcapng", "*.png"]
         stale = [path / "result.json"] if (path / "result.json").exists() else []
         if stale:
             stale += [found for pattern in known for found in sorted(path.glob(pattern))]
@@ -71,7 +71,7 @@ class Folder:
     def write(self, world: World, sim: Simulation, ending: Ending, source: bytes) -> None:
         """Writes everything. result.json comes last: where it is, the rest is complete. UserError if that fails."""
         try:
-            for name in ("trace.txt", "trace.json"):
+            for name in ("trace.txt", "trace.json", "trace.vcd"):
                 if self.growing(name).exists():
                     os.replace(self.growing(name), self.path / name)
             if self._captures.is_dir():

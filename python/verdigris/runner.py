@@ -63,6 +63,8 @@ def run(
                 world.machine.write_trace(str(folder.growing("trace.txt")), wanted.text)
             if wanted.perfetto:
                 world.machine.write_perfetto(str(folder.growing("trace.json")), wanted.perfetto)
+            if wanted.vcd:
+                world.machine.write_vcd(str(folder.growing("trace.vcd")))
     except UserError as error:
         return _complain(str(error))
     started = time.monotonic()

@@ -14,20 +14,22 @@ class Wanted:
     text: list[str]
     perfetto: list[str]
     pcap: bool
+    vcd: bool
 
 
 def parse_trace(trace: str) -> Wanted:
-    """Reads "exit,packet", "perfetto", "perfetto:packet,turn", "exit,perfetto:packet", "all,perfetto,pcap". UserError if it is none.
+    """Reads "exit,packet", "perfetto", "perfetto:packet,turn", "exit,perfetto:packet", "all,perfetto,pcap,vcd".
 
     Kinds go into trace.txt; those after `perfetto:` go into trace.json. `perfetto` alone means all kinds.
+    UserError if it is none of these.
     """
     text: list[str] = []
     perfetto: list[str] = []
-    pcap = False
+    whole = {"pcap": False, "vcd": False}
     into = text
     for item in [item.strip() for item in trace.split(",")] if trace else []:
-        if item == "pcap":
-            pcap = True
+        if item in whole:
+            whole[item] = True
             continue
         if item == "perfetto":
             perfetto[:] = ["all"]
@@ -35,9 +37,9 @@ def parse_trace(trace: str) -> Wanted:
         form, colon, kind = item.partition(":")
         if colon:
             if form not in ("perfetto", "text"):
-                raise UserError(f"--trace {item}: there is no form {form}: perfetto, text, pcap")
+                raise UserError(f"--trace {item}: there is no form {form}: perfetto, text, pcap, vcd")
             into, item = (perfetto if form == "perfetto" else text), kind.strip()
         if not item:
             raise UserError(f"--trace {trace}: write kinds with commas between them, or all")
         into.append(item)
-    return Wanted(text, perfetto, pcap)
+    return Wanted(text, perfetto, **whole)

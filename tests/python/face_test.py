@@ -78,7 +78,7 @@ WRONG_ARGUMENTS = [
     (["s.py", "--set", "on=maybe"], "s.py:6: --set on=maybe: on is true or false"),
     (["s.py", "--until", "5"], "--until: '5' has no unit; units are ps, ns, us, ms, s, min, h"),
     (["s.py", "--trace", "all"], "--trace writes into the folder of results: add --out DIR"),
-    (["s.py", "--trace", "vcd:a", "--out", "o"], "--trace vcd:a: there is no form vcd: perfetto, text, pcap"),
+    (["s.py", "--trace", "vcd:a", "--out", "o"], "--trace vcd:a: there is no form vcd: perfetto, text, pcap, vcd"),
     (["s.py", "--trace", "perfetto:", "--out", "o"], "--trace perfetto:: write kinds with commas between them, or all"),
     (["s.py", "--trace", "a,,b", "--out", "o"], "--trace a,,b: write kinds with commas between them, or all"),
     (["s.py", "--out", "guest.txt"], "--out: cannot make the folder guest.txt: File exists"),

@@ -1,4 +1,4 @@
-// Records and what becomes of each in Chrome's JSON format, to the character.
+// Records and what becomes of each in Chrome's JSON format and in a value change dump, to the character.
 #include "python/trace_perfetto.h"
 
 #include <doctest/doctest.h>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "python/trace_vcd.h"
 #include "sim/check.h"
 
 namespace {
@@ -151,6 +152,30 @@ TEST_CASE("text of a component or of bytes is no syntax") {
     CHECK(file.text().find("{\"name\":\"x.\\\"y\\\\\\u000a\"}") != std::string::npos);
     CHECK(file.events()[0].find("\"bytes\":70,\"hex\":\"7878") != std::string::npos);
     CHECK(trace.counts().at("check") == 1);
+}
+
+TEST_CASE("who runs and which line is high, in the order of time") {
+    File file;
+    python::TraceVcd trace{file.path};
+    const auto record = [&trace](std::int64_t ps, const char* component, const char* kind,
+                                 std::initializer_list<std::uint64_t> words) {
+        trace.record(sim::Time::ps(ps), component, kind, std::vector<std::uint64_t>{words}, {});
+    };
+    record(0, "host.root.a web", "partition", {2, 1, 4096});
+    record(5, "host.hypervisor", "turn", {0, 2, 0, 0, 10});
+    record(30, "host.io_apic", "pin", {4, 1});
+    record(10, "host.hypervisor", "turn", {0, 2, 0, 10, 5});  // goes on
+    record(20, "host.hypervisor", "turn", {1, 1, 3, 20, 10});
+    record(40, "host.io_apic", "pin", {4, 0});
+    record(40, "host.io_apic", "other", {4, 0});
+    trace.close();
+    CHECK(file.text() ==
+          "$version Verdigris $end\n$timescale 1 ps $end\n"
+          "$scope module a_web $end\n$var wire 1 ! vp0_runs $end\n$upscope $end\n"
+          "$scope module host_io_apic $end\n$var wire 1 \" pin4 $end\n$upscope $end\n"
+          "$scope module root $end\n$var wire 1 # vp3_runs $end\n$upscope $end\n"
+          "$enddefinitions $end\n#0\n$dumpvars\n0!\n0\"\n0#\n$end\n"
+          "1!\n#15\n0!\n#20\n1#\n#30\n1\"\n0#\n#40\n0\"\n");
 }
 
 TEST_CASE("a file that cannot be written is the user's mistake") {
