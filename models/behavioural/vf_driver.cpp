@@ -12,11 +12,14 @@ namespace {
 
 constexpr std::uint16_t most_queues = 4;
 constexpr std::size_t queue_vectors = 2;
+constexpr std::uint32_t polled_burst = 32;  // as drivers that poll have it
 
 VfDriver::Config checked(VfDriver::Config config) {
     VG_CHECK(config.queues >= 1 && config.queues <= most_queues && (config.queues & (config.queues - 1)) == 0);
     VG_CHECK(config.device_space % VfDriver::device_space_bytes == 0);
     if (config.kind == sriov_nic::VfKind::hyper_v) config.queues = 1;
+    config.layout.context_each = !config.vectors.polling;
+    if (config.vectors.polling) config.vectors.budget = config.vectors.batch = polled_burst;
     return config;
 }
 
@@ -47,7 +50,6 @@ VfDriver::VfDriver(const sim::Scope& scope, GuestPlatform& platform, NetworkDriv
       pci_(scope.child("pci"), platform.bus(), *this, pci_config(config_), platform.processor(config.first_vp)) {
     VfVector::Owner& owner = *this;
     const std::size_t count = std::min<std::size_t>(config_.queues, queue_vectors);
-    config_.layout.context_each = !config_.vectors.polling;
     for (std::size_t n = 0; n <= count; ++n) {
         const unsigned vp = (config.first_vp + static_cast<unsigned>(n % count)) % platform.processor_count();
         state_.vectors[n].vp = vp;

@@ -10,6 +10,7 @@
 #include "models/behavioural/network_driver.h"
 #include "models/network/addresses.h"
 #include "models/network/byte_order.h"
+#include "models/network/frame.h"
 #include "sim/scope.h"
 
 namespace models::test {

@@ -77,6 +77,13 @@ public:
         if (!timer_.armed()) timer_.arm_after(sim::Time::zero());
     }
 
+    // A line that is level-triggered: after its handler's end it calls again while it is asserted.
+    void set_level(std::uint8_t vector, bool asserted) {
+        level_ = vector;
+        asserted_ = asserted;
+        if (asserted && !timer_.armed()) timer_.arm_after(sim::Time::zero());
+    }
+
     std::map<std::string, sim::Time>& ledger() { return ledger_; }
     sim::Time busy() const {
         sim::Time sum;
@@ -85,7 +92,7 @@ public:
     }
     template <class Archive>
     void fields(Archive& archive) {
-        archive(tasks_, timer_, extras_, current_, piece_, interrupts_, pending_, ledger_);
+        archive(tasks_, timer_, extras_, current_, piece_, interrupts_, pending_, level_, asserted_, ledger_);
     }
 
 private:
@@ -125,6 +132,10 @@ private:
             ledger_[current_->cause] += current_->time;
             return timer_.arm_after(current_->time);
         }
+        if (asserted_ && !pending_[level_]) {
+            pending_[level_] = true;
+            interrupts_.push_back(level_);
+        }
         if (!interrupts_.empty()) {
             current_ = Extra{.kind = Extra::Kind::interrupt, .cause = "guest.interrupt", .time = interrupt_time};
             current_->value = interrupts_.front();
@@ -152,6 +163,8 @@ private:
     bool piece_ = false;
     std::deque<std::uint8_t> interrupts_;
     std::array<bool, 256> pending_{};
+    std::uint8_t level_ = 0;
+    bool asserted_ = false;
     std::map<std::string, sim::Time> ledger_;
     sim::StateRegistration registration_;
 };

@@ -212,7 +212,8 @@ public:
           wires(simulation.scope("wires"), config.processors),
           server(simulation.scope("bus"), memory, wires, config.server),
           client(simulation.scope("guest.bus"), memory, wires.to_host, pages, *this, config.client),
-          memory_registration_(simulation.scope("memory").register_state(memory)) {
+          memory_registration_(simulation.scope("memory").register_state(memory)),
+          pages_registration_(simulation.scope("pages").register_state(pages)) {
         wires.join(server, client);
     }
 
@@ -266,6 +267,7 @@ public:
 
 private:
     sim::StateRegistration memory_registration_;
+    sim::StateRegistration pages_registration_;
 };
 
 }  // namespace vmbus::test
