@@ -177,8 +177,13 @@ private:
     public:
         Worker(StorageClient& client, std::uint16_t slot, const Place& where)
             : vp(where.vp), client_(client), slot_(slot), place_(*where.processor, *this) {}
-        std::optional<sim::Time> begin() override { return client_.begin_piece(slot_); }
+        std::optional<sim::Time> begin() override {
+            const std::optional<sim::Time> cost = client_.begin_piece(slot_);
+            cost_ = cost.value_or(sim::Time::zero());
+            return cost;
+        }
         void finish() override { client_.finish_piece(slot_); }
+        void account(sim::Account& account) const override { account.add("guest.storage", cost_); }
         void wake() { place_.wake(); }
 
         const std::uint32_t vp;
@@ -186,6 +191,7 @@ private:
     private:
         StorageClient& client_;
         std::uint16_t slot_;
+        sim::Time cost_;  // of the piece that has begun
         sim::TaskSlot place_;
     };
 
