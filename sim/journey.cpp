@@ -37,7 +37,6 @@ void Journeys::turn(RequestId id) {
 }
 
 void Journeys::add(Open& request, Cause cause, Time until) {
-    until = std::min(until, agenda_.now());
     if (until <= request.last) return;
     const Time taken = until - request.last;
     request.last = until;
@@ -69,6 +68,12 @@ void Journeys::end(RequestId id, Cause rest) {
     if (place == open_.end()) return;
     Open& request = place->second;
     add(request, rest, agenda_.now());
+    // What a stage said of the future of a copy does not count: another one was faster.
+    for (std::size_t n = request.parts.size(); n-- > 0 && request.last > agenda_.now();) {
+        const Time less = std::min(request.parts[n].time, request.last - agenda_.now());
+        request.parts[n].time -= less;
+        request.last -= less;
+    }
     Ended& sums = ended_[request.group];
     ++sums.count;
     sums.total += request.last - request.begun;

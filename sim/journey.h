@@ -74,7 +74,7 @@ public:
     void begin(RequestId id, Group group, Time at);
     // It has been answered: what follows is the way back.
     void turn(RequestId id);
-    // Until that instant: no later than now; if earlier than the last mark, it takes nothing.
+    // Until that instant, which a stage may know beforehand; if earlier than the last mark, it takes nothing.
     void mark(RequestId id, Cause cause, Time until);
     void mark(RequestId id, const GuestCause& cause, Travel travel, Time until);
     void end(RequestId id, Cause rest);

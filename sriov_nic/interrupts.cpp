@@ -66,6 +66,8 @@ bool Interrupts::fire(unsigned vector) {
     quiet_until = scope_.now() + quantum_ * (state_.interval[vector] >> 3);
     ++state_.fired;
     scope_.trace("msix", vector, state_.cause);
+    for (const sim::RequestId id : followed_) scope_.journeys().mark(id, "interrupt.moderation", scope_.now());
+    followed_.clear();
     bus_.interrupt(function_, vector);
     return true;
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "sim/scope.h"
 #include "sriov_nic/ports.h"
@@ -32,6 +33,11 @@ public:
     void set_auto_mask(std::uint64_t vectors) { state_.auto_mask = vectors; }
     std::uint64_t auto_mask() const { return state_.auto_mask; }
     void set_other_vector(unsigned vector) { state_.other_vector = static_cast<std::uint8_t>(vector); }
+
+    // A request whose frame is in memory now: what passes until the next message is the moderation's (sim/journey.h).
+    void follow(sim::RequestId id) {
+        if (id != 0 && followed_.size() < most_followed) followed_.push_back(id);
+    }
 
     void write_throttle(unsigned vector, std::uint32_t value);
     std::uint32_t read_throttle(unsigned vector) const { return state_.interval[vector]; }
@@ -77,6 +83,8 @@ private:
     sim::Time quantum_;
     sim::Timer timer_;
     State state_;
+    static constexpr std::size_t most_followed = 64;
+    std::vector<sim::RequestId> followed_;  // an observer's, and no state
 };
 
 }  // namespace sriov_nic

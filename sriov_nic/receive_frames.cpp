@@ -266,6 +266,14 @@ Receive::Outcome Receive::write_out(Frame& frame, unsigned queue, const Layout& 
     evaluate(queue);
     core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::memory), queue, frame.length, frame.arrived.ps(),
                       frame.ready.ps(), core_.scope.now().ps());
+    sim::Journeys& journeys = core_.scope.journeys();
+    if (journeys.on()) {
+        const sim::RequestId id = journeys.identify(memory_.span(frame.place, frame.length));
+        journeys.mark(id, "wire", frame.arrived);
+        journeys.mark(id, "nic", frame.ready);
+        journeys.mark(id, "pci.dma", core_.scope.now());
+        core_.interrupts[function]->follow(id);
+    }
     core_.raise(queue, Direction::receive);
     return Outcome::done;
 }

@@ -192,6 +192,20 @@ void Transmit::commit() {
     }
 }
 
+namespace {
+
+// Descriptors and data are read; the adapter holds the frame; then it is under way to its end.
+void mark_sent(const Core& core, std::span<const std::byte> frame, sim::Time read, sim::Time start, sim::Time end,
+               sim::Cause last) {
+    sim::Journeys& journeys = core.scope.journeys();
+    const sim::RequestId id = journeys.identify(frame);
+    journeys.mark(id, "pci.dma", read);
+    journeys.mark(id, "nic", start);
+    journeys.mark(id, last, end);
+}
+
+}  // namespace
+
 // False: not yet.
 bool Transmit::commit(Frame& frame) {
     const sim::Time now = core_.scope.now();
@@ -213,6 +227,7 @@ bool Transmit::commit(Frame& frame) {
             const sim::Time read = frame.ready - core_.profile.transmit_path;
             core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::loopback), frame.queue, frame.length,
                               frame.started.ps(), read.ps(), frame.ready.ps(), start.ps(), end.ps());
+            if (core_.scope.journeys().on()) mark_sent(core_, bytes, read, start, end, "nic");
         } else if ((core_.registers[reg::lbdrpen] & 1) != 0) {
             ++counts.loopback_drops;
         } else {
@@ -242,6 +257,7 @@ bool Transmit::commit(Frame& frame) {
             const sim::Time read = frame.ready - core_.profile.transmit_path;
             core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::wire), frame.queue, frame.length,
                               frame.started.ps(), read.ps(), frame.ready.ps(), start.ps(), end.ps());
+            if (core_.scope.journeys().on()) mark_sent(core_, bytes, read, start, end, "wire");
             core_.wire.transmit(bytes, start, end);
         }
     }

@@ -128,6 +128,10 @@ bool Dec21140::store(std::span<const std::byte> frame, std::uint32_t found) {
         state_.receive_descriptor = following;
         ++received_;
         scope_.trace_bytes("received", frame);
+        // The frame's check sequence is the chip's own.
+        if (scope_.journeys().on()) {
+            scope_.journeys().mark_frame(frame.first(frame.size() - crc_bytes), "root.emulation", scope_.now());
+        }
         raise(status::receive_done);
         look_ahead();
         return true;

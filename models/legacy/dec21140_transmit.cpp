@@ -135,6 +135,7 @@ void Dec21140::finish_frame() {
     if (frame.size() < header_bytes) return;
     ++sent_;
     scope_.trace_bytes("sent", frame);
+    if (scope_.journeys().on()) scope_.journeys().mark_frame(frame, "root.emulation", scope_.now());
     if (sim::bits(stored(6), mode::loopback_high, mode::loopback_low) != 0) {
         receive(frame);
         return;

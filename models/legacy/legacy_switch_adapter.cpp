@@ -14,7 +14,8 @@ PortSettings without_offloads(PortSettings settings) {
 LegacySwitchAdapter::LegacySwitchAdapter(const sim::Scope& scope, VirtualSwitch& network, std::string_view port_name,
                                          PortSettings settings, sim::Processor& processor,
                                          const LegacyNetworkCosts& costs)
-    : network_(network),
+    : scope_(scope),
+      network_(network),
       costs_(costs),
       busy_(scope.counter("busy", "ps", "time of the root's processor that handing frames over took")),
       slot_(processor, *this),
@@ -49,6 +50,8 @@ void LegacySwitchAdapter::receive(Frame&& frame) {
 std::optional<sim::Time> LegacySwitchAdapter::begin() {
     if (state_.waiting.empty()) return std::nullopt;
     state_.at_work = true;
+    sim::Journeys& journeys = scope_.journeys();
+    if (journeys.on()) journeys.mark_frame(state_.waiting.front().bytes, "wait.processor", scope_.now());
     const auto bytes = static_cast<std::int64_t>(state_.waiting.front().bytes.size());
     const sim::Time cost = costs_.per_frame + sim::Time::ps(bytes * costs_.per_kibibyte.ps() / 1024);
     busy_.add(static_cast<std::uint64_t>(cost.ps()));
@@ -59,6 +62,8 @@ void LegacySwitchAdapter::finish() {
     if (!std::exchange(state_.at_work, false)) return;
     Passage passage = std::move(state_.waiting.front());
     state_.waiting.pop_front();
+    sim::Journeys& journeys = scope_.journeys();
+    if (journeys.on()) journeys.mark_frame(passage.bytes, "root.network", scope_.now());
     if (!passage.to_guest) {
         state_.from_guest.add(passage.bytes);
         network_.send(port_, Frame{std::move(passage.bytes)});

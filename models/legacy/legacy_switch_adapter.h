@@ -81,6 +81,7 @@ private:
     void finish() override;
     void add(Passage&& passage, vmbus::TrafficCount& count);
 
+    sim::Scope scope_;
     VirtualSwitch& network_;
     LegacyNetworkCosts costs_;
     sim::Counter& busy_;

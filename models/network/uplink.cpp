@@ -78,6 +78,10 @@ void Uplink::Queue::add(Arrival&& arrival) {
 }
 
 void Uplink::Queue::interrupt() {
+    sim::Journeys& journeys = owner_.scope_.journeys();
+    for (std::size_t n = 0; journeys.on() && n < waiting_.size(); ++n) {
+        journeys.mark_frame(waiting_[n].frame.bytes, "interrupt.moderation", owner_.scope_.now());
+    }
     if (slot_) return slot_->wake();
     while (begin()) finish();
 }
@@ -90,6 +94,8 @@ std::optional<sim::Time> Uplink::Queue::begin() {
         const sim::Time work = owner_.switch_.cost(arrival.frame);
         owner_.switch_.queues().charge(arrival.destination, arrival.queue, work);
         cost += work;
+        sim::Journeys& journeys = owner_.scope_.journeys();
+        if (journeys.on()) journeys.mark_frame(arrival.frame.bytes, "wait.processor", owner_.scope_.now());
         batch_.push_back(std::move(waiting_.front()));
         waiting_.pop_front();
     }
@@ -99,6 +105,10 @@ std::optional<sim::Time> Uplink::Queue::begin() {
 void Uplink::Queue::finish() {
     ++owner_.batches_;
     std::vector<Arrival> batch = std::exchange(batch_, {});
+    sim::Journeys& journeys = owner_.scope_.journeys();
+    for (std::size_t n = 0; journeys.on() && n < batch.size(); ++n) {
+        journeys.mark_frame(batch[n].frame.bytes, "switch", owner_.scope_.now());
+    }
     owner_.switch_.begin_batch();
     for (Arrival& arrival : batch) owner_.switch_.send(owner_.port_, std::move(arrival.frame));
     owner_.switch_.end_batch();

@@ -109,6 +109,7 @@ void PhysicalQueue::receive(Frame&& frame) {
 }
 
 void PhysicalQueue::interrupt() {
+    called_at_ = scope_.now();
     slot_.wake();
 }
 
@@ -122,6 +123,12 @@ std::optional<sim::Time> PhysicalQueue::begin() {
         driver_.release();
         verify_checksums(frame);
         if (network_ != nullptr) cost += network_->cost(frame);
+        sim::Journeys& journeys = scope_.journeys();
+        if (journeys.on()) {
+            const sim::RequestId id = journeys.identify(frame.bytes);
+            journeys.mark(id, "interrupt.delivery", called_at_);
+            journeys.mark(id, "wait.processor", scope_.now());
+        }
         batch_.push_back(std::move(frame));
     }
     if (!batch_.empty()) {
@@ -138,6 +145,10 @@ void PhysicalQueue::finish() {
     std::vector<Frame> batch = std::exchange(batch_, {});
     received_.add(batch.size());
     if (network_ == nullptr) return;
+    sim::Journeys& journeys = scope_.journeys();
+    for (std::size_t n = 0; journeys.on() && n < batch.size(); ++n) {
+        journeys.mark_frame(batch[n].bytes, "switch", scope_.now());
+    }
     network_->begin_batch();
     for (Frame& frame : batch) network_->send(port_, std::move(frame));
     network_->end_batch();

@@ -78,7 +78,7 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(area_, driver_, batch_, working_);
+        archive(area_, driver_, batch_, working_, called_at_);
     }
 
 private:
@@ -104,6 +104,7 @@ private:
     PortId port_ = no_port;
     std::vector<Frame> batch_;
     bool working_ = false;
+    sim::Time called_at_;  // by an interrupt, the last time
     sim::StateRegistration registration_;
 };
 

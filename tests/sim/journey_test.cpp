@@ -38,7 +38,7 @@ TEST_CASE("a request's time goes to its causes without a rest") {
     journeys.mark_frame(frame, "wait.processor", Time::ns(130));  // what happened before
     journeys.mark_frame(frame, driver, sim::Travel::sent, Time::ns(180));
     journeys.mark_frame(frame, "nobody", Time::ns(150));  // earlier than the last: nothing
-    journeys.mark_frame(frame, "wire", Time::ns(9000));   // later than now: until now
+    journeys.mark_frame(frame, "wire", Time::ns(200));
     journeys.turn(5);
     agenda.run_until(Time::ns(250));
     journeys.mark_frame(frame, driver, sim::Travel::sent, Time::ns(220));
@@ -59,6 +59,18 @@ TEST_CASE("a request's time goes to its causes without a rest") {
     CHECK(sums.causes.size() == 6);
     CHECK(sums.causes.find("client.driver")->second.count == 2);
     CHECK(journeys.open_requests() == 0);
+
+    // A stage that said more of the future than came: another copy was faster.
+    const auto early = journeys.add_group();
+    journeys.begin(9, early, Time::ns(220));
+    journeys.mark(9, "nic", Time::ns(240));
+    journeys.mark(9, "wire", Time::ns(300));
+    journeys.mark(9, "beyond", Time::ns(400));
+    journeys.end(9, "rest");
+    CHECK(journeys.sums(early).total == Time::ns(30));
+    CHECK(of(journeys.sums(early), "nic") == 20'000);
+    CHECK(of(journeys.sums(early), "wire") == 10'000);
+    CHECK(of(journeys.sums(early), "beyond") == 0);
 
     // Kept apart by group; forgotten on request; and saved.
     const auto other = journeys.add_group();

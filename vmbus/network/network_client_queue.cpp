@@ -12,6 +12,7 @@ namespace vmbus {
 namespace {
 
 constexpr std::size_t piece_bytes = 256 * 1024;
+constexpr sim::GuestCause driver_cause{"client.driver", "server.driver"};
 
 std::array<std::byte, nvsp::message_bytes> rndis_header(std::uint32_t section, std::size_t section_bytes) {
     nvsp::SendRndisPacket message;
@@ -53,6 +54,7 @@ void NetworkClient::Queue::closed() {
 
 void NetworkClient::Queue::signalled() {
     if (!is_open()) return;
+    if (!state_.called) state_.called_at = client_.scope_.now();
     state_.called = true;
     state_.blocked = false;
     slot_.wake();
@@ -101,6 +103,7 @@ std::optional<sim::Time> NetworkClient::Queue::begin() {
     if (!is_open()) return std::nullopt;
     const Config& config = client_.config_;
     parts_ = {};
+    state_.begun_at = client_.scope_.now();
     if (!state_.blocked && !state_.outgoing.empty()) {
         state_.work = Work::drain;
         parts_.message = config.costs.per_message;
@@ -196,6 +199,13 @@ void NetworkClient::Queue::finish_packets() {
             client_.inband_received(packet.payload);
         }
         if (!is_open()) return;
+    }
+    sim::Journeys& journeys = client_.scope_.journeys();
+    for (std::size_t n = 0; journeys.on() && n < frames.size(); ++n) {
+        const sim::RequestId id = journeys.identify(frames[n].bytes);
+        journeys.mark(id, "interrupt.delivery", state_.called_at);
+        journeys.mark(id, "wait.processor", state_.begun_at);
+        journeys.mark(id, driver_cause, sim::Travel::received, client_.scope_.now());
     }
     if (!frames.empty()) client_.user_.receive(index_, frames);
     if (client_.is_up() && client_.state_.refused && state_.backlog.size() < client_.config_.backlog) {
@@ -361,6 +371,12 @@ bool NetworkClient::Queue::emit(Bundle& bundle) {
 
 void NetworkClient::Queue::finish_frames() {
     std::vector<OutgoingFrame> frames = std::exchange(state_.sending, {});
+    sim::Journeys& journeys = client_.scope_.journeys();
+    for (std::size_t n = 0; journeys.on() && n < frames.size(); ++n) {
+        const sim::RequestId id = journeys.identify(frames[n].bytes);
+        journeys.mark(id, "wait.processor", state_.begun_at);
+        journeys.mark(id, driver_cause, sim::Travel::sent, client_.scope_.now());
+    }
     std::size_t next = 0;
     while (next < frames.size()) {
         Bundle bundle;

@@ -99,6 +99,8 @@ private:
     struct State {
         std::uint16_t relid = 0;
         bool called = false;
+        sim::Time called_at;
+        sim::Time begun_at;    // of the piece
         bool blocked = false;  // no room on the ring, no section, no page
         bool frames_next = false;
         Work work = Work::none;
@@ -114,8 +116,8 @@ private:
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(relid, called, blocked, frames_next, work, taken, sending, backlog, outgoing, pending,
-                    last_transaction, partial, sent, received);
+            archive(relid, called, called_at, begun_at, blocked, frames_next, work, taken, sending, backlog, outgoing,
+                    pending, last_transaction, partial, sent, received);
         }
     };
 

@@ -44,8 +44,10 @@ void NetworkProvider::Queue::finish_frames() {
         sections.clear();
         ranges.clear();
     };
+    sim::Journeys& journeys = provider_.scope_.journeys();
     for (std::size_t n = 0; n < frames.size(); ++n) {
         const IncomingFrame& frame = frames[n];
+        if (journeys.on()) journeys.mark_frame(frame.bytes, "root.network", provider_.scope_.now());
         if (!provider_.ready()) {
             drop(buffer.established() ? NetworkDrop::not_ready : NetworkDrop::no_buffer, 1);
             continue;

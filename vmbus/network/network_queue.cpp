@@ -49,6 +49,7 @@ void NetworkProvider::Queue::closed() {
 
 void NetworkProvider::Queue::signalled() {
     if (!state_.open) return;
+    if (!state_.called) state_.called_at = provider_.scope_.now();
     state_.called = true;
     state_.blocked = false;
     wake();
@@ -129,6 +130,17 @@ void NetworkProvider::Queue::fault(std::string_view reason) {
 
 // -- The task.
 
+template <class Frames>
+void NetworkProvider::Queue::mark_begun(const Frames& frames, sim::Time called) const {
+    sim::Journeys& journeys = provider_.scope_.journeys();
+    if (!journeys.on()) return;
+    for (const auto& frame : frames) {
+        const sim::RequestId id = journeys.identify(frame.bytes);
+        journeys.mark(id, "vmbus.signal", called);
+        journeys.mark(id, "wait.processor", provider_.scope_.now());
+    }
+}
+
 bool NetworkProvider::Queue::can_take() const {
     return state_.outgoing.size() + state_.control.size() < most_waiting;
 }
@@ -166,6 +178,7 @@ bool NetworkProvider::Queue::begin_frames(sim::Time& cost) {
         state_.backlog.pop_front();
     }
     state_.piece.work = Work::frames;
+    mark_begun(frames, sim::Time::zero());
     cost =
         costs.per_frame * static_cast<std::int64_t>(frames.size()) + costs.ring.packets(1, bytes) + costs.ring.signal;
     return true;
@@ -184,6 +197,7 @@ bool NetworkProvider::Queue::begin_packets(sim::Time& cost) {
     if (!state_.open || packets == 0) return false;
     Piece& piece = state_.piece;
     piece.work = Work::packets;
+    mark_begun(piece.sent, state_.called_at);
     cost = costs.ring.packets(static_cast<std::int64_t>(packets + piece.completions.size()), bytes) +
            costs.per_frame_sent * static_cast<std::int64_t>(piece.sent.size());
     if (!piece.completions.empty() || piece.request) cost = cost + costs.ring.signal;
@@ -324,6 +338,10 @@ void NetworkProvider::Queue::finish_packets() {
         }
         frames_sent_.add(piece.sent.size());
         bytes_sent_.add(bytes);
+        sim::Journeys& journeys = provider_.scope_.journeys();
+        for (std::size_t n = 0; journeys.on() && n < piece.sent.size(); ++n) {
+            journeys.mark_frame(piece.sent[n].bytes, "root.network", provider_.scope_.now());
+        }
         provider_.scope_.trace("network_from_guest", index_, piece.sent.size(), bytes);
         if (agreed.link_up) {
             provider_.port_.transmit(index_, piece.sent);

@@ -92,6 +92,7 @@ private:
     struct State {
         bool open = false;
         bool called = false;   // signalled since the last piece
+        sim::Time called_at;   // the last time
         bool blocked = false;  // the ring had no room
         bool frames_next = false;
         std::deque<IncomingFrame> backlog;
@@ -101,7 +102,7 @@ private:
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(open, called, blocked, frames_next, backlog, outgoing, control, piece);
+            archive(open, called, called_at, blocked, frames_next, backlog, outgoing, control, piece);
         }
     };
     // So much may wait for room before nothing more is taken from the guest.
@@ -116,6 +117,9 @@ private:
     void finish_packets();
     void finish_frames();
     bool deliver(std::vector<std::uint32_t>& sections, std::vector<TransferRange>& ranges);
+    // For sim/journey.h: frames that waited until now, after a call at that time.
+    template <class Frames>
+    void mark_begun(const Frames& frames, sim::Time called) const;
     bool can_take() const;
     Channel& buffers();
 
