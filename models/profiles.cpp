@@ -83,6 +83,21 @@ Profile build(const Named& named) {
     s.guest_network_interrupt = time("guest.network.interrupt");
     s.guest_network_frame = time("guest.network.frame");
     s.guest_storage_request = time("guest.storage.request");
+    const auto kibibyte = [&](std::string_view key) {
+        return time_of({"", value(key) * 1024, Unit::millicycles, {}, "", ""}, p.core_hz);
+    };
+    StackCosts& stack = p.stack_costs;
+    stack.system_call = time("guest.stack.system_call");
+    stack.copied_kibibyte = kibibyte("guest.stack.copied_byte");
+    stack.wake_up = time("guest.stack.wake_up");
+    stack.tcp_sent = time("guest.stack.tcp_sent");
+    stack.tcp_received = time("guest.stack.tcp_received");
+    stack.tcp_joined = time("guest.stack.tcp_joined");
+    stack.tcp_acknowledgement = time("guest.stack.tcp_acknowledgement");
+    stack.tcp_cut = time("guest.stack.tcp_cut");
+    stack.datagram_sent = time("guest.stack.datagram_sent");
+    stack.datagram_received = time("guest.stack.datagram_received");
+    stack.checksummed_kibibyte = kibibyte("guest.stack.checksummed_byte");
     DriverCosts& d = p.driver_costs;
     d.bus = s.bus;
     d.interrupt = s.guest_network_interrupt;

@@ -14,6 +14,7 @@
 #include "models/behavioural/driver_costs.h"
 #include "models/pci/mmio_costs.h"
 #include "models/service_costs.h"
+#include "models/workload/stack_costs.h"
 #include "sim/time.h"
 
 namespace models {
@@ -50,6 +51,7 @@ struct Profile {
     cpu::MemoryTimingConfig memory_timing;  // for the timed fidelity
     ServiceCosts service_costs;
     DriverCosts driver_costs;  // of behavioural guests
+    StackCosts stack_costs;
 
     // Whole cycles of this platform, to the nearest picosecond.
     sim::Time cycles(std::int64_t n) const;

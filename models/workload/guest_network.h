@@ -1,0 +1,39 @@
+// A behavioural guest's way to the network, whole: a driver and the stack above it.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "models/behavioural/behavioural_guest.h"
+#include "models/profiles.h"
+#include "models/workload/guest_stack.h"
+
+namespace models {
+
+enum class NetworkPath : std::uint8_t { synthetic, virtual_function, paired, emulated };
+// "synthetic", "vf", "paired" (both as one adapter, as Hyper-V's guests have it), "emulated"; else sim::UserError.
+NetworkPath network_path(std::string_view name);
+
+struct GuestNetworkConfig {
+    NetworkPath path = NetworkPath::synthetic;
+    PeerSettings host;           // its addresses
+    std::uint16_t channels = 1;  // wanted
+};
+
+class GuestNetwork final {
+public:
+    // Brings the adapter up by itself. Throws sim::UserError if there is none of that kind.
+    GuestNetwork(const sim::Scope& scope, BehaviouralGuest& guest, const Profile& profile,
+                 const GuestNetworkConfig& config);
+    ~GuestNetwork();
+    GuestNetwork(const GuestNetwork&) = delete;
+
+    GuestStack& stack() { return stack_; }
+    NetworkDriver& driver() { return *driver_; }
+
+private:
+    GuestStack stack_;
+    std::unique_ptr<NetworkDriver> driver_;
+};
+
+}  // namespace models
