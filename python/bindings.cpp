@@ -92,7 +92,7 @@ void create_host(Machine& self, unsigned cores, std::uint64_t memory_bytes, cons
 Guest& add_partition(Machine& self, const std::string& name, unsigned vps, std::uint64_t memory_bytes, bool elf,
                      const py::bytes& kernel, const std::vector<py::bytes>& initramfs, const std::string& command_line,
                      std::uint32_t weight, std::uint32_t reserve, std::uint32_t cap, std::uint64_t affinity,
-                     bool screen, unsigned generation) {
+                     bool screen, unsigned generation, bool behavioural) {
     models::PartitionConfig config;
     config.name = name;
     config.vps = vps;
@@ -107,6 +107,7 @@ Guest& add_partition(Machine& self, const std::string& name, unsigned vps, std::
     config.affinity = affinity;
     config.screen = screen;
     config.generation = generation;
+    config.behavioural = behavioural;
     return self.host().add_partition(config);
 }
 
@@ -212,7 +213,7 @@ PYBIND11_MODULE(_verdigris, module) {
         .def("add_partition", &add_partition, py::return_value_policy::reference, py::kw_only(), py::arg("name"),
              py::arg("vps"), py::arg("memory_bytes"), py::arg("elf"), py::arg("kernel"), py::arg("initramfs"),
              py::arg("command_line"), py::arg("weight"), py::arg("reserve"), py::arg("cap"), py::arg("affinity"),
-             py::arg("screen"), py::arg("generation"))
+             py::arg("screen"), py::arg("generation"), py::arg("behavioural") = false)
         .def_property_readonly("has_host", &Machine::has_host)
         .def("run", &run, py::arg("until_ps"), py::arg("wake"), py::arg("wake_ps"))
         .def_property_readonly("now_ps", [](const Machine& self) { return self.now().ps(); })
@@ -237,4 +238,5 @@ PYBIND11_MODULE(_verdigris, module) {
         .def("close_trace", &Machine::close_trace);
     python::bind_devices(module, guest_class, machine_class);
     python::bind_pci(module, guest_class, machine_class);
+    python::bind_workload(module, machine_class);
 }

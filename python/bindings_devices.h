@@ -15,6 +15,7 @@ using GuestClass = pybind11::class_<models::Guest, std::unique_ptr<models::Guest
 using MachineClass = pybind11::class_<Machine, std::unique_ptr<Machine, pybind11::nodelete>>;
 
 void bind_pci(pybind11::module_& module, GuestClass& guest, MachineClass& machine);
+void bind_workload(pybind11::module_& module, MachineClass& machine);
 void bind_devices(pybind11::module_& module, GuestClass& guest, MachineClass& machine);
 
 }  // namespace python

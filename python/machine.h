@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/host.h"
@@ -35,6 +36,14 @@ public:
     // What the scenario itself does, as part of the trace.
     const sim::Scope& scenario() const { return scenario_; }
 
+    // Parts that a scenario has added to guests and hosts; they live as long as the run.
+    template <class Part>
+    Part& keep(std::unique_ptr<Part> part) {
+        std::shared_ptr<Part> kept = std::move(part);
+        parts_.push_back(kept);
+        return *kept;
+    }
+
     // The records of these kinds as text, or for a time line; and levels as signals.
     void write_trace(const std::string& path, const std::vector<std::string>& kinds);
     void write_perfetto(const std::string& path, const std::vector<std::string>& kinds);
@@ -54,6 +63,13 @@ private:
     std::string capture_folder_;
     Progress progress_;
     std::unique_ptr<models::Host> host_;
+    // The latest one goes first, and all of them before the host.
+    struct Parts : std::vector<std::shared_ptr<void>> {
+        ~Parts() {
+            while (!empty()) pop_back();
+        }
+    };
+    Parts parts_;
 };
 
 }  // namespace python

@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from .errors import Timeout, UserError
-from .guests import Elf, Linux
+from .guests import Elf, Image, Linux
 from .input import Keyboard, Pointer, Screen
 from .memory import Memory
 from .network import NetworkAdapter, VirtualSwitch, adapter_mac
@@ -18,11 +18,13 @@ from .sockets import Sockets
 from .storage import Disk, Dvd
 from .tasks import Condition
 from .units import parse_rate, parse_share, parse_size, parse_time
+from .workload import Behavioural, End, Workload, guest_end
 from .world import deadline, world
 
 _PARTITION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _NUMBERED = re.compile(r"host\.hypervisor\.partitions\.\d+\.")
 _FIDELITIES = ("fast", "timed")
+Work = TypeVar("Work", bound=Workload)
 
 
 def _whole(value: object, what: str, low: int, high: int) -> int:
@@ -94,7 +96,7 @@ class Host:
         name: str,
         vps: int = 1,
         memory: str | int = "256MiB",
-        guest: Linux | Elf | None = None,
+        guest: Linux | Elf | Behavioural | None = None,
         weight: int = 100,
         reserve: str | int = 0,
         cap: str | int = "100%",
@@ -104,7 +106,8 @@ class Host:
     ) -> Partition:
         """Makes a partition whose guest starts at the present simulated time.
 
-        name: letters, digits, _ and -. vps: virtual processors. guest: what it boots, vg.Linux() if not given.
+        name: letters, digits, _ and -. vps: virtual processors. guest: what it boots, vg.Linux() if not
+        given; vg.Behavioural() boots nothing and executes no instructions.
         weight: 1 to 10000, the share when processors are scarce. reserve, cap: share of one processor that each virtual
         processor has at least and at most, as "25%" or in thousandths of a percent. affinity: numbers of the logical
         processors that it may use, all if not given. screen: it has one, and a Linux guest shows its messages there, too. generation: 1 for a PC's chipset with a PCI bus, IDE and
@@ -116,8 +119,8 @@ class Host:
             raise UserError(f"partition: there is one named {name} already")
         if guest is None:
             guest = Linux()
-        if not isinstance(guest, (Linux, Elf)):
-            raise UserError(f"partition {name}: guest is {guest!r}; it may be vg.Linux(...) or vg.Elf(...)")
+        if not isinstance(guest, (Linux, Elf, Behavioural)):
+            raise UserError(f"partition {name}: guest is {guest!r}; it may be vg.Linux(...), vg.Elf(...) or vg.Behavioural()")
         mask = 2**64 - 1
         if affinity is not None:
             mask = sum(1 << lp for lp in {_whole(lp, f"partition {name}: affinity", 0, 63) for lp in affinity})
@@ -130,7 +133,7 @@ class Host:
             "affinity": mask,
             "generation": _whole(generation, f"partition {name}: generation", 1, 2),
         }
-        image = guest.image()
+        image = Image(False, b"", [], "") if isinstance(guest, Behavioural) else guest.image()
         command_line = f"console=tty0 {image.command_line}" if screen and isinstance(guest, Linux) else image.command_line
         machine = world().machine
         before = machine.statistics().keys()
@@ -141,6 +144,7 @@ class Host:
             initramfs=image.initramfs,
             command_line=command_line,
             screen=bool(screen),
+            behavioural=isinstance(guest, Behavioural),
             **sizes,
         )
         # The hypervisor knows the partition by its number only; the first counts with that number come with it.
@@ -160,6 +164,8 @@ class Partition:
         self._adapters = 0
         self._disks = 0
         self._dvds = 0
+        self._workloads = 0
+        self._ends: list[End] = []
         self.console = Console(name, native)
         self.keyboard = Keyboard(native)
         self.pointer = Pointer(name, native)
@@ -200,6 +206,7 @@ class Partition:
         legacy: bool = False,
         sriov: bool = False,
         mailbox: bool = False,
+        address: str = "",
     ) -> NetworkAdapter:
         """Gives it a synthetic network adapter on a virtual switch; also while the guest runs.
 
@@ -207,18 +214,19 @@ class Partition:
         virtual_subnet: of a tenant, 0 for none. channels: how many queues it has at most. maximum: rate that it may send at,
         0 for no limit. legacy: it is an emulated DEC 21140 with one queue, in a partition of generation 1 before it runs.
         sriov: it has a virtual function of the switch's uplink beside it. mailbox: that is the adapter's ordinary one,
-        which asks the host by mailbox, and not the one that Hyper-V's guests know. UserError if a value is wrong.
+        which asks the host by mailbox, and not the one that Hyper-V's guests know. address: of a behavioural guest's stack
+        on it, as "10.0.0.2/24"; without it the guest does nothing with the adapter. UserError if a value is wrong.
         """
         if sriov and (switch.uplink is None or legacy):
             raise UserError(f"partition {self.name}: sriov=True needs a switch with an uplink, and no legacy adapter")
         self._adapters += 1
         self._host.adapters += 1
-        address = mac or adapter_mac(self._host.adapters)
+        own = mac or adapter_mac(self._host.adapters)
         name = f"{self.name}-net{self._adapters}"
         place = (
             switch._native,
             name,
-            address,
+            own,
             _whole(vlan, f"{name}: vlan", 0, 4094),
             _whole(virtual_subnet, f"{name}: virtual_subnet", 0, 2**24 - 1),
         )
@@ -229,13 +237,28 @@ class Partition:
         else:
             native = self._native.add_network(*place, queues, limit)
         uplink = switch.uplink
+        if uplink is not None and not sriov:
+            uplink._native.add_address(own)
+        if address:
+            path = "emulated" if legacy else "paired" if sriov else "synthetic"
+            self._ends.append(guest_end(self, name, path, own, address, queues))
         if not sriov or uplink is None:
-            if uplink is not None:
-                uplink._native.add_address(address)
-            return NetworkAdapter(name, address, native)
+            return NetworkAdapter(name, own, native)
         number = uplink._native.reserved()
-        pairing = self._native.add_vf(native, uplink._native, f"vf{self._adapters}", address, bool(mailbox))
-        return NetworkAdapter(name, address, native, VirtualFunction(name, uplink, number, pairing))
+        pairing = self._native.add_vf(native, uplink._native, f"vf{self._adapters}", own, bool(mailbox))
+        return NetworkAdapter(name, own, native, VirtualFunction(name, uplink, number, pairing))
+
+    def workload(self, workload: Work, name: str = "") -> Work:
+        """A behavioural guest does this, from now on. name: in counts and messages. Gives the workload back.
+
+        UserError if the guest executes instructions, or has no adapter with an address for it.
+        """
+        if not isinstance(workload, Workload):
+            raise UserError(f"partition {self.name}: {workload!r} is no workload")
+        self._workloads += 1
+        workload._attach(self, f"{self.name}.{name or f'workload{self._workloads}'}")
+        workload._running().start()
+        return workload
 
     def pci(self, device: PciDevice) -> AssignedDevice:
         """Assigns it a whole PCI device of the host's; also while the guest runs. UserError if another partition has it."""

@@ -95,6 +95,7 @@ class Peer:
         self._native: Any = world().machine.add_peer(
             switch._beyond, name, mac, address, bits_per_second, delay_ps, pool, vlan
         )
+        self._ends: list[Any] = []
         switch.peers.append(self)
 
     def sink(self, port: int, report: bool = False) -> None:

@@ -1,0 +1,232 @@
+// The part of the module _verdigris for guests that execute no instructions: their networks, and what they do.
+#include <fmt/format.h>
+#include <pybind11/stl.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "models/host_networks.h"
+#include "models/profiles.h"
+#include "models/workload/cpu_load.h"
+#include "models/workload/datagram_flow.h"
+#include "models/workload/guest_network.h"
+#include "models/workload/mixture.h"
+#include "models/workload/peer_sockets.h"
+#include "models/workload/request_client.h"
+#include "models/workload/request_server.h"
+#include "models/workload/stream_flow.h"
+#include "python/bindings_devices.h"
+#include "python/machine.h"
+#include "sim/check.h"
+
+namespace py = pybind11;
+using models::Guest;
+using models::Sockets;
+using models::Workload;
+
+namespace python {
+
+namespace {
+
+// low, high, weight
+using ChoiceItems = std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>>;
+// address, port
+using EndText = std::pair<std::string, std::uint16_t>;
+
+models::Choice choice(const ChoiceItems& items, const std::string& what) {
+    std::vector<models::Choice::Item> list;
+    for (const auto& [low, high, weight] : items) list.push_back({low, high, weight});
+    return models::Choice(std::move(list), what);
+}
+
+models::TcpEndpoint endpoint(const EndText& end) {
+    return {models::ip_address(end.first), end.second};
+}
+
+models::ArrivalSettings arrivals(const py::dict& given) {
+    static const std::map<std::string, models::ArrivalKind> kinds{
+        {"closed", models::ArrivalKind::closed},   {"constant", models::ArrivalKind::constant},
+        {"poisson", models::ArrivalKind::poisson}, {"on_off", models::ArrivalKind::on_off},
+        {"trace", models::ArrivalKind::trace},     {"external", models::ArrivalKind::external}};
+    models::ArrivalSettings settings;
+    settings.kind = kinds.at(given["kind"].cast<std::string>());
+    settings.per_kilosecond = given["per_kilosecond"].cast<std::uint64_t>();
+    settings.on = sim::Time::ps(given["on_ps"].cast<std::int64_t>());
+    settings.off = sim::Time::ps(given["off_ps"].cast<std::int64_t>());
+    settings.random_periods = given["random_periods"].cast<bool>();
+    for (const auto& [at_ps, bytes] : given["trace"].cast<std::vector<std::pair<std::int64_t, std::uint64_t>>>()) {
+        settings.trace.push_back({sim::Time::ps(at_ps), bytes});
+    }
+    return settings;
+}
+
+models::BehaviouralGuest& behavioural(Guest& guest) {
+    models::BehaviouralGuest* found = guest.behavioural();
+    if (found == nullptr) {
+        throw sim::UserError(
+            fmt::format("{}: only a partition with guest=vg.Behavioural() has workloads of its own", guest.name()));
+    }
+    return *found;
+}
+
+sim::Scope scope_of(Machine& machine, const std::string& name) {
+    return machine.simulation().scope("workload." + name);
+}
+
+models::GuestNetwork& add_guest_network(Machine& machine, Guest& guest, const std::string& name,
+                                        const std::string& path, const std::string& mac, const std::string& address,
+                                        std::uint16_t channels, const std::string& profile) {
+    models::GuestNetworkConfig config;
+    config.path = models::network_path(path);
+    config.channels = channels;
+    const models::IpPrefix prefix = models::ip_prefix(address);
+    if (!prefix.address.is_v4()) throw sim::UserError(fmt::format("{}: {} is no IPv4 address", name, address));
+    config.host.mac = models::mac_address(mac);
+    config.host.ipv4 = prefix.address;
+    config.host.ipv4_prefix_length = prefix.length;
+    return machine.keep(std::make_unique<models::GuestNetwork>(scope_of(machine, name), behavioural(guest),
+                                                               models::find_profile(profile), config));
+}
+
+Sockets& add_peer_sockets(Machine& machine, models::NetworkPeer& peer, const std::string& name) {
+    return machine.keep(std::make_unique<models::PeerSockets>(scope_of(machine, name), peer.peer()));
+}
+
+// Workloads
+// ----------------------------------------------------------------------------------------------------------------
+
+void add_request_server(Machine& machine, Sockets& sockets, const std::string& name, std::uint16_t port,
+                        std::int64_t service_ps) {
+    machine.keep(std::make_unique<models::RequestServer>(
+        scope_of(machine, name), sockets,
+        models::RequestServer::Settings{.port = port, .service = sim::Time::ps(service_ps)}));
+}
+
+Workload& add_request_client(Machine& machine, Sockets& sockets, const std::string& name, const EndText& to,
+                             const py::dict& given) {
+    models::RequestClient::Settings settings;
+    settings.to = endpoint(to);
+    settings.datagrams = given["datagrams"].cast<bool>();
+    settings.local_port = given["local_port"].cast<std::uint16_t>();
+    settings.connections = given["connections"].cast<std::uint32_t>();
+    settings.request = choice(given["request"].cast<ChoiceItems>(), name);
+    settings.answer = choice(given["answer"].cast<ChoiceItems>(), name);
+    settings.arrivals = arrivals(given["arrivals"]);
+    settings.think = sim::Time::ps(given["think_ps"].cast<std::int64_t>());
+    settings.random_think = given["random_think"].cast<bool>();
+    settings.processor = given["processor"].cast<unsigned>();
+    return machine.keep(std::make_unique<models::RequestClient>(scope_of(machine, name), sockets, settings));
+}
+
+Workload& add_stream(Machine& machine, Sockets& from, Sockets& to, const std::string& name, const EndText& end,
+                     std::uint32_t connections, std::uint64_t write_bytes, std::uint64_t total_bytes,
+                     unsigned processor) {
+    models::StreamFlow::Settings settings;
+    settings.to = endpoint(end);
+    settings.connections = connections;
+    settings.write_bytes = write_bytes;
+    settings.total_bytes = total_bytes;
+    settings.processor = processor;
+    return machine.keep(std::make_unique<models::StreamFlow>(scope_of(machine, name), from, to, settings));
+}
+
+Workload& add_datagrams(Machine& machine, Sockets& from, Sockets& to, const std::string& name, const EndText& end,
+                        const py::dict& given) {
+    models::DatagramFlow::Settings settings;
+    settings.to = endpoint(end);
+    settings.local_port = given["local_port"].cast<std::uint16_t>();
+    settings.frame_bytes = choice(given["frame_bytes"].cast<ChoiceItems>(), name);
+    settings.arrivals = arrivals(given["arrivals"]);
+    settings.processor = given["processor"].cast<unsigned>();
+    settings.receiver_processor = given["receiver_processor"].cast<unsigned>();
+    return machine.keep(std::make_unique<models::DatagramFlow>(scope_of(machine, name), from, to, settings));
+}
+
+Workload& add_cpu_load(Machine& machine, Guest& guest, const std::string& name, unsigned vp, std::uint32_t permille,
+                       std::int64_t period_ps) {
+    models::BehaviouralGuest& software = behavioural(guest);
+    if (vp >= software.processor_count()) {
+        throw sim::UserError(fmt::format("{}: the guest has no virtual processor {}", name, vp));
+    }
+    models::CpuLoad::Settings settings;
+    settings.share_permille = permille;
+    settings.period = sim::Time::ps(period_ps);
+    return machine.keep(std::make_unique<models::CpuLoad>(scope_of(machine, name), software.processor(vp), settings));
+}
+
+Workload& add_mixture(Machine& machine, const std::string& name,
+                      const std::vector<std::pair<Workload*, std::uint64_t>>& kinds, const py::dict& given,
+                      std::uint32_t outstanding) {
+    models::Mixture::Settings settings;
+    for (const auto& [workload, weight] : kinds) settings.kinds.push_back({workload, weight});
+    settings.arrivals = arrivals(given);
+    settings.outstanding = outstanding;
+    return machine.keep(std::make_unique<models::Mixture>(scope_of(machine, name), settings));
+}
+
+// What a workload measured
+// ----------------------------------------------------------------------------------------------------------------
+
+py::tuple latency(const Workload& workload) {
+    const sim::Histogram& h = workload.latency();
+    return py::make_tuple(h.count(), h.min(), h.max(), h.sum(), h.buckets());
+}
+
+py::dict throughput(const Workload& workload) {
+    const Workload::Throughput moved = workload.throughput();
+    py::dict all;
+    all["bytes"] = moved.bytes;
+    all["count"] = moved.count;
+    all["window_ps"] = moved.window.ps();
+    all["bits_per_second"] = moved.bits_per_second();
+    all["per_second"] = moved.per_second();
+    return all;
+}
+
+py::dict attribution(const Workload& workload) {
+    const sim::Journeys::Sums sums = workload.attribution();
+    py::dict causes;
+    for (const auto& [cause, part] : sums.causes) causes[py::str(cause)] = part.time.ps();
+    py::dict all;
+    all["count"] = sums.count;
+    all["total"] = sums.total.ps();
+    all["causes"] = causes;
+    return all;
+}
+
+}  // namespace
+
+void bind_workload(py::module_& module, MachineClass& machine) {
+    constexpr auto reference = py::return_value_policy::reference;
+    py::class_<Sockets, std::unique_ptr<Sockets, py::nodelete>>(module, "HostSockets");
+    py::class_<models::GuestNetwork, std::unique_ptr<models::GuestNetwork, py::nodelete>>(module, "GuestNetwork")
+        .def_property_readonly("is_up", [](models::GuestNetwork& self) { return self.driver().is_up(); })
+        .def_property_readonly("path", [](models::GuestNetwork& self) { return std::string{self.driver().path()}; })
+        .def_property_readonly(
+            "sockets", [](models::GuestNetwork& self) -> Sockets& { return self.stack(); }, reference);
+    py::class_<Workload, std::unique_ptr<Workload, py::nodelete>>(module, "Workload")
+        .def("start", &Workload::start)
+        .def("stop", &Workload::stop)
+        .def("reset", &Workload::reset)
+        .def("latency", &latency)
+        .def("throughput", &throughput)
+        .def("attribution", &attribution)
+        .def_property_readonly("failures", &Workload::failures);
+
+    machine.def("add_guest_network", &add_guest_network, reference)
+        .def("add_peer_sockets", &add_peer_sockets, reference)
+        .def("add_request_server", &add_request_server)
+        .def("add_request_client", &add_request_client, reference)
+        .def("add_stream", &add_stream, reference)
+        .def("add_datagrams", &add_datagrams, reference)
+        .def("add_cpu_load", &add_cpu_load, reference)
+        .def("add_mixture", &add_mixture, reference)
+        .def("follow_requests",
+             [](Machine& self) { self.simulation().journeys().switch_on(&models::request_in_frame); });
+}
+
+}  // namespace python
