@@ -128,8 +128,14 @@ VfQueue::Sending VfQueue::begin_send(std::uint32_t most) {
     return sending;
 }
 
-bool VfQueue::finish_send() {
+bool VfQueue::finish_send(sim::Time begun) {
     const bool any = !state_.sending.empty();
+    sim::Journeys& journeys = platform_.scope().journeys();
+    for (std::size_t n = 0; journeys.on() && n < state_.sending.size(); ++n) {
+        const sim::RequestId id = journeys.identify(state_.sending[n].bytes);
+        journeys.mark(id, "wait.processor", begun);
+        journeys.mark(id, {"client.driver", "server.driver"}, sim::Travel::sent, platform_.scope().now());
+    }
     for (vmbus::OutgoingFrame& frame : state_.sending) put_frame(frame);
     state_.sending.clear();
     return any;

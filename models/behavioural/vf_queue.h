@@ -48,7 +48,8 @@ public:
         std::uint32_t descriptors = 0;
     };
     Sending begin_send(std::uint32_t most);
-    bool finish_send();  // true: the tail is to be written
+    // Of the piece that has begun then. True: the tail is to be written.
+    bool finish_send(sim::Time begun);
     std::uint32_t transmit_tail() const { return state_.next; }
     // Frames that the device reports as sent, so many descriptors' worth at most. `all`: it stopped before the limit.
     struct Cleaned {

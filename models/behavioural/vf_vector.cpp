@@ -13,6 +13,7 @@ namespace eitr = sriov_nic::eitr;
 namespace {
 
 constexpr std::uint32_t queue_registers_bytes = 0x40;
+constexpr sim::GuestCause driver_cause{"client.driver", "server.driver"};
 
 std::uint32_t queue_register(std::uint32_t block, std::uint16_t queue, std::uint8_t offset) {
     return block + queue_registers_bytes * queue + offset;
@@ -53,6 +54,7 @@ void VfVector::open(std::uint64_t registers) {
 void VfVector::interrupt() {
     if (!is_open()) return;
     ++interrupts_;
+    if (!state_.called) state_.called_at = platform_.scope().now();
     state_.called = state_.scheduled = true;
     slot_.wake();
 }
@@ -70,6 +72,7 @@ void VfVector::write(std::uint32_t offset, std::uint32_t value) {
 std::optional<sim::Time> VfVector::begin() {
     if (!is_open()) return std::nullopt;
     parts_ = {};
+    state_.begun_at = platform_.scope().now();
     const bool sends = can_send(), polls = state_.scheduled || settings_.polling;
     if (polls && !(state_.send_next && sends)) {
         begin_poll();
@@ -127,7 +130,14 @@ void VfVector::begin_poll() {
 }
 
 void VfVector::finish_poll() {
+    sim::Journeys& journeys = platform_.scope().journeys();
     for (const Pair& pair : pairs_) {
+        for (std::size_t n = 0; journeys.on() && n < pair.queue->received().size(); ++n) {
+            const sim::RequestId id = journeys.identify(pair.queue->received()[n].bytes);
+            journeys.mark(id, "interrupt.delivery", state_.called_at);
+            journeys.mark(id, "wait.processor", state_.begun_at);
+            journeys.mark(id, driver_cause, sim::Travel::received, platform_.scope().now());
+        }
         if (!pair.queue->received().empty()) owner_.received(pair.number, pair.queue->received());
         if (!is_open()) return;
         if (!pair.queue->finish_receive()) continue;
@@ -161,7 +171,7 @@ void VfVector::begin_send() {
 
 void VfVector::finish_send() {
     for (const Pair& pair : pairs_) {
-        if (!pair.queue->finish_send()) continue;
+        if (!pair.queue->finish_send(state_.begun_at)) continue;
         ++tails_;
         write(queue_register(vf_reg::tdbal, pair.number, static_cast<std::uint8_t>(sriov_nic::TxRegister::tdt)),
               pair.queue->transmit_tail());

@@ -71,6 +71,8 @@ private:
         std::uint64_t registers = 0;
         bool scheduled = false;  // to be polled
         bool called = false;     // by an interrupt
+        sim::Time called_at;     // the last time
+        sim::Time begun_at;      // of the piece
         bool send_next = false;
         bool more = false;  // the budget was used up, or too much was sent
         Work work = Work::none;
@@ -79,7 +81,7 @@ private:
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(registers, scheduled, called, send_next, more, work, sent, received, interval);
+            archive(registers, scheduled, called, called_at, begun_at, send_next, more, work, sent, received, interval);
         }
     };
     // Of the piece that has begun, for account().
