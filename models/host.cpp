@@ -97,6 +97,7 @@ public:
     sim::Time now() const override { return agenda_.now(); }
     std::uint64_t instructions() const override { return hypervisor_.instructions(); }
     const HostConfig& config() const override { return config_; }
+    std::vector<std::map<std::string, sim::Time>> processor_times() const override;
 
 private:
     std::uint32_t count() const override { return config_.cores; }
@@ -184,6 +185,28 @@ bool HostModel::only_the_end_is_left(sim::Time until) {
     const bool only = agenda_.next_event().is_never();
     if (!only) end_timer_.arm(until);
     return only;
+}
+
+std::vector<std::map<std::string, sim::Time>> HostModel::processor_times() const {
+    std::vector<std::map<std::string, sim::Time>> all(hypervisor_.logical_processors());
+    for (std::uint32_t lp = 0; lp < all.size(); ++lp) {
+        std::map<std::string, sim::Time>& causes = all[lp];
+        const hypervisor::CpuLedger& ledger = hypervisor_.ledger(lp);
+        for (const hypervisor::CpuLedger::Entry& entry : ledger.entries()) {
+            causes[stack_.cause_name(entry.partition, entry.cause)] += entry.time;
+        }
+        const hypervisor::CpuLedger::Sums sums = ledger.sums(agenda_.now());
+        causes["idle"] = sums.idle;
+        sim::Time ahead = sums.end - agenda_.now();
+        while (ahead > sim::Time::zero()) {
+            const auto largest = std::ranges::max_element(
+                causes, {}, [](const auto& cause) { return cause.first == "idle" ? sim::Time::zero() : cause.second; });
+            const sim::Time less = std::min(ahead, largest->second);
+            largest->second -= less;
+            ahead -= less;
+        }
+    }
+    return all;
 }
 
 }  // namespace

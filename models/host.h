@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -119,6 +120,10 @@ public:
     virtual sim::Time now() const = 0;
     virtual std::uint64_t instructions() const = 0;
     virtual const HostConfig& config() const = 0;
+    // What each logical processor's time until now went to: cause -> time, which add up to now() exactly, "idle"
+    // included. A piece of work that has begun counts from its beginning; what it has ahead is taken off the
+    // processor's largest cause.
+    virtual std::vector<std::map<std::string, sim::Time>> processor_times() const { return {}; }
 };
 
 }  // namespace models

@@ -157,4 +157,12 @@ void VirtualizationStack::intercept(const h::HvMessage& message) {
     child->second->machine().intercept(message);
 }
 
+std::string VirtualizationStack::cause_name(h::PartitionId partition, std::string_view cause) const {
+    if (cause.starts_with("hypervisor.")) return std::string{cause};
+    const auto child = by_id_.find(partition);
+    if (child == by_id_.end()) return cause.starts_with("root.") ? std::string{cause} : "root." + std::string{cause};
+    if (cause.starts_with("guest.")) cause.remove_prefix(6);
+    return "guest." + child->second->name() + "." + std::string{cause};
+}
+
 }  // namespace models

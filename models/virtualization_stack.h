@@ -44,6 +44,8 @@ public:
     [[nodiscard]] bool take_attention();
     // The machine has come to rest: nothing will happen any more.
     void found_idle();
+    // Of a cause in a processor's ledger: "root.network", "guest.web.stack.copy", "hypervisor.exit.hypercall".
+    std::string cause_name(hypervisor::PartitionId partition, std::string_view cause) const;
     // Brings the counters up to date that are not counted one by one.
     void update_statistics();
 

@@ -198,6 +198,17 @@ py::dict attribution(const Workload& workload) {
     return all;
 }
 
+// What each logical processor's time until now went to: cause -> ps.
+py::list processor_times(Machine& machine) {
+    py::list all;
+    for (const auto& processor : machine.host().processor_times()) {
+        py::dict causes;
+        for (const auto& [cause, time] : processor) causes[py::str(cause)] = time.ps();
+        all.append(causes);
+    }
+    return all;
+}
+
 }  // namespace
 
 void bind_workload(py::module_& module, MachineClass& machine) {
@@ -225,6 +236,7 @@ void bind_workload(py::module_& module, MachineClass& machine) {
         .def("add_datagrams", &add_datagrams, reference)
         .def("add_cpu_load", &add_cpu_load, reference)
         .def("add_mixture", &add_mixture, reference)
+        .def("processor_times", &processor_times)
         .def("follow_requests",
              [](Machine& self) { self.simulation().journeys().switch_on(&models::request_in_frame); });
 }

@@ -56,6 +56,7 @@ public:
 private:
     std::optional<sim::Time> begin() override;
     void finish() override;
+    void account(sim::Account& account) const override { account.add("root.emulation", cost); }
 
     DeviceEmulator& emulator_;
     sim::Counter& intercepts_;

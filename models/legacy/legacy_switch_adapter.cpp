@@ -55,6 +55,7 @@ std::optional<sim::Time> LegacySwitchAdapter::begin() {
     const auto bytes = static_cast<std::int64_t>(state_.waiting.front().bytes.size());
     const sim::Time cost = costs_.per_frame + sim::Time::ps(bytes * costs_.per_kibibyte.ps() / 1024);
     busy_.add(static_cast<std::uint64_t>(cost.ps()));
+    cost_ = cost;
     return cost;
 }
 

@@ -79,6 +79,7 @@ private:
     // sim::Task
     std::optional<sim::Time> begin() override;
     void finish() override;
+    void account(sim::Account& account) const override { account.add("root.network", cost_); }
     void add(Passage&& passage, vmbus::TrafficCount& count);
 
     sim::Scope scope_;
@@ -87,6 +88,7 @@ private:
     sim::Counter& busy_;
     Dec21140* adapter_ = nullptr;
     State state_;
+    sim::Time cost_;  // of the piece that has begun
     sim::TaskSlot slot_;
     PortId port_;
 };

@@ -99,6 +99,7 @@ std::optional<sim::Time> Uplink::Queue::begin() {
         batch_.push_back(std::move(waiting_.front()));
         waiting_.pop_front();
     }
+    cost_ = cost;
     return cost;
 }
 

@@ -61,6 +61,7 @@ private:
         void add(Arrival&& arrival);
         std::optional<sim::Time> begin() override;
         void finish() override;
+        void account(sim::Account& account) const override { account.add("root.switch", cost_); }
 
         template <class Archive>
         void fields(Archive& archive) {
@@ -73,6 +74,7 @@ private:
         Uplink& owner_;
         std::deque<Arrival> waiting_;
         std::vector<Arrival> batch_;
+        sim::Time cost_;  // of the piece that has begun
         sim::Timer timer_;
         std::optional<sim::TaskSlot> slot_;
     };

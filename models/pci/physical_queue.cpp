@@ -133,6 +133,7 @@ std::optional<sim::Time> PhysicalQueue::begin() {
     }
     if (!batch_.empty()) {
         working_ = true;
+        cost_ = cost;
         return cost;
     }
     // The vector masks itself when it fires; what came since then fires it again.

@@ -89,6 +89,7 @@ private:
 
     std::optional<sim::Time> begin() override;
     void finish() override;
+    void account(sim::Account& account) const override { account.add("root.switch", cost_); }
 
     sim::Scope scope_;
     Costs costs_;
@@ -104,6 +105,7 @@ private:
     PortId port_ = no_port;
     std::vector<Frame> batch_;
     bool working_ = false;
+    sim::Time cost_;       // of the piece that has begun
     sim::Time called_at_;  // by an interrupt, the last time
     sim::StateRegistration registration_;
 };

@@ -18,7 +18,7 @@ from .sockets import Sockets
 from .storage import Disk, Dvd
 from .tasks import Condition
 from .units import parse_rate, parse_share, parse_size, parse_time
-from .workload import Behavioural, End, Workload, guest_end
+from .workload import Behavioural, End, ProcessorTimes, Workload, guest_end
 from .world import deadline, world
 
 _PARTITION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
@@ -90,6 +90,10 @@ class Host:
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
             raise UserError(f"virtual switch: {name!r} is not a name of letters, digits, _ and -")
         return VirtualSwitch(name, uplink)
+
+    def processor_times(self) -> ProcessorTimes:
+        """Counts what each logical processor's time goes to, from now on."""
+        return ProcessorTimes()
 
     def partition(
         self,
@@ -247,6 +251,12 @@ class Partition:
         number = uplink._native.reserved()
         pairing = self._native.add_vf(native, uplink._native, f"vf{self._adapters}", own, bool(mailbox))
         return NetworkAdapter(name, own, native, VirtualFunction(name, uplink, number, pairing))
+
+    @property
+    def path(self) -> str:
+        """The way that a behavioural guest's frames take now: "emulated", "synthetic", "virtual function"; "" before that."""
+        native = self._ends[0].native if self._ends else None
+        return str(native.path) if native is not None and native.is_up else ""
 
     def workload(self, workload: Work, name: str = "") -> Work:
         """A behavioural guest does this, from now on. name: in counts and messages. Gives the workload back.

@@ -322,6 +322,42 @@ class Workload:
             sim.measure.attribution(name, count=where.count, total=where.total, causes=where.causes, variant=variant)
 
 
+class ProcessorTimes:
+    """What each logical processor does from now on; made by `host.processor_times()`."""
+
+    def __init__(self) -> None:
+        self._begin_ps = 0
+        self._begin: list[dict[str, int]] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Counting begins anew, now."""
+        self._begin_ps = world().machine.now_ps
+        self._begin = world().machine.processor_times()
+
+    @property
+    def window_ps(self) -> int:
+        """Time since the beginning."""
+        return int(world().machine.now_ps) - self._begin_ps
+
+    @property
+    def causes(self) -> dict[str, dict[str, int]]:
+        """For each processor, as "host.lp0": cause -> ps. The causes of one, "idle" included, add up to the window."""
+        found: dict[str, dict[str, int]] = {}
+        for number, (before, after) in enumerate(zip(self._begin, world().machine.processor_times())):
+            taken = {cause: ps - before.get(cause, 0) for cause, ps in after.items()}
+            # A piece that was cut off at the beginning may be another cause's than the one at the end.
+            for cause in [cause for cause, ps in taken.items() if ps < 0]:
+                largest = max(taken, key=lambda name: taken[name])
+                taken[largest] += taken.pop(cause)
+            found[f"host.lp{number}"] = {cause: ps for cause, ps in sorted(taken.items()) if ps}
+        return found
+
+    def measure(self, sim: Simulation, variant: str = "") -> None:
+        """Puts it into the run's result."""
+        sim.measure.cpu(self.causes, window=self.window_ps, variant=variant)
+
+
 class RequestResponse(Workload):
     """Requests to another guest or to a peer, and their answers.
 

@@ -164,6 +164,7 @@ std::optional<sim::Time> NetworkProvider::Queue::begin() {
         state_.frames_next = state_.piece.work == Work::packets;
     }
     if (std::exchange(state_.called, false)) cost = cost + costs.interrupt;
+    cost_ = cost;
     return cost;
 }
 

@@ -46,6 +46,7 @@ public:
 
     std::optional<sim::Time> begin() override;
     void finish() override;
+    void account(sim::Account& account) const override { account.add("root.network", cost_); }
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -127,6 +128,7 @@ private:
     std::uint16_t index_;
     Channel* channel_ = nullptr;
     State state_;
+    sim::Time cost_;  // of the piece that has begun
     sim::Counter& frames_sent_;
     sim::Counter& bytes_sent_;
     sim::Counter& frames_received_;

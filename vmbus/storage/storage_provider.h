@@ -135,7 +135,12 @@ private:
     public:
         Worker(StorageProvider& provider, std::uint16_t slot, sim::Processor& processor)
             : provider_(provider), slot_(slot), place_(processor, *this) {}
-        std::optional<sim::Time> begin() override { return provider_.begin_piece(slot_); }
+        std::optional<sim::Time> begin() override {
+            const auto cost = provider_.begin_piece(slot_);
+            cost_ = cost.value_or(sim::Time::zero());
+            return cost;
+        }
+        void account(sim::Account& account) const override { account.add("root.storage", cost_); }
         void finish() override { provider_.finish_piece(slot_); }
         void wake() { place_.wake(); }
 
@@ -144,6 +149,7 @@ private:
     private:
         StorageProvider& provider_;
         std::uint16_t slot_;
+        sim::Time cost_;  // of the piece that has begun
         sim::TaskSlot place_;
     };
     struct Unit {
