@@ -18,6 +18,7 @@
 #include "models/workload/peer_sockets.h"
 #include "models/workload/request_client.h"
 #include "models/workload/request_server.h"
+#include "models/workload/storage_mix.h"
 #include "models/workload/stream_flow.h"
 #include "python/bindings_devices.h"
 #include "python/machine.h"
@@ -158,6 +159,26 @@ Workload& add_cpu_load(Machine& machine, Guest& guest, const std::string& name, 
     return machine.keep(std::make_unique<models::CpuLoad>(scope_of(machine, name), software.processor(vp), settings));
 }
 
+Workload& add_storage_mix(Machine& machine, Guest& guest, const std::string& name, const py::dict& given,
+                          const std::string& profile) {
+    models::BehaviouralGuest& software = behavioural(guest);
+    const models::Profile costs = models::find_profile(profile);
+    vmbus::StorageClientConfig client;
+    client.costs = costs.service_costs.bus;
+    client.per_request = costs.service_costs.guest_storage_request;
+    models::StorageMix::Settings settings;
+    settings.lun = given["lun"].cast<std::uint8_t>();
+    settings.first_byte = given["first_byte"].cast<std::uint64_t>();
+    settings.span_bytes = given["span_bytes"].cast<std::uint64_t>();
+    settings.read_weight = given["read"].cast<std::uint64_t>();
+    settings.write_weight = given["write"].cast<std::uint64_t>();
+    settings.bytes = choice(given["bytes"].cast<ChoiceItems>(), name);
+    settings.sequential = given["sequential"].cast<bool>();
+    settings.arrivals = arrivals(given["arrivals"]);
+    settings.queue_depth = given["depth"].cast<std::uint32_t>();
+    return machine.keep(std::make_unique<models::StorageMix>(scope_of(machine, name), software, client, settings));
+}
+
 Workload& add_mixture(Machine& machine, const std::string& name,
                       const std::vector<std::pair<Workload*, std::uint64_t>>& kinds, const py::dict& given,
                       std::uint32_t outstanding) {
@@ -235,6 +256,7 @@ void bind_workload(py::module_& module, MachineClass& machine) {
         .def("add_stream", &add_stream, reference)
         .def("add_datagrams", &add_datagrams, reference)
         .def("add_cpu_load", &add_cpu_load, reference)
+        .def("add_storage_mix", &add_storage_mix, reference)
         .def("add_mixture", &add_mixture, reference)
         .def("processor_times", &processor_times)
         .def("follow_requests",

@@ -488,6 +488,38 @@ class CpuLoad(Workload):
         self._native = world().machine.add_cpu_load(partition._native, name, *self._settings)
 
 
+class StorageMix(Workload):
+    """Reads and writes of a disk on the partition's synthetic SCSI controller. One such workload for a partition.
+
+    span: the part of the disk that is used, from byte `first` on. read, write: their integer weights. size: in bytes,
+    whole blocks of 512, one or values or ranges with weights. sequential: one after the other, else at random places.
+    depth: requests at a time in a closed loop. arrivals: None for a closed loop. disk: the number of the partition's disk,
+    0 for the first.
+    """
+
+    def __init__(
+        self,
+        span: str | int,
+        read: int = 1,
+        write: int = 0,
+        size: Sizes = 4096,
+        depth: int = 1,
+        sequential: bool = False,
+        first: str | int = 0,
+        arrivals: Arrivals | None = None,
+        disk: int = 0,
+    ) -> None:
+        self._given = {
+            "lun": disk, "first_byte": parse_size(first, "StorageMix: first"), "read": read, "write": write,
+            "span_bytes": parse_size(span, "StorageMix: span"), "bytes": _sizes(size, "StorageMix: size"),
+            "sequential": sequential, "depth": depth, "arrivals": (arrivals or Closed())._settings("StorageMix: arrivals"),
+        }  # fmt: skip
+
+    def _attach(self, partition: Partition, name: str) -> None:
+        profile = partition._host.profile
+        self._native = world().machine.add_storage_mix(partition._native, name, self._given, profile)
+
+
 class Mixture(Workload):
     """Operations of several kinds, each drawn by its integer weight: [(7, RequestResponse(...)), (3, Datagrams(...))].
 
