@@ -1,0 +1,178 @@
+// Workloads of behavioural guests in real partitions: over the bus, the root's service and the virtual switch.
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/host.h"
+#include "models/host_networks.h"
+#include "models/profiles.h"
+#include "models/synthetic_devices.h"
+#include "models/workload/guest_network.h"
+#include "models/workload/peer_sockets.h"
+#include "models/workload/request_client.h"
+#include "models/workload/request_id.h"
+#include "models/workload/request_server.h"
+#include "models/workload/stream_flow.h"
+#include "sim/simulation.h"
+
+namespace {
+
+using namespace models;
+using sim::Time;
+
+MacAddress mac_of(unsigned number) {
+    return MacAddress::from_u64(0x0015'5d01'0000 + number);
+}
+IpAddress ip_of(unsigned number) {
+    return IpAddress::v4(0x0a00'0000 + number);
+}
+
+// Two behavioural guests and a peer on a virtual switch.
+struct Machine {
+    explicit Machine(unsigned cores = 3) {
+        HostConfig config;
+        config.cores = cores;
+        config.memory_bytes = 256ull << 20;
+        host = Host::create(simulation, config);
+        network = &host->networks().add_switch("rack", {});
+        PeerSettings settings;
+        settings.mac = mac_of(1);
+        settings.ipv4 = ip_of(1);
+        peer = &host->networks().add_peer(*network, "peer", settings, {});
+        peer_sockets = std::make_unique<PeerSockets>(simulation.scope("peer_sockets"), peer->peer());
+        const Profile profile = find_profile(config.profile);
+        for (unsigned n = 2; n < 4; ++n) {
+            PartitionConfig partition;
+            partition.name = "guest" + std::to_string(n);
+            partition.memory_bytes = 64ull << 20;
+            partition.behavioural = true;
+            Guest& guest = host->add_partition(partition);
+            NetworkConfig adapter;
+            adapter.name = "net";
+            adapter.port = adapter_port(mac_of(n));
+            guest.devices().add_network(*network, adapter);
+            GuestNetworkConfig stack;
+            stack.host.mac = mac_of(n);
+            stack.host.ipv4 = ip_of(n);
+            stacks.push_back(std::make_unique<GuestNetwork>(simulation.scope("guest_network" + std::to_string(n)),
+                                                            *guest.behavioural(), profile, stack));
+        }
+    }
+    ~Machine() {
+        workloads.clear();
+        servers.clear();
+        stacks.clear();
+        peer_sockets.reset();
+    }
+    void run_for(Time time) {
+        (void)host->run(
+            host->now() + time, [] { return false; }, Time::never());
+    }
+    RequestClient& ask(unsigned from, Sockets& at, unsigned number, RequestClient::Settings settings = {}) {
+        const auto port = static_cast<std::uint16_t>(5000 + servers.size());
+        const std::string name = "asks" + std::to_string(servers.size());
+        servers.push_back(std::make_unique<RequestServer>(simulation.scope(name + ".server"), at,
+                                                          RequestServer::Settings{.port = port}));
+        settings.to = {ip_of(number), port};
+        auto client = std::make_unique<RequestClient>(simulation.scope(name), stacks[from]->stack(), settings);
+        RequestClient& kept = *client;
+        workloads.push_back(std::move(client));
+        kept.start();
+        return kept;
+    }
+
+    sim::Simulation simulation{3};
+    std::unique_ptr<Host> host;
+    Network* network = nullptr;
+    NetworkPeer* peer = nullptr;
+    std::unique_ptr<PeerSockets> peer_sockets;
+    std::vector<std::unique_ptr<GuestNetwork>> stacks;
+    std::vector<std::unique_ptr<RequestServer>> servers;
+    std::vector<std::unique_ptr<Workload>> workloads;
+};
+
+TEST_CASE("requests over the synthetic path: where their time goes, and the processors'") {
+    Machine m;
+    m.simulation.journeys().switch_on(&request_in_frame);
+    RequestClient& client = m.ask(0, m.stacks[1]->stack(), 3);
+    m.run_for(Time::ms(20));
+    CHECK(m.stacks[0]->driver().path() == "synthetic");
+    client.reset();
+    const auto before = m.host->processor_times();
+    m.run_for(Time::ms(20));
+    const auto after = m.host->processor_times();
+    CHECK(client.latency().count() > 100);
+    CHECK(client.failures() == 0);
+    const auto sums = client.attribution();
+    CHECK(sums.count == client.latency().count());
+    CHECK(static_cast<std::uint64_t>(sums.total.ps()) == client.latency().sum());
+    Time sum;
+    for (const auto& [cause, part] : sums.causes) {
+        sum += part.time;
+        MESSAGE(cause << " " << part.time.ps() / static_cast<std::int64_t>(sums.count) / 1000 << " ns");
+    }
+    CHECK(sum == sums.total);
+    for (const char* cause : {"client.stack", "server.stack", "client.driver", "server.driver", "vmbus.signal",
+                              "root.network", "interrupt.delivery"}) {
+        CAPTURE(cause);
+        CHECK(sums.causes.contains(cause));
+    }
+    MESSAGE("mean " << client.latency().mean() / 1000 << " ns");
+    for (std::size_t lp = 0; lp < after.size(); ++lp) {
+        Time all;
+        for (const auto& [cause, time] : after[lp]) {
+            all += time;
+            const auto was = before[lp].find(cause);
+            const Time taken = time - (was == before[lp].end() ? Time::zero() : was->second);
+            if (taken > Time::zero()) MESSAGE("lp" << lp << " " << cause << " " << taken.ps() / 1000);
+        }
+        CHECK(all == m.host->now());
+    }
+}
+
+TEST_CASE("streams over the synthetic path, and a peer that answers") {
+    Machine m;
+    StreamFlow::Settings settings;
+    settings.to = {ip_of(3), 6000};
+    m.workloads.push_back(
+        std::make_unique<StreamFlow>(m.simulation.scope("flow"), m.stacks[0]->stack(), m.stacks[1]->stack(), settings));
+    StreamFlow& flow = static_cast<StreamFlow&>(*m.workloads.back());
+    RequestClient& client = m.ask(0, *m.peer_sockets, 1);
+    m.run_for(Time::ms(10));
+    flow.start();
+    m.run_for(Time::ms(10));
+    flow.reset();
+    m.run_for(Time::ms(10));
+    MESSAGE("stream " << flow.throughput().bits_per_second() / 1'000'000 << " Mb/s");
+    CHECK(flow.throughput().bits_per_second() > 2'000'000'000);
+    CHECK(client.latency().count() > 100);
+    CHECK(client.attribution().count == 0);  // nobody asked for it
+}
+
+TEST_CASE("a machine with workloads is saved at any time") {
+    for (const std::int64_t at : {3'000, 12'345, 14'001}) {
+        CAPTURE(at);
+        Machine straight, resumed;
+        for (Machine* m : {&straight, &resumed}) {
+            m->simulation.journeys().switch_on(&request_in_frame);
+            RequestClient::Settings settings;
+            settings.connections = 3;
+            settings.think = Time::us(30);
+            m->ask(0, m->stacks[1]->stack(), 3, settings);
+            m->ask(1, *m->peer_sockets, 1);
+        }
+        straight.run_for(Time::us(at));
+        resumed.simulation.restore(straight.simulation.save());
+        straight.run_for(Time::ms(3));
+        resumed.run_for(Time::ms(3));
+        CHECK(straight.simulation.trace().hash() == resumed.simulation.trace().hash());
+        for (std::size_t n = 0; n < straight.workloads.size(); ++n) {
+            CHECK(straight.workloads[n]->latency() == resumed.workloads[n]->latency());
+            CHECK(straight.workloads[n]->attribution() == resumed.workloads[n]->attribution());
+        }
+    }
+}
+
+}  // namespace
