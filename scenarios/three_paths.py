@@ -14,7 +14,7 @@ size = vg.parameter("size", 64, "bytes of a request, and of its answer")
 PATHS = {"emulated": "emulated", "synthetic": "synthetic", "vf": "virtual function"}
 
 host = vg.Host(cores=4, memory="4GiB")
-adapter = host.add(vg.Intel82599(vfs=2))
+adapter = host.add(vg.Intel82599("nic", vfs=2))
 switch = host.virtual_switch("external", uplink=adapter)
 server = switch.peer("server", address="10.0.0.1/24")
 
