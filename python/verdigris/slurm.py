@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import re
 import shlex
@@ -16,7 +17,7 @@ from .errors import UserError
 from .files import json_text, read_json, write_whole
 from .grid import Point
 from .sweep_local import Progress, run_point
-from .sweep_plan import Plan
+from .sweep_plan import Plan, unfinished
 
 _JOB = {"job": str, "tasks": [[int]], "plan": {"*": object}}
 _SHORTEST_POLL_S, _LONGEST_POLL_S = 0.25, 10.0
@@ -27,58 +28,77 @@ _USUAL_ARRAY = 1001
 class Slurm:
     """The array job of a sweep. What is known of it is in DIR/.sweep/slurm.json as long as it has not been collected."""
 
-    def __init__(self, plan: Plan, options: Sequence[str]) -> None:
-        self._plan, self._options = plan, options
-        self._note = plan.out / ".sweep/slurm.json"
-        self.submitted = self._note.exists()  # by an earlier command
+    def __init__(self, plan: Plan, options: Sequence[str], at_once: int) -> None:
+        self._plan, self._options, self._at_once = plan, options, at_once
+        self._note, self._work = plan.out / ".sweep/slurm.json", plan.out / ".sweep/tasks.json"
+        # A job's name tells whose it is, should the sweep be killed before it has noted the job's number.
+        self._name = f"verdigris-{hashlib.sha256(str(plan.out.resolve()).encode()).hexdigest()[:16]}"
+        self.submitted = self._work.exists()  # by an earlier command
 
     def refuse_if_active(self) -> None:
         """UserError while a job of Slurm works in the folder."""
+        if self.submitted and not self._note.exists() and shutil.which("squeue") is not None:
+            self._adopt()
         if self._note.exists() and self._states(self._job()):
             raise UserError(f"{self._plan.out}: job {self._job()} of Slurm is at work in this folder; add --engine slurm")
-        self._note.unlink(missing_ok=True)
+        for note in (self._note, self._work):
+            note.unlink(missing_ok=True)
 
     def run(self, to_run: Sequence[Point], wait: bool) -> dict[Point, str] | None:
         """Submits the points, or looks after the job that was submitted. None: points are under way."""
         for tool in ("sbatch", "squeue", "scontrol"):
             if shutil.which(tool) is None:
                 raise UserError(f"--engine slurm: there is no {tool} here; Debian's package slurm-client has it")
-        if not self.submitted:
-            if not to_run:
-                return {}
-            (self._plan.out / "sweep.json").unlink(missing_ok=True)
-            self._submit(to_run)
-        job, submitted = self._job(), self._submitted()
-        if not wait and not self.submitted:
-            print(f"submitted as job {job} of Slurm: {len(submitted)} points; the same command collects them", flush=True)
-            return None
-        if not self._ended(job, submitted, wait):
-            return None
-        failed = {point: line for point in submitted if (line := self._outcome(point, job))}
-        self._forget(job)
-        return failed
+        if self.submitted and not self._note.exists():
+            self._adopt()
+        failed: dict[Point, str] = {}
+        while True:
+            if not self._note.exists():
+                # With a grid that has grown since, there is more to do than the job did.
+                left = [point for point in unfinished(self._plan, to_run)[0] if point not in failed]
+                if not left:
+                    return failed
+                (self._plan.out / "sweep.json").unlink(missing_ok=True)
+                job = self._submit(left)
+                if not wait:
+                    print(f"submitted as job {job} of Slurm: {len(left)} points; the same command collects them", flush=True)
+                    return None
+            job, theirs = self._job(), self._theirs()
+            if not self._ended(job, theirs, wait):
+                return None
+            failed |= {point: line for point in theirs if (line := self._outcome(point, job))}
+            self._forget(job)
 
-    def _submit(self, to_run: Sequence[Point]) -> None:
+    def _adopt(self) -> None:
+        """Finds the job whose number could not be noted; without one nothing was submitted."""
+        found = _call(["squeue", "--noheader", f"--name={self._name}", "--format=%F"]).split()
+        if found:
+            write_whole(self._note, json_text({**read_json(self._work, _JOB), "job": found[0]}))
+        else:
+            self._work.unlink()
+
+    def _submit(self, to_run: Sequence[Point]) -> str:
         plan = self._plan
         order = {point: index for index, point in enumerate(plan.points)}
         count = min(len(to_run), self._largest_array())
         tasks = [[order[point] for point in to_run[first::count]] for first in range(count)]
         for point in to_run:
             plan.begin(point)
-        work = plan.out.resolve() / ".sweep/tasks.json"
-        write_whole(work, json_text({"job": "", "tasks": tasks, "plan": as_json(plan)}))
-        command = shlex.join([plan.executable, "sweep-task", str(work)])
+        write_whole(self._work, json_text({"job": "", "tasks": tasks, "plan": as_json(plan)}))
+        command = shlex.join([plan.executable, "sweep-task", str(self._work.resolve())])
         script = plan.out / ".sweep/job.sh"
         write_whole(script, f'#!/bin/bash\nexec {command} "$SLURM_ARRAY_TASK_ID"\n')
         output = plan.out.resolve() / ".sweep/log/slurm-%A_%a.txt"
+        array = f"--array=0-{count - 1}" + (f"%{self._at_once}" if self._at_once else "")
         submitted = _call(
-            ["sbatch", "--parsable", f"--array=0-{count - 1}", "--job-name=verdigris-sweep", f"--chdir={pathlib.Path.cwd()}",
+            ["sbatch", "--parsable", array, f"--job-name={self._name}", f"--chdir={pathlib.Path.cwd()}",
              f"--output={output}", *self._options, str(script)]
         )  # fmt: skip
         job = submitted.strip().split("\n")[-1].split(";")[0]
         if not job.isdecimal():
             raise UserError(f"sbatch answered {submitted.strip()!r}, not the number of a job")
         write_whole(self._note, json_text({"job": job, "tasks": tasks, "plan": as_json(plan)}))
+        return job
 
     def _ended(self, job: str, submitted: Sequence[Point], wait: bool) -> bool:
         """Whether the job has ended; with `wait`, waits for that."""
@@ -125,7 +145,8 @@ class Slurm:
     def _job(self) -> str:
         return str(read_json(self._note, _JOB, "remove it, if no job is at work")["job"])
 
-    def _submitted(self) -> list[Point]:
+    def _theirs(self) -> list[Point]:
+        """The points of the job that are in the grid."""
         note = read_json(self._note, _JOB, "remove it, if no job is at work")
         theirs = from_json(note["plan"])
         names = {theirs.points[index].name for task in note["tasks"] for index in task}

@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--over", action="append", default=[], metavar="NAME=V1,V2,...", help="a parameter and its values; may be given several times")
     parser.add_argument("--seeds", default="1", help="seeds of each combination: 1-10, or 1,5,20-29 (default 1)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="sets a parameter for every point")
-    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes at once (default: the processors there are)")
+    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="points at once (default: the processors there are; with Slurm: as many as it grants)")
     parser.add_argument("--out", default="", metavar="DIR", help="folder of the sweep (default: out/sweep-SCENARIO)")
     parser.add_argument("--until", default="", metavar="TIME", help="simulated time at which each run ends at the latest")
     parser.add_argument("--images", default="", metavar="DIR", help="folder with guest images")
@@ -68,7 +68,7 @@ def sweep(options: argparse.Namespace, executable: str) -> int:
         raise UserError("--wait and --sbatch go with --engine slurm")
     plan.prepare()
     with locked(plan.out) as lock:
-        slurm = Slurm(plan, options.sbatch)
+        slurm = Slurm(plan, options.sbatch, options.jobs)
         if not slurm.submitted:
             plan.tidy()
         to_run, damaged = unfinished(plan, plan.points)

@@ -122,7 +122,7 @@ def _start(plan: Plan, point: Point, lock: int | None) -> Process:
 def _finish(plan: Plan, process: Process) -> str:
     status = process.popen.returncode
     line = ""
-    if status not in (0, 1) or plan.result(process.point) is None:
+    if status not in (0, 1) or plan.left_by(process.point) is None:
         line = plan.complaint(process.point, status)
     plan.end(process.point, status, line)
     return line

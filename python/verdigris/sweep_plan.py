@@ -87,7 +87,14 @@ class Plan:
                 partial.unlink(missing_ok=True)
 
     def result(self, point: Point) -> dict[str, Any] | None:
-        """The result of a point that is done; None if it is not. UserError if its result.json is damaged."""
+        """The result of a point that is done; None if it is not. UserError if its result.json is damaged.
+
+        A point whose end was not noted may have been killed after its results and before it said so in its log.
+        """
+        return self.left_by(point) if self.status(point) in (0, 1) else None
+
+    def left_by(self, point: Point) -> dict[str, Any] | None:
+        """The result that the run of a point left, if it is whole and of this sweep. UserError if it is damaged."""
         if not self.noted(point) or not (self.folder(point) / "result.json").exists():
             return None
         result = read_result(self.folder(point))

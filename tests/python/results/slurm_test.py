@@ -78,6 +78,23 @@ class OnSlurm(SweepCase):
         self.assertEqual((done.returncode, done.stderr), (1, ""))
         self.assertIn(f"no result  delay=10,seed=1: job {job} of Slurm ended without it; .sweep/log has what it printed\n", done.stdout)
 
+    def test_a_job_whose_number_was_lost(self) -> None:
+        """As when the sweep is killed right after it has submitted."""
+        options = ["--over", "delay=10,20", "--out", "a", "--set", "slow=2.0"]
+        job = self.sweep(*options).stdout.split()[3]
+        note = self.folder / "a/.sweep/slurm.json"
+        for engine in ("local", "slurm"):
+            note.unlink()
+            done = self.sweep(*options, engine=engine)
+            self.assertIn(f"job {job} of Slurm", done.stdout + done.stderr)
+        done = self.sweep(*options, "--wait")
+        self.assertEqual((done.returncode, done.stderr, len(self.changed("a"))), (0, "", 2))
+
+    def test_a_grid_that_has_grown(self) -> None:
+        self.sweep("--over", "delay=10", "--out", "a", "--jobs", "1")
+        done = self.sweep("--over", "delay=10..30+10", "--out", "a", "--jobs", "1", "--wait")
+        self.assertEqual((done.returncode, done.stderr, len(self.changed("a"))), (0, "", 3))
+
     def test_what_slurm_refuses(self) -> None:
         done = self.sweep("--over", "delay=10,20", "--out", "a", "--sbatch=--partition=nope")
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
