@@ -57,7 +57,7 @@ export function table(heads, rows, attributes) {
         return h(tag, { 'data-value': value, title, scope: tag === 'th' ? (index < 0 ? 'row' : 'col') : null, ...rest }, text ?? '');
     };
     const head = (item) => cell('th', item, 0);
-    return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': attributes?.label ?? 'table' },
+    return h('div', { class: attributes?.tall ? 'scroll tall' : 'scroll', tabindex: 0, role: 'region', 'aria-label': attributes?.label ?? 'table' },
         h('table', { class: attributes?.class },
             h('thead', {}, h('tr', {}, heads.map(head))),
             h('tbody', {}, rows.map((row) => h('tr', {}, row.map((item, index) => index ? cell('td', item, index) : cell('th', item, -1)))))));

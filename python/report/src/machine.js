@@ -119,14 +119,15 @@ function drawing(machine) {
         const path = path_of(line, arc ? arcs++ : 0);
         return { ...path, line, label: arc && labels_of_arcs.size === 1 && !first ? '' : line.label, vf: [line.a.place, line.b.place].includes('top') && /\bvf\b/i.test(line.label ?? '') };
     });
+    // Where lines pass through the hypervisor.
+    const crossings = links.filter(({ line }) => line.a.place === 'top' !== (line.b.place === 'top')).map(({ d }) => Number(/^M([-\d.]+)/.exec(d)[1]));
     const box = (item) => {
         const rect = (dx, dy) => svg('rect', { x: item.x - item.width / 2 + dx, y: item.y - BOX.height / 2 + dy, width: item.width, height: BOX.height, rx: 9, class: `box ${STYLES[item.kind] ?? item.kind}` });
         return svg('g', { class: 'node', 'data-node': item.id }, item.stacked && [rect(7, -7), rect(3.5, -3.5)], rect(0, 0));
     };
     const name = (item) => {
-        // In the bar the text keeps to the left, where no line passes.
         const bar = item.place === 'bar';
-        const at = { x: bar ? item.x - item.width / 2 + 14 : item.x, style: bar ? 'text-anchor:start' : null };
+        const at = { x: bar ? free_place(item, crossings) : item.x, style: bar ? 'text-anchor:start' : null };
         return svg('g', {}, svg('text', { ...at, y: item.y - 2, class: 'name' }, item.label ?? item.id), svg('text', { ...at, y: item.y + 14, class: 'kind' }, String(item.kind ?? '').replaceAll('_', ' ')));
     };
     return svg('svg', { viewBox: `${-margin} 0 ${width + 2 * margin} ${height}`, width: width + 2 * margin, height, class: 'machine', role: 'img', 'aria-label': 'Diagram of the machine' },
@@ -134,6 +135,14 @@ function drawing(machine) {
         links.map(({ line, d, vf }) => svg('path', { d, class: `edge${vf ? ' vf' : ''}`, 'data-edge': `${line.from} ${line.to}` })),
         items.filter((item) => item.place !== 'bar').map(box), items.map(name),
         links.filter(({ label }) => label).map(({ label, at }) => svg('text', { x: at[0], y: at[1], class: 'link' }, label)));
+}
+
+// The first place in a bar, from the left, where its text is crossed by no line.
+function free_place(bar, crossings) {
+    const [left, right] = [bar.x - bar.width / 2 + 14, bar.x + bar.width / 2 - 14];
+    const room = 8 * String(bar.label ?? bar.id).length;
+    const starts = [left, ...crossings.filter((x) => x > left).map((x) => x + 10).sort((a, b) => a - b)];
+    return starts.find((x) => x + room <= right && !crossings.some((line) => line > x - 6 && line < x + room)) ?? left;
 }
 
 export function machine_section(result) {

@@ -129,8 +129,8 @@ export function setup_section(result) {
     const partitions = Object.entries(result.partitions ?? {});
     if (partitions.length) {
         left.push(h('div', { class: 'card' }, h('h3', {}, 'Partitions'),
-            table(['partition', 'state', 'exit code', 'instructions'], partitions.slice(0, 200).map(([name, one]) => [
-                name, one.state + (one.crash_message ? `: ${one.crash_message}` : ''), String(one.exit_code ?? ''), { text: grouped(one.instructions ?? 0), value: String(one.instructions ?? 0) }]), { label: 'Partitions' })));
+            table(['partition', 'state', 'exit code', 'instructions'], partitions.map(([name, one]) => [
+                name, one.state + (one.crash_message ? `: ${one.crash_message}` : ''), String(one.exit_code ?? ''), { text: grouped(one.instructions ?? 0), value: String(one.instructions ?? 0) }]), { label: 'Partitions', tall: true })));
     }
     return h('div', { class: 'columns' }, h('div', {}, left), right);
 }
