@@ -7,7 +7,6 @@ namespace {
 constexpr std::uint32_t message_base = 0xfee0'0000;
 constexpr std::uint32_t remappable = 1u << 4;
 constexpr std::uint32_t several = 1u << 3;  // the data holds which of them
-constexpr std::uint32_t handles = 1u << 16;
 
 constexpr std::uint32_t address_of(std::uint32_t handle, bool with_data) {
     const std::uint32_t low = handle & 0x7fff;
@@ -26,10 +25,24 @@ HvStatus AssignedDevices::attach(std::uint64_t logical, std::uint64_t physical) 
     return state_.devices.emplace(logical, physical).second ? HvStatus::success : HvStatus::invalid_device_state;
 }
 
+template <class Which>
+void AssignedDevices::release_messages(Which which) {
+    std::erase_if(state_.messages, [&](const MessageKey& key) {
+        if (!which(key)) return false;
+        handles_.release(handle_of(key.second));
+        return true;
+    });
+}
+
 HvStatus AssignedDevices::detach(std::uint64_t logical) {
     if (state_.devices.erase(logical) == 0) return HvStatus::invalid_device_id;
-    std::erase_if(state_.messages, [logical](const auto& entry) { return entry.first.first == logical; });
+    release_messages([logical](const MessageKey& key) { return key.first == logical; });
     return HvStatus::success;
+}
+
+void AssignedDevices::clear() {
+    release_messages([](const MessageKey&) { return true; });
+    state_ = {};
 }
 
 std::optional<std::uint64_t> AssignedDevices::physical(std::uint64_t logical) const {
@@ -42,15 +55,13 @@ HvStatus AssignedDevices::map_interrupt(std::uint64_t logical, const InterruptTa
     if (!attached(logical)) return HvStatus::invalid_device_id;
     if (count == 0 || count > most_at_once || !valid(target, count)) return HvStatus::invalid_parameter;
     if (state_.messages.size() + count > most_messages) return HvStatus::no_resources;
-    // The lowest handle that none of the device's messages has, of either kind.
-    std::uint32_t handle = 0;
-    const auto used = [&](std::uint32_t address) { return state_.messages.contains({logical, {address, 0}}); };
-    while (used(address_of(handle, false)) || used(address_of(handle, true))) ++handle;
-    if (handle >= handles) return HvStatus::no_resources;
-    message = {address_of(handle, count > 1), 0};
-    InterruptTarget each = target;
-    for (std::uint32_t n = 0; n < count; ++n, ++each.vector) {
-        state_.messages[{logical, {message.address, n}}] = each;
+    const auto handle = handles_.find_free(count);
+    if (!handle) return HvStatus::no_resources;
+    message = {address_of(*handle, count > 1), 0};
+    DeviceInterrupt entry{partition_, state_.devices.at(logical), target};
+    for (std::uint32_t n = 0; n < count; ++n, ++entry.target.vector) {
+        state_.messages.insert({logical, {message.address, n}});
+        handles_.set(*handle + n, entry);
     }
     return HvStatus::success;
 }
@@ -58,23 +69,20 @@ HvStatus AssignedDevices::map_interrupt(std::uint64_t logical, const InterruptTa
 HvStatus AssignedDevices::unmap_interrupt(std::uint64_t logical, const DeviceMessage& message) {
     if (!attached(logical)) return HvStatus::invalid_device_id;
     if (find(logical, message) == nullptr) return HvStatus::not_found;
-    std::erase_if(state_.messages, [&](const auto& entry) {
-        return entry.first.first == logical && entry.first.second.address == message.address;
-    });
+    release_messages(
+        [&](const MessageKey& key) { return key.first == logical && key.second.address == message.address; });
     return HvStatus::success;
 }
 
 HvStatus AssignedDevices::retarget(std::uint64_t logical, const DeviceMessage& message, const InterruptTarget& target) {
     if (!attached(logical)) return HvStatus::invalid_device_id;
-    const auto found = state_.messages.find({logical, message});
-    if (found == state_.messages.end() || !valid(target, 1)) return HvStatus::invalid_parameter;
-    found->second = target;
+    if (!state_.messages.contains({logical, message}) || !valid(target, 1)) return HvStatus::invalid_parameter;
+    handles_.set(handle_of(message), {partition_, state_.devices.at(logical), target});
     return HvStatus::success;
 }
 
 const InterruptTarget* AssignedDevices::find(std::uint64_t logical, const DeviceMessage& message) const {
-    const auto found = state_.messages.find({logical, message});
-    return found != state_.messages.end() ? &found->second : nullptr;
+    return state_.messages.contains({logical, message}) ? &handles_.find(handle_of(message))->target : nullptr;
 }
 
 void AssignedDevices::unmap_pages(std::uint64_t gpa_page, std::uint64_t count) {

@@ -1,36 +1,24 @@
 // What a partition has of devices: which are attached to it and how its software names them, where their interrupts go,
 // and which guest pages are their registers.
 //
-// An interrupt message that the hypervisor has handed out names an entry, not a processor (the remappable format of
-// VT-d 5.1.2.2): the handle is in the address, and for one of several messages its number in the data. So a device
-// that sends anything else reaches nobody.
+// An interrupt message that the hypervisor has handed out names an entry of the host's table (interrupt_handles.h), not
+// a processor: the handle is in the address, and for one of several messages its number in the data.
 #pragma once
 
 #include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
+#include "hypervisor/interrupt_handles.h"
 #include "hypervisor/tlfs_devices.h"
 #include "hypervisor/tlfs_root_hypercalls.h"
 #include "sim/time.h"
 #include "slat/second_level.h"
 
 namespace hypervisor {
-
-// Where one message goes. Of several processors the first takes it, unless it is for all.
-struct InterruptTarget {
-    std::uint32_t vector = 0;
-    std::uint64_t processors = 0;
-    bool multicast = false;
-
-    friend bool operator==(const InterruptTarget&, const InterruptTarget&) = default;
-    template <class Archive>
-    void fields(Archive& archive) {
-        archive(vector, processors, multicast);
-    }
-};
 
 struct DeviceMessage {
     std::uint32_t address = 0;
@@ -45,12 +33,17 @@ struct DeviceMessage {
 
 class AssignedDevices final {
 public:
-    static constexpr std::size_t most_messages = 8192;  // of all devices of the partition
-    static constexpr std::uint32_t most_at_once = 32;   // messages of one MSI capability
+    static constexpr std::size_t most_messages = 512;  // of all devices of the partition: handles are few
+    static constexpr std::uint32_t most_at_once = 32;  // messages of one MSI capability
+
+    AssignedDevices(PartitionId partition, InterruptHandles& handles) : partition_(partition), handles_(handles) {}
+    AssignedDevices(const AssignedDevices&) = delete;
 
     // Each with the status of its hypercall.
     HvStatus attach(std::uint64_t logical, std::uint64_t physical);
     HvStatus detach(std::uint64_t logical);
+    // All of them, and all pages.
+    void clear();
     bool attached(std::uint64_t logical) const { return state_.devices.contains(logical); }
     std::optional<std::uint64_t> physical(std::uint64_t logical) const;
     template <class Function>
@@ -83,7 +76,7 @@ private:
     using MessageKey = std::pair<std::uint64_t, DeviceMessage>;  // of a logical device
     struct State {
         std::map<std::uint64_t, std::uint64_t> devices;  // logical -> physical
-        std::map<MessageKey, InterruptTarget> messages;
+        std::set<MessageKey> messages;
         std::map<std::uint64_t, std::uint64_t> pages;  // guest -> host
 
         friend bool operator==(const State&, const State&) = default;
@@ -92,8 +85,18 @@ private:
             archive(devices, messages, pages);
         }
     };
+    template <class Which>
+    void release_messages(Which which);
+
+    PartitionId partition_;
+    InterruptHandles& handles_;
     State state_;
 };
+
+// The handle that a message names.
+constexpr std::uint32_t handle_of(const DeviceMessage& message) {
+    return ((message.address >> 5 & 0x7fff) | (message.address >> 2 & 1) << 15) + message.data;
+}
 
 // What processors reach of the host's devices, at host addresses from first_device_spa on.
 class DevicePort {
@@ -106,6 +109,17 @@ protected:
     ~DevicePort() = default;
 };
 
+// What an entry of the interrupt table says: a logical processor and the vector that it gets; or, posted, the address
+// of the descriptor and the vector that the virtual processor gets.
+struct RemappedInterrupt {
+    std::uint64_t device = 0;  // that alone may use it: a device_id
+    std::uint32_t processor = 0;
+    std::uint8_t vector = 0;
+    std::optional<std::uint64_t> descriptor;
+
+    friend bool operator==(const RemappedInterrupt&, const RemappedInterrupt&) = default;
+};
+
 // The host's IOMMU, as the hypervisor programs it: a partition is a domain, and its second level translates for the
 // devices that are attached to it as for its processors.
 class DeviceRemapping {
@@ -114,6 +128,8 @@ public:
     virtual bool join_domain(std::uint64_t device, std::uint64_t partition, const slat::SecondLevel& tables) = 0;
     virtual void leave_domain(std::uint64_t device) = 0;
     virtual void domain_changed(std::uint64_t partition, std::uint64_t gpa, std::uint64_t length) = 0;
+    virtual void set_interrupt(std::uint32_t handle, const RemappedInterrupt& entry) = 0;
+    virtual void clear_interrupt(std::uint32_t handle) = 0;
 
 protected:
     ~DeviceRemapping() = default;

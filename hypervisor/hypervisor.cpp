@@ -1,6 +1,7 @@
 #include "hypervisor/hypervisor.h"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 #include <utility>
 
@@ -14,8 +15,9 @@ constexpr VpMask bit_of(std::uint32_t vp) {
     return VpMask{1} << vp;
 }
 
-Partitions::Options partition_options() {
+Partitions::Options partition_options(const HypervisorConfig& config) {
     Partitions::Options options;
+    options.interrupt_handles = config.logical_processors * device_vectors;
     // What AMD processors have; a child may ask for the other vendor's format.
     options.second_level.format = slat::Format::npt;
     options.default_privileges = child_privileges;
@@ -41,10 +43,11 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
       root_(root),
       engine_(memory, config.instruction_costs, cpu::EngineOptions{config.timed}, config.tsc_hz, scope.seed()),
       last_level_cache_(config.timed ? std::make_unique<cpu::CacheArray>(config.memory_timing.caches.l3) : nullptr),
-      partitions_(scope.child("partitions"), partition_options(), memory, *this),
+      partitions_(scope.child("partitions"), partition_options(config), memory, *this),
       ports_(scope.child("ports"), root_partition, partitions_, root),
       calls_(scope.child("calls"), partitions_, ports_),
       scheduler_(config.logical_processors, config.scheduler),
+      posted_(memory, config.posted_descriptors, config.posted_descriptor_count),
       device_interrupts_(scope.counter("device_interrupts", "count", "messages of devices that a processor took")),
       stray_interrupts_(scope.counter("stray_interrupts", "count", "messages of devices that nobody has asked for")),
       release_(scope.agenda(), scope.path() + ".release", [this] { kick_idle(); }),
@@ -88,12 +91,41 @@ void Hypervisor::for_each_vp(Vps& vps, PartitionId partition, Function function)
     }
 }
 
-bool Hypervisor::device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data) {
-    const bool known =
-        address >> 32 == 0 && partitions_.device_interrupt(device, {static_cast<std::uint32_t>(address), data});
-    scope_.trace("device_interrupt", device, address, data, known ? 1 : 0);
+// Handle n is vector n / processors of logical processor n modulo processors.
+bool Hypervisor::device_interrupt(std::uint32_t processor, std::uint8_t vector) {
+    const auto processors = static_cast<std::uint32_t>(lps_.size());
+    bool known = false;
+    if (vector == notification_vector) {
+        posted_.take(processor, [&](VpRef ref, std::uint32_t posted) {
+            const Partition* partition = partitions_.find(ref.partition);
+            VpControl* target = partition != nullptr ? partition->vp(ref.vp) : nullptr;
+            if (target == nullptr) return;
+            known = target->assert_interrupt({.vector = posted}) == HvStatus::success || known;
+        });
+    } else if (processor < processors && vector >= first_device_vector) {
+        known = partitions_.device_interrupt((vector - std::uint32_t{first_device_vector}) * processors + processor);
+    }
+    scope_.trace("device_interrupt", processor, vector, known ? 1 : 0);
     ++(known ? device_interrupts_ : stray_interrupts_);
     return known;
+}
+
+// Posted is what goes to one processor.
+void Hypervisor::interrupt_changed(std::uint32_t handle, const DeviceInterrupt* entry) {
+    posted_.drop(handle);
+    if (remapping_ == nullptr) return;
+    if (entry == nullptr) return remapping_->clear_interrupt(handle);
+    const auto processors = static_cast<std::uint32_t>(lps_.size());
+    RemappedInterrupt to{entry->device, handle % processors,
+                         static_cast<std::uint8_t>(first_device_vector + handle / processors), std::nullopt};
+    const InterruptTarget& target = entry->target;
+    if (!target.multicast || std::has_single_bit(target.processors)) {
+        const VpRef ref{entry->partition, static_cast<std::uint32_t>(std::countr_zero(target.processors))};
+        const auto home = static_cast<std::uint32_t>(ref.vp % processors);
+        to.descriptor = posted_.use(handle, ref, home, notification_vector);
+        if (to.descriptor) to.vector = static_cast<std::uint8_t>(target.vector);
+    }
+    remapping_->set_interrupt(handle, to);
 }
 
 template <class Vps, class Vp>
@@ -176,7 +208,7 @@ void Hypervisor::flush_translations(VirtualProcessor& from, VpMask targets, cons
 
 template <class Archive>
 void Hypervisor::archive_state(Archive& archive) {
-    archive(causes_, partitions_, ports_, scheduler_);
+    archive(causes_, partitions_, ports_, scheduler_, posted_);
     for (auto& [id, synthetic] : synthetic_) archive(*synthetic);
     for (auto& [ref, processor] : vps_) archive(*processor);
     for (auto& [ref, processor] : behavioural_) archive(*processor);

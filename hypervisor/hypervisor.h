@@ -18,6 +18,7 @@
 #include "hypervisor/cpu_ledger.h"
 #include "hypervisor/partition.h"
 #include "hypervisor/ports.h"
+#include "hypervisor/posted_interrupts.h"
 #include "hypervisor/root_hypercalls.h"
 #include "hypervisor/root_processor.h"
 #include "hypervisor/scheduler.h"
@@ -35,7 +36,15 @@ struct HypervisorConfig {
     bool timed = false;
     cpu::MemoryTimingConfig memory_timing;  // of each logical processor, if timed
     SchedulerOptions scheduler;
+    // Posted-interrupt descriptors in memory that is nobody else's; none: the host's IOMMU cannot post.
+    std::uint64_t posted_descriptors = 0;
+    std::uint32_t posted_descriptor_count = 0;
 };
+
+// Vectors of logical processors that interrupts of partitions' devices become; each has one of its own. What is posted
+// needs none but the notification.
+inline constexpr std::uint8_t first_device_vector = 0x30, notification_vector = 0xf2;
+inline constexpr std::uint32_t device_vectors = 0xc0;
 
 class Hypervisor final : private PartitionHost, private VpEnvironment, private BehaviouralEnvironment {
 public:
@@ -47,13 +56,13 @@ public:
 
     RootInterface& root_interface() { return calls_; }
 
-    // The host's devices: how processors reach their registers, and what a device's interrupt message does. `device` is
-    // its device_id; what nobody has asked for is counted and goes nowhere.
+    // The host's devices: how processors reach their registers; its IOMMU; and what comes from there as an interrupt of
+    // a logical processor. One that nobody has asked for is counted and goes nowhere.
     void connect_devices(DevicePort& port, DeviceRemapping* remapping = nullptr) {
         device_port_ = &port;
         remapping_ = remapping;
     }
-    bool device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data);
+    bool device_interrupt(std::uint32_t processor, std::uint8_t vector);
 
     // The root partition has a virtual processor for each logical one, and bound to it.
     sim::Processor& root_processor(std::uint32_t index) { return *roots_.at(index); }
@@ -119,6 +128,7 @@ private:
     void mapping_changed(Partition& partition, std::uint64_t gpa, std::uint64_t length) override;
     bool device_attached(Partition& partition, std::uint64_t physical) override;
     void device_detached(std::uint64_t physical) override;
+    void interrupt_changed(std::uint32_t handle, const DeviceInterrupt* entry) override;
     HvStatus property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) override;
 
     // VpEnvironment
@@ -165,6 +175,7 @@ private:
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
     DevicePort* device_port_ = nullptr;
     DeviceRemapping* remapping_ = nullptr;
+    PostedInterrupts posted_;
     sim::Counter& device_interrupts_;
     sim::Counter& stray_interrupts_;
     sim::Timer release_;  // a capped virtual processor may run again

@@ -61,12 +61,13 @@ const PropertyRow* row_of(HvPartitionProperty property) {
 }  // namespace
 
 Partition::Partition(const sim::Scope& scope, const Creation& creation, mmu::SystemMemory memory,
-                     PageOwnership& ownership, PartitionHost& host)
+                     PageOwnership& ownership, InterruptHandles& handles, PartitionHost& host)
     : scope_(scope),
       host_(host),
       grantable_privileges_(creation.grantable_privileges),
       pool_(creation.id, ownership, memory),
-      gpa_space_(creation.id, creation.second_level, memory, pool_, ownership, *this) {
+      gpa_space_(creation.id, creation.second_level, memory, pool_, ownership, *this),
+      devices_(creation.id, handles) {
     state_.id = creation.id;
     state_.parent = creation.parent;
     state_.flags = creation.flags;
@@ -94,7 +95,7 @@ HvStatus Partition::finalize() {
     pool_.put_back(state_.pages);
     pool_.put_back(state_.port_pages);
     intercepts_ = {};
-    devices_ = {};
+    devices_.clear();
     state_.state = PartitionState::finalized;
     return HvStatus::success;
 }
@@ -202,7 +203,12 @@ HvStatus Partition::resize_port_objects(std::size_t objects) {
 // ---------------------------------------------------------------------------------------------------------
 
 Partitions::Partitions(const sim::Scope& scope, const Options& options, mmu::SystemMemory memory, PartitionHost& host)
-    : scope_(scope), options_(options), memory_(memory), host_(host), ownership_(memory.size() / hv_page_size) {
+    : scope_(scope),
+      options_(options),
+      memory_(memory),
+      host_(host),
+      ownership_(memory.size() / hv_page_size),
+      handles_(options.interrupt_handles, host) {
     partitions_[root_partition] = make(root_partition, hv_partition_id_invalid, 0);
     root().fill_property(HvPartitionProperty::privilege_flags, ~0ull);
 }
@@ -215,7 +221,7 @@ std::unique_ptr<Partition> Partitions::make(PartitionId id, PartitionId parent, 
                                                         .flags = flags,
                                                         .second_level = options_.second_level,
                                                         .grantable_privileges = options_.grantable_privileges},
-                                    memory_, ownership_, host_);
+                                    memory_, ownership_, handles_, host_);
     partition->fill_property(HvPartitionProperty::privilege_flags, options_.default_privileges);
     return partition;
 }
@@ -294,19 +300,18 @@ HvStatus Partitions::detach_device(Partition& partition, std::uint64_t logical) 
     return partition.devices().detach(logical);
 }
 
-bool Partitions::device_interrupt(std::uint64_t physical, const DeviceMessage& message) {
-    const auto owner = attached_.find(physical);
-    if (owner == attached_.end()) return false;
-    const Partition& partition = *find(owner->second.first);
-    const InterruptTarget* target = partition.devices().find(owner->second.second, message);
-    if (target == nullptr) return false;
-    const InterruptRequest request{.vector = target->vector};
+bool Partitions::device_interrupt(std::uint32_t handle) {
+    const DeviceInterrupt* entry = handles_.find(handle);
+    if (entry == nullptr) return false;
+    const Partition& partition = *find(entry->partition);
+    const InterruptTarget target = entry->target;
+    const InterruptRequest request{.vector = target.vector};
     bool taken = false;
-    for (std::uint64_t left = target->processors; left != 0; left &= left - 1) {
+    for (std::uint64_t left = target.processors; left != 0; left &= left - 1) {
         VpControl* vp = partition.vp(static_cast<std::uint32_t>(std::countr_zero(left)));
         if (vp == nullptr) continue;
         taken = vp->assert_interrupt(request) == HvStatus::success || taken;
-        if (taken && !target->multicast) break;
+        if (taken && !target.multicast) break;
     }
     return taken;
 }

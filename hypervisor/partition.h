@@ -52,9 +52,10 @@ public:
 };
 
 // What the machine does when partitions change: implemented by the hypervisor's top.
-class PartitionHost {
+class PartitionHost : public InterruptTable {
 public:
     virtual ~PartitionHost() = default;
+    void interrupt_changed(std::uint32_t handle, const DeviceInterrupt* entry) override = 0;
     // The object lives until delete_vp.
     virtual VpControl& create_vp(Partition& partition, std::uint32_t index) = 0;
     virtual void delete_vp(Partition& partition, std::uint32_t index) = 0;
@@ -93,7 +94,7 @@ public:
     };
 
     Partition(const sim::Scope& scope, const Creation& creation, mmu::SystemMemory memory, PageOwnership& ownership,
-              PartitionHost& host);
+              InterruptHandles& handles, PartitionHost& host);
     Partition(const Partition&) = delete;
     Partition& operator=(const Partition&) = delete;
 
@@ -193,6 +194,7 @@ public:
         std::uint64_t grantable_privileges = ~(privilege::create_partitions | privilege::access_memory_pool |
                                                privilege::cpu_management | privilege::configure_profiler);
         std::uint64_t default_privileges = 0;
+        std::uint32_t interrupt_handles = 1024;  // of all partitions' devices
     };
 
     Partitions(const sim::Scope& scope, const Options& options, mmu::SystemMemory memory, PartitionHost& host);
@@ -214,8 +216,10 @@ public:
     // A physical device is in one partition at most.
     HvStatus attach_device(Partition& partition, std::uint64_t physical, std::uint64_t logical);
     HvStatus detach_device(Partition& partition, std::uint64_t logical);
-    // What a device has sent goes to virtual processors of its partition. False: to nobody.
-    bool device_interrupt(std::uint64_t physical, const DeviceMessage& message);
+    // What a device has sent, once the table has let it pass, goes to virtual processors of its partition. False: to
+    // nobody.
+    bool device_interrupt(std::uint32_t handle);
+    const InterruptHandles& interrupt_handles() const { return handles_; }
 
     PageOwnership& ownership() { return ownership_; }
     const PageOwnership& ownership() const { return ownership_; }
@@ -227,7 +231,7 @@ public:
     // Reading builds the partitions that were saved in place of those that are there.
     template <class Archive>
     void fields(Archive& archive) {
-        archive(next_id_, objects_, attached_);
+        archive(next_id_, objects_, attached_, handles_);
         std::vector<PartitionId> ids;
         for (const auto& [id, partition] : partitions_) ids.push_back(id);
         archive(ids);
@@ -245,6 +249,7 @@ private:
     mmu::SystemMemory memory_;
     PartitionHost& host_;
     PageOwnership ownership_;
+    InterruptHandles handles_;
     std::map<PartitionId, std::unique_ptr<Partition>> partitions_;
     std::map<PartitionId, std::vector<std::uint64_t>> objects_;                // the parent's pages behind each child
     std::map<std::uint64_t, std::pair<PartitionId, std::uint64_t>> attached_;  // by physical device: whose, its name

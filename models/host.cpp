@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -49,6 +50,8 @@ hypervisor::HypervisorConfig hypervisor_config(const HostConfig& config, const P
     result.apic_hz = profile.apic_hz;
     result.timed = config.fidelity == Fidelity::timed;
     result.memory_timing = profile.memory_timing;
+    result.posted_descriptors = HostPci::default_tables + HostPci::descriptors_at;
+    result.posted_descriptor_count = std::min(profile.pci_costs.posted_descriptors, HostPci::descriptors);
     return result;
 }
 
@@ -66,7 +69,7 @@ public:
           memory_state_(scope_.child("memory").register_state(memory_)),
           pages_state_(scope_.child("pages").register_state(pages_)),
           networks_(simulation.scope("network")),
-          pci_(scope_.child("pci"), profile.mmio_costs, memory_.view()),
+          pci_(scope_.child("pci"), profile.pci_costs, memory_.view()),
           stack_(scope_.child("root"), memory_, pages_, pci_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
         pci_.connect(*this, hypervisor_.root_processor(0));
@@ -107,8 +110,8 @@ private:
         hypervisor_.set_software(partition, vp, software);
     }
 
-    bool device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data) override {
-        return hypervisor_.device_interrupt(device, address, data);
+    bool device_interrupt(std::uint32_t processor, std::uint8_t vector) override {
+        return hypervisor_.device_interrupt(processor, vector);
     }
 
     static constexpr unsigned events_per_progress = 64;

@@ -68,7 +68,24 @@ Profile build(const Named& named) {
     e.context_switch = time("exit.context_switch");
     e.ipi_latency = time("exit.ipi_latency");
 
-    p.mmio_costs = {time("mmio.read"), time("mmio.write")};
+    PciCosts& c = p.pci_costs;
+    c.mmio = {time("mmio.read"), time("mmio.write")};
+    c.memory_read = time("dma.memory_read");
+    c.memory_write = time("dma.memory_write");
+    c.iommu.iotlb = {small("iommu.iotlb.entries"), small("iommu.iotlb.ways")};
+    c.iommu.level2 = {small("iommu.level2.entries"), small("iommu.level2.ways")};
+    c.iommu.level3 = {small("iommu.level3.entries"), small("iommu.level3.ways")};
+    c.iommu.level4 = {small("iommu.level4.entries"), small("iommu.level4.ways")};
+    c.iommu.contexts = {small("iommu.contexts.entries"), small("iommu.contexts.ways")};
+    c.iommu.walkers = small("iommu.walkers");
+    c.iommu.walk_overhead = time("iommu.walk_overhead");
+    c.iommu.reference = time("iommu.walk_reference");
+    c.iommu.interrupt = time("iommu.interrupt");
+    c.iommu.fault_registers = small("iommu.fault_records");
+    c.iommu.second.format = slat::Format::npt;  // it reads the hypervisor's tables as they are
+    c.posted_descriptors = small("iommu.posted_descriptors");
+    c.fault_event = time("root.fault_event");
+    c.fault_record = time("root.fault_record");
     ServiceCosts& s = p.service_costs;
     s.bus.per_packet = time("bus.packet");
     s.bus.per_message = time("bus.message");

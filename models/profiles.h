@@ -12,7 +12,7 @@
 #include "cpu/memory_timing.h"
 #include "hypervisor/exit_costs.h"
 #include "models/behavioural/driver_costs.h"
-#include "models/pci/mmio_costs.h"
+#include "models/pci/pci_costs.h"
 #include "models/service_costs.h"
 #include "models/workload/stack_costs.h"
 #include "sim/time.h"
@@ -47,7 +47,7 @@ struct Profile {
     std::uint64_t apic_hz = 0;
     cpu::CostTable instruction_costs;
     hypervisor::ExitCosts exit_costs;
-    MmioCosts mmio_costs;
+    PciCosts pci_costs;
     cpu::MemoryTimingConfig memory_timing;  // for the timed fidelity
     ServiceCosts service_costs;
     DriverCosts driver_costs;  // of behavioural guests

@@ -13,6 +13,7 @@
 namespace models {
 
 namespace remap = pci::dma_remapping;
+namespace ir = pci::interrupt_remapping;
 
 namespace {
 
@@ -35,17 +36,8 @@ std::shared_ptr<const pci::FunctionLayout> root_port_layout() {
     return layout;
 }
 
-// Assumed: what memory takes of a device's read and write, beyond the link's own time.
-constexpr sim::Time memory_read = sim::Time::ns(250);
-constexpr sim::Time memory_write = sim::Time::zero();
-
-// It reads the hypervisor's second-level tables as they are. Its times are those of the PCIe profile (docs/timing.md).
-pci::IommuConfig iommu_config() {
-    pci::IommuConfig config;
-    config.iotlb = {128, 8};
-    config.second.format = slat::Format::npt;
-    return config;
-}
+// Vectors of root_message(), and of the unit's own fault event.
+constexpr std::uint8_t first_root_vector = 0x30, fault_vector = 0xf1;
 
 std::uint64_t bus_address(std::uint64_t spa) {
     return spa >= HostPci::low_alias ? spa - HostPci::low_alias : spa;
@@ -53,15 +45,15 @@ std::uint64_t bus_address(std::uint64_t spa) {
 
 }  // namespace
 
-HostPci::HostPci(const sim::Scope& scope, const MmioCosts& costs, mmu::SystemMemory memory, std::uint64_t tables)
+HostPci::HostPci(const sim::Scope& scope, const PciCosts& costs, mmu::SystemMemory memory, std::uint64_t tables)
     : scope_(scope),
       costs_(costs),
       refused_dma_(scope.counter("refused_dma", "count", "accesses of functions to what is no memory")),
       stray_interrupts_(scope.counter("stray_interrupts", "count", "interrupt messages that nobody has asked for")),
       memory_(memory),
       tables_(tables),
-      memory_timing_(memory_read, memory_write),
-      iommu_(scope.child("iommu"), memory, *this, memory_timing_, iommu_config()),
+      memory_timing_(costs.memory_read, costs.memory_write),
+      iommu_(scope.child("iommu"), memory, *this, memory_timing_, costs.iommu),
       root_(scope.child("root_complex"), iommu_, pci::Wiring::straight),
       registration_(scope.register_state(*this)) {
     VG_CHECK(memory_.fill(tables_, table_bytes, std::byte{0}));
@@ -71,6 +63,25 @@ HostPci::HostPci(const sim::Scope& scope, const MmioCosts& costs, mmu::SystemMem
     }
     iommu_.set_root_table(tables_);
     iommu_.enable_translation(true);
+    static_assert(interrupt_entries == 2u << 13);
+    iommu_.set_interrupt_table(tables_ + interrupts_at, 13);
+    iommu_.enable_interrupt_remapping(true, false);
+}
+
+void HostPci::connect(DeviceInterrupts& interrupts, sim::Processor& processor) {
+    interrupts_ = &interrupts;
+    processor_ = &processor;
+    const FunctionOwners& owners = *this;
+    fault_reader_ = std::make_unique<FaultReader>(scope_.child("faults"), iommu_, owners, processor,
+                                                  FaultCosts{costs_.fault_event, costs_.fault_record});
+    iommu_.set_fault_event(pci::InterruptMessage{ir::address_base, fault_vector, {}});
+}
+
+void HostPci::disconnect() {
+    iommu_.set_fault_event(std::nullopt);
+    fault_reader_.reset();
+    processor_ = nullptr;
+    interrupts_ = nullptr;
 }
 
 // Devices before the ports above them.
@@ -216,12 +227,12 @@ std::uint64_t HostPci::read(std::uint64_t spa, unsigned size, sim::Time& cost) {
     }
     read_time_ = sim::Time::zero();
     const std::uint64_t value = root_.read(pci::Space::memory, bus_address(spa), size);
-    cost = costs_.read + read_time_;
+    cost = costs_.mmio.read + read_time_;
     return value;
 }
 
 void HostPci::write(std::uint64_t spa, unsigned size, std::uint64_t value, sim::Time& cost) {
-    cost = costs_.write;
+    cost = costs_.mmio.write;
     pci::Link* link = link_to(spa);
     if (link != nullptr && link->post_write(bus_address(spa), size, value) != sim::Time::zero()) return;
     // Without room the processor waits until there is: a read's time, since that pushes what is before it.
@@ -282,9 +293,79 @@ void HostPci::domain_changed(std::uint64_t partition, std::uint64_t gpa, std::ui
 void HostPci::listen(pci::RequesterId function, RootInterrupts* listener) {
     if (listener != nullptr) {
         listeners_[function] = listener;
-    } else {
-        listeners_.erase(function);
+        return;
     }
+    listeners_.erase(function);
+    std::erase_if(root_handles_, [&](const auto& entry) {
+        if (entry.second != function) return false;
+        set_entry(entry.first, 0, 0);
+        return true;
+    });
+}
+
+std::uint64_t HostPci::partition_of(pci::RequesterId function) const {
+    const auto found = domains_.find(function);
+    return found != domains_.end() ? found->second : 0;
+}
+
+// Interrupts
+// ----------------------------------------------------------------------------------------------------------------
+
+void HostPci::set_entry(std::uint32_t handle, std::uint64_t low, std::uint64_t high) {
+    const std::uint64_t at = tables_ + interrupts_at + handle * ir::entry_bytes;
+    memory_.store<std::uint64_t>(at, low);
+    memory_.store<std::uint64_t>(at + 8, high);
+}
+
+namespace {
+
+std::uint64_t verified(std::uint16_t requester) {
+    constexpr auto how = static_cast<std::uint64_t>(pci::SourceValidation::requester);
+    return requester | how << ir::source_validation_shift;
+}
+
+}  // namespace
+
+void HostPci::set_interrupt(std::uint32_t handle, const hypervisor::RemappedInterrupt& entry) {
+    VG_CHECK(handle < first_root_handle);
+    std::uint64_t low = ir::present | std::uint64_t{entry.vector} << ir::vector_shift;
+    std::uint64_t high = verified(static_cast<std::uint16_t>(entry.device));
+    if (entry.descriptor) {
+        low |= ir::posted | (*entry.descriptor << 32 & ir::posted_address_low);
+        high |= *entry.descriptor >> 32 << 32;
+    } else {
+        low |= std::uint64_t{entry.processor} << ir::destination_shift;
+    }
+    set_entry(handle, low, high);
+}
+
+void HostPci::clear_interrupt(std::uint32_t handle) {
+    VG_CHECK(handle < first_root_handle);
+    set_entry(handle, 0, 0);
+}
+
+pci::InterruptMessage HostPci::root_message(pci::RequesterId function, std::uint8_t number) {
+    VG_CHECK(number < 128);
+    std::uint32_t handle = first_root_handle;
+    while (root_handles_.contains(handle)) ++handle;
+    if (handle == interrupt_entries) {
+        throw sim::UserError("the host's own PCI devices want more interrupts than the interrupt table has room for");
+    }
+    root_handles_[handle] = function;
+    set_entry(handle, ir::present | (std::uint64_t{first_root_vector} + number) << ir::vector_shift,
+              verified(function.value));
+    return {ir::address_base | ir::address_remappable | std::uint64_t{handle} << 5, 0, function};
+}
+
+// From the IOMMU: the form that its send() makes, of a processor's number and a vector.
+void HostPci::interrupt(const pci::InterruptMessage& message) {
+    const auto vector = static_cast<std::uint8_t>(message.data);
+    const auto own = listeners_.find(message.requester);
+    if (own != listeners_.end()) return own->second->message(vector - std::uint32_t{first_root_vector});
+    if (message.requester == pci::RequesterId{} && vector == fault_vector) return fault_reader_->interrupt();
+    const auto processor =
+        static_cast<std::uint32_t>((message.address >> 12 & 0xff) | (message.address >> 32 & 0xffff'ff00));
+    if (interrupts_ == nullptr || !interrupts_->device_interrupt(processor, vector)) ++stray_interrupts_;
 }
 
 vmbus::GuestMemory* HostPci::memory_of(pci::RequesterId requester) const {
@@ -308,14 +389,6 @@ pci::DmaStatus HostPci::write_memory(pci::RequesterId requester, std::uint64_t a
                                      std::span<const std::byte> data) {
     vmbus::GuestMemory* own = memory_of(requester);
     return ended(requester, address, own != nullptr ? own->write(address, data) : memory_.write(address, data));
-}
-
-void HostPci::interrupt(const pci::InterruptMessage& message) {
-    const auto own = listeners_.find(message.requester);
-    if (own != listeners_.end()) return own->second->message(message.data);
-    const std::uint64_t device = hypervisor::device_id::of_pci(message.requester.value);
-    const bool known = interrupts_ != nullptr && interrupts_->device_interrupt(device, message.address, message.data);
-    if (!known) ++stray_interrupts_;
 }
 
 }  // namespace models

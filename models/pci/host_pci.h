@@ -1,5 +1,5 @@
 // The host's PCI Express: its root complex with root ports, where devices' registers lie among host addresses, whose
-// memory each function may reach, and who gets its interrupts.
+// memory each function may reach, and who gets its interrupts. Both go through the IOMMU's tables.
 //
 // Host addresses from hypervisor::first_device_spa on are devices'. There a bus address above 4 GiB is itself; those
 // below 4 GiB, for BARs of 32 bits, are seen at `low_alias` besides, so that they don't lie in memory.
@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "hypervisor/assigned_devices.h"
-#include "models/pci/mmio_costs.h"
+#include "models/pci/fault_reader.h"
+#include "models/pci/pci_costs.h"
 #include "pci/bridge.h"
 #include "pci/function.h"
 #include "pci/iommu.h"
@@ -45,11 +46,11 @@ public:
     virtual pci::Function& function() = 0;
 };
 
-// Whoever takes interrupt messages of functions.
+// Whoever takes interrupts of logical processors that come from partitions' functions.
 class DeviceInterrupts {
 public:
-    // `device` is a hypervisor::device_id. False: nobody's.
-    virtual bool device_interrupt(std::uint64_t device, std::uint64_t address, std::uint32_t data) = 0;
+    // False: nobody's.
+    virtual bool device_interrupt(std::uint32_t processor, std::uint8_t vector) = 0;
 
 protected:
     ~DeviceInterrupts() = default;
@@ -58,13 +59,16 @@ protected:
 // A driver of the root's own, to the interrupts of its function.
 class RootInterrupts {
 public:
-    virtual void message(std::uint32_t data) = 0;
+    virtual void message(std::uint32_t number) = 0;
 
 protected:
     ~RootInterrupts() = default;
 };
 
-class HostPci final : public hypervisor::DevicePort, public hypervisor::DeviceRemapping, private pci::HostPort {
+class HostPci final : public hypervisor::DevicePort,
+                      public hypervisor::DeviceRemapping,
+                      private pci::HostPort,
+                      private FunctionOwners {
 public:
     static constexpr std::uint64_t high_base = hypervisor::first_device_spa;
     static constexpr std::uint64_t high_bytes_per_port = std::uint64_t{1} << 28;
@@ -72,20 +76,27 @@ public:
     static constexpr std::uint64_t low_base = 0xc000'0000;
     static constexpr std::uint64_t low_bytes_per_port = std::uint64_t{1} << 24;
     static constexpr unsigned most_ports = 31;
-    // Where the IOMMU's tables lie in pages that are the root's own: the root table, then a context table for each bus.
+    // Where the IOMMU's tables lie in pages that are the root's own: the root table, a context table for each bus, the
+    // interrupt table, posted-interrupt descriptors.
     static constexpr std::uint64_t default_tables = 0x4'0000;
-    static constexpr std::uint64_t table_bytes = (most_ports + 2) * std::uint64_t{4096};
+    static constexpr std::uint64_t interrupts_at = (most_ports + 2) * std::uint64_t{4096};
+    static constexpr std::uint32_t interrupt_entries = 16384;
+    static constexpr std::uint64_t descriptors_at = interrupts_at + interrupt_entries * std::uint64_t{16};
+    static constexpr std::uint32_t descriptors = 4096;
+    static constexpr std::uint64_t table_bytes = descriptors_at + descriptors * std::uint64_t{64};
+    // The last entries of the interrupt table are for functions that the root itself drives; the others are the
+    // hypervisor's, which hands out their handles.
+    static constexpr std::uint32_t first_root_handle = interrupt_entries - 512;
 
     // `memory` is the host's.
-    HostPci(const sim::Scope& scope, const MmioCosts& costs, mmu::SystemMemory memory,
+    HostPci(const sim::Scope& scope, const PciCosts& costs, mmu::SystemMemory memory,
             std::uint64_t tables = default_tables);
     ~HostPci();
 
     // `processor` is where drivers of the root's own work.
-    void connect(DeviceInterrupts& interrupts, sim::Processor& processor) {
-        interrupts_ = &interrupts;
-        processor_ = &processor;
-    }
+    void connect(DeviceInterrupts& interrupts, sim::Processor& processor);
+    // The processor goes.
+    void disconnect();
     sim::Processor& processor() { return *processor_; }
     pci::RootComplex& root() { return root_; }
 
@@ -110,15 +121,22 @@ public:
     bool join_domain(std::uint64_t device, std::uint64_t partition, const slat::SecondLevel& tables) override;
     void leave_domain(std::uint64_t device) override;
     void domain_changed(std::uint64_t partition, std::uint64_t gpa, std::uint64_t length) override;
+    void set_interrupt(std::uint32_t handle, const hypervisor::RemappedInterrupt& entry) override;
+    void clear_interrupt(std::uint32_t handle) override;
     pci::Iommu& iommu() { return iommu_; }
     // What a link asks how long the host takes.
     pci::HostTiming& timing() { return iommu_; }
 
-    // Who gets the interrupt messages of a function that is the root's own; null: nobody.
+    // Who gets the interrupts of a function that is the root's own; null: nobody, and its messages are void.
     void listen(pci::RequesterId function, RootInterrupts* listener);
+    // What such a function is to send so that its listener gets this number; below 128.
+    pci::InterruptMessage root_message(pci::RequesterId function, std::uint8_t number);
 
     // Devices live until the processors go.
-    void release() { devices_.clear(); }
+    void release() {
+        disconnect();
+        devices_.clear();
+    }
     template <class Device>
     Device& keep(std::unique_ptr<Device> device) {
         Device& kept = *device;
@@ -167,11 +185,14 @@ private:
     void interrupt(const pci::InterruptMessage& message) override;
     void line(unsigned, bool) override {}  // nobody routes INTx of devices behind root ports
 
+    std::uint64_t partition_of(pci::RequesterId function) const override;
+    void set_entry(std::uint32_t handle, std::uint64_t low, std::uint64_t high);
+
     vmbus::GuestMemory* memory_of(pci::RequesterId requester) const;
     pci::DmaStatus ended(pci::RequesterId requester, std::uint64_t address, bool done);
 
     sim::Scope scope_;
-    MmioCosts costs_;
+    PciCosts costs_;
     sim::Time read_time_;  // of the read that is under way
     DeviceInterrupts* interrupts_ = nullptr;
     sim::Processor* processor_ = nullptr;
@@ -187,6 +208,8 @@ private:
     std::vector<std::unique_ptr<HostDevice>> devices_;  // behind them
     std::map<pci::RequesterId, vmbus::GuestMemory*> memories_;
     std::map<pci::RequesterId, RootInterrupts*> listeners_;
+    std::map<std::uint32_t, pci::RequesterId> root_handles_;
+    std::unique_ptr<FaultReader> fault_reader_;
     sim::StateRegistration registration_;
 };
 

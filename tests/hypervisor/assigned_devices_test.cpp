@@ -62,7 +62,7 @@ TEST_CASE("a device is in one partition at most, under a name that is its only o
     CHECK(m.client.attach_device(other, nic, 2) == HvStatus::success);
     // What ends with its partition is free again.
     REQUIRE(m.client.finalize_partition(other) == HvStatus::success);
-    CHECK_FALSE(m.partitions.device_interrupt(nic, {}));
+    CHECK_FALSE(m.device_interrupt(nic, {}));
     REQUIRE(m.client.delete_partition(other) == HvStatus::success);
     CHECK(m.client.attach_device(m.id, nic, 1) == HvStatus::success);
 }
@@ -83,7 +83,7 @@ TEST_CASE("interrupts: what may be mapped, and what each message looks like") {
         {"another", {0x40, 0b100, false}, 1, HvStatus::success, {0xfee0'0030, 0}},
         {"four", {0x50, 0b001, false}, 4, HvStatus::success, {0xfee0'0058, 0}},
         {"an exception's vector", {0x0f, 1, false}, 1, HvStatus::invalid_parameter, {}},
-        {"the last vector", {0xff, 1, false}, 1, HvStatus::success, {0xfee0'0070, 0}},
+        {"the last vector", {0xff, 1, false}, 1, HvStatus::success, {0xfee0'00d0, 0}},
         {"beyond the last", {0xff, 1, false}, 2, HvStatus::invalid_parameter, {}},
         {"a vector of more than eight bits", {0xffff'fff0, 1, false}, 32, HvStatus::invalid_parameter, {}},
         {"nobody", {0x40, 0, false}, 1, HvStatus::invalid_parameter, {}},
@@ -135,7 +135,7 @@ TEST_CASE("a message reaches the processors that it is for, and nobody with a fa
     for (const Row& row : rows) {
         CAPTURE(row.reason);
         for (std::uint32_t vp = 0; vp < 3; ++vp) interrupts_of(m, vp).clear();
-        CHECK(m.partitions.device_interrupt(row.device, row.message) == row.known);
+        CHECK(m.device_interrupt(row.device, row.message) == row.known);
         for (std::uint32_t vp = 0; vp < 3; ++vp) {
             CAPTURE(vp);
             const Interrupts expected(row.vectors[vp] != 0 ? 1 : 0, InterruptRequest{.vector = row.vectors[vp]});
@@ -182,7 +182,7 @@ TEST_CASE("retargeting, with a mask and with a set of processors") {
         const std::uint64_t code = code_of(HvCall::retarget_device_interrupt) | variable_header(row.words.size());
         CHECK(call(m, {code, in}).status == row.status);
         const bool done = row.status == HvStatus::success;
-        REQUIRE(m.partitions.device_interrupt(nic, message));
+        REQUIRE(m.device_interrupt(nic, message));
         CHECK(interrupts_of(m, done ? row.vp : 0) == Interrupts{{.vector = done ? row.vector : 0x41}});
     }
     SyntheticMachine m;
@@ -191,14 +191,60 @@ TEST_CASE("retargeting, with a mask and with a set of processors") {
     CHECK(call(m, {code_of(HvCall::retarget_device_interrupt), in}).status == HvStatus::invalid_parameter);
 }
 
+TEST_CASE("handles are of the whole machine, and come back with their device") {
+    SyntheticMachine m;
+    const PartitionId other = m.child(1, child_privileges);
+    REQUIRE(m.client.attach_device(m.id, nic, 1) == HvStatus::success);
+    REQUIRE(m.client.attach_device(other, disk, 1) == HvStatus::success);
+    const auto one = [&](PartitionId id) { return m.client.map_device_interrupt(id, 1, {0x40, 1, false})->address; };
+    const auto four = [&](PartitionId id) {
+        return m.client.map_device_interrupt(id, 1, {0x50, 1, false}, 4)->address;
+    };
+    CHECK(one(m.id) == 0xfee0'0010);
+    CHECK(four(other) == 0xfee0'0038);  // handles 1 to 4
+    CHECK(one(m.id) == 0xfee0'00b0);
+    REQUIRE(m.client.detach_device(other, 1) == HvStatus::success);
+    CHECK(m.partitions.interrupt_handles().used() == 2);
+    CHECK_FALSE(m.device_interrupt(disk, {0xfee0'0038, 0}));
+    CHECK(four(m.id) == 0xfee0'0038);
+    CHECK(four(m.id) == 0xfee0'00d8);
+    CHECK(m.device_interrupt(nic, {0xfee0'0038, 3}));
+    CHECK_FALSE(m.device_interrupt(disk, {0xfee0'0038, 3}));
+    REQUIRE(m.client.finalize_partition(m.id) == HvStatus::success);
+    CHECK(m.partitions.interrupt_handles().used() == 0);
+    CHECK(m.host.entries.empty());
+}
+
+TEST_CASE("no partition takes all handles, and there are no more than the table has") {
+    SyntheticMachine m;
+    const auto fill = [&](PartitionId id) {
+        std::uint32_t n = 0;
+        while (m.client.map_device_interrupt(id, 1, {0x40, 1, false}, 16).status == HvStatus::success) ++n;
+        return 16 * n;
+    };
+    REQUIRE(m.client.attach_device(m.id, nic, 1) == HvStatus::success);
+    CHECK(fill(m.id) == AssignedDevices::most_messages);
+    const PartitionId second = m.child(1, child_privileges), third = m.child(1, child_privileges);
+    REQUIRE(m.client.attach_device(second, disk, 1) == HvStatus::success);
+    REQUIRE(m.client.attach_device(third, device_id::of_pci(0x0300), 1) == HvStatus::success);
+    CHECK(fill(second) == 512);
+    CHECK(m.partitions.interrupt_handles().used() == m.partitions.interrupt_handles().count());
+    CHECK(m.client.map_device_interrupt(third, 1, {0x40, 1, false}).status == HvStatus::no_resources);
+    REQUIRE(m.client.detach_device(second, 1) == HvStatus::success);
+    CHECK(fill(third) == 512);
+}
+
 TEST_CASE("what a partition has of devices is part of its state") {
-    AssignedDevices a;
+    FakeHost host;
+    InterruptHandles handles{64, host}, other{64, host};
+    AssignedDevices a{2, handles};
     DeviceMessage message;
     REQUIRE(a.attach(1, nic) == HvStatus::success);
     REQUIRE(a.map_interrupt(1, {0x41, 1, true}, 2, message) == HvStatus::success);
     a.map_page(0xf9000, first_device_spa >> 12);
-    AssignedDevices b;
+    AssignedDevices b{2, other};
     const auto bytes = sim::save_to_bytes(a);
+    sim::restore_from_bytes(other, sim::save_to_bytes(handles));
     sim::restore_from_bytes(b, bytes);
     CHECK(b.physical(1) == nic);
     CHECK(*b.find(1, {message.address, 1}) == InterruptTarget{0x42, 1, true});
@@ -260,23 +306,89 @@ TEST_CASE("registers are reached without an exit, in the time of the device's bu
     CHECK(m.root.intercepts.size() == 1);
 }
 
+namespace {
+
+// The host's IOMMU: entries as they were written last.
+struct Unit final : DeviceRemapping {
+    std::map<std::uint32_t, RemappedInterrupt> entries;
+    bool join_domain(std::uint64_t, std::uint64_t, const slat::SecondLevel&) override { return true; }
+    void leave_domain(std::uint64_t) override {}
+    void domain_changed(std::uint64_t, std::uint64_t, std::uint64_t) override {}
+    void set_interrupt(std::uint32_t handle, const RemappedInterrupt& entry) override { entries[handle] = entry; }
+    void clear_interrupt(std::uint32_t handle) override { entries.erase(handle); }
+};
+
+}  // namespace
+
 TEST_CASE("a device's interrupt wakes a processor that waits") {
     constexpr auto here = static_cast<std::uint32_t>(place::data);
     WholeMachine m;
+    Registers registers;
+    Unit unit;
+    m.hypervisor->connect_devices(registers, &unit);
     const PartitionId id = m.guest();
     m.handler(0x41, Code{}.inc_at(here).x2apic_eoi().iretq());
     m.start(0, Code{}.x2apic_on().sti().hlt().hlt().hlt());
     REQUIRE(m.client->attach_device(id, nic, 1) == HvStatus::success);
     const DeviceMessage message = *m.client->map_device_interrupt(id, 1, {0x41, 1, false});
+    CHECK(unit.entries.at(handle_of(message)) == RemappedInterrupt{nic, 0, first_device_vector, std::nullopt});
     m.run();
     CHECK(m.data() == 0);
-    CHECK(m.hypervisor->device_interrupt(nic, message.address, message.data));
+    CHECK(m.hypervisor->device_interrupt(0, first_device_vector));
     m.run();
     CHECK(m.data() == 1);
-    CHECK_FALSE(m.hypervisor->device_interrupt(nic, message.address, message.data + 1));
-    CHECK_FALSE(m.hypervisor->device_interrupt(nic, message.address | std::uint64_t{1} << 32, message.data));
+    CHECK_FALSE(m.hypervisor->device_interrupt(0, first_device_vector + 1));
+    CHECK_FALSE(m.hypervisor->device_interrupt(77, first_device_vector));
+    CHECK_FALSE(m.hypervisor->device_interrupt(0, 3));
+    CHECK_FALSE(m.hypervisor->device_interrupt(0, notification_vector));
+    REQUIRE(m.client->detach_device(id, 1) == HvStatus::success);
+    CHECK(unit.entries.empty());
+    CHECK_FALSE(m.hypervisor->device_interrupt(0, first_device_vector));
     m.run();
     CHECK(m.data() == 1);
+}
+
+TEST_CASE("posted interrupts: one notification for all of them, which the hypervisor delivers") {
+    constexpr auto here = static_cast<std::uint32_t>(place::data);
+    constexpr std::uint64_t descriptors = 0x800;  // in the first page, which is nobody's
+    HypervisorConfig config = round_numbers(1);
+    config.posted_descriptors = descriptors;
+    config.posted_descriptor_count = 1;
+    WholeMachine m{1, config};
+    Registers registers;
+    Unit unit;
+    m.hypervisor->connect_devices(registers, &unit);
+    const PartitionId id = m.guest(2);
+    m.handler(0x41, Code{}.inc_at(here).x2apic_eoi().iretq());
+    m.handler(0x91, Code{}.inc_at(here + 4).x2apic_eoi().iretq());
+    m.start(0, Code{}.x2apic_on().sti().hlt().hlt().hlt().hlt());
+    REQUIRE(m.client->attach_device(id, nic, 1) == HvStatus::success);
+    const auto map = [&](std::uint32_t vector, std::uint64_t processors, bool multicast) {
+        return unit.entries.at(handle_of(*m.client->map_device_interrupt(id, 1, {vector, processors, multicast})));
+    };
+    CHECK(map(0x41, 0b01, false) == RemappedInterrupt{nic, 0, 0x41, descriptors});
+    CHECK(map(0x91, 0b11, false) == RemappedInterrupt{nic, 0, 0x91, descriptors});
+    // For all: remapped. And there is no second descriptor.
+    CHECK(map(0x42, 0b11, true) == RemappedInterrupt{nic, 0, first_device_vector + 2, std::nullopt});
+    CHECK(map(0x43, 0b10, false) == RemappedInterrupt{nic, 0, first_device_vector + 3, std::nullopt});
+    m.run();
+    const mmu::SystemMemory memory{m.bytes.data(), m.bytes.size()};
+    CHECK(memory.load<std::uint64_t>(descriptors + 32) == std::uint64_t{notification_vector} << 16);
+    // As the unit does it: two requests, one notification.
+    memory.store<std::uint64_t>(descriptors + 8, std::uint64_t{1} << (0x41 - 64));
+    memory.store<std::uint64_t>(descriptors + 16, std::uint64_t{1} << (0x91 - 128));
+    memory.store<std::uint64_t>(descriptors + 32, std::uint64_t{notification_vector} << 16 | 1);
+    CHECK(m.hypervisor->device_interrupt(0, notification_vector));
+    CHECK(memory.load<std::uint64_t>(descriptors + 32) == std::uint64_t{notification_vector} << 16);
+    CHECK(memory.load<std::uint64_t>(descriptors + 8) == 0);
+    m.run();
+    CHECK(m.data(0) == 1);
+    CHECK(m.data(4) == 1);
+    CHECK_FALSE(m.hypervisor->device_interrupt(0, notification_vector));
+    // The descriptor is free with its last handle.
+    REQUIRE(m.client->detach_device(id, 1) == HvStatus::success);
+    REQUIRE(m.client->attach_device(id, nic, 1) == HvStatus::success);
+    CHECK(map(0x43, 0b10, false) == RemappedInterrupt{nic, 0, 0x43, descriptors});
 }
 
 TEST_CASE("register pages that cannot be") {

@@ -87,6 +87,22 @@ struct FakeHost final : PartitionHost {
     void device_detached(std::uint64_t physical) override {
         if (remapping != nullptr) remapping->leave_domain(physical);
     }
+    void interrupt_changed(std::uint32_t handle, const DeviceInterrupt* entry) override {
+        if (entry != nullptr) {
+            entries[handle] = entry->device;
+        } else {
+            entries.erase(handle);
+        }
+        if (remapping == nullptr) return;
+        if (entry == nullptr) return remapping->clear_interrupt(handle);
+        remapping->set_interrupt(
+            handle, {entry->device, handle % 4, static_cast<std::uint8_t>(first_vector + handle / 4), std::nullopt});
+    }
+    // What comes of that from the host's side.
+    static constexpr std::uint8_t first_vector = 0x30;
+    static std::uint32_t handle_at(std::uint32_t processor, std::uint8_t vector) {
+        return (vector - std::uint32_t{first_vector}) * 4 + processor;
+    }
     HvStatus property_changed(Partition&, HvPartitionProperty property, std::uint64_t value) override {
         // As a machine of half an LP would.
         return property == HvPartitionProperty::cpu_reserve && value > 32768 ? HvStatus::no_resources
@@ -97,6 +113,7 @@ struct FakeHost final : PartitionHost {
     std::map<std::pair<PartitionId, std::uint32_t>, std::unique_ptr<FakeVp>> vps;
     std::vector<std::array<std::uint64_t, 3>> flushes;
     DeviceRemapping* remapping = nullptr;
+    std::map<std::uint32_t, std::uint64_t> entries;  // of the interrupt table: whose each is
 };
 
 struct Received {
@@ -163,6 +180,15 @@ struct Machine {
     }
 
     std::vector<std::byte> bytes = std::vector<std::byte>(pages * 4096);
+    // As an IOMMU: a handle's message from the device that it was made for.
+    bool device_interrupt(std::uint64_t device, const DeviceMessage& message) {
+        const auto entry = host.entries.find(handle_of(message));
+        const bool remappable = (message.address & 1u << 4) != 0;
+        const bool sub_handle = (message.address & 1u << 3) != 0 || message.data == 0;
+        if (!remappable || !sub_handle || entry == host.entries.end() || entry->second != device) return false;
+        return partitions.device_interrupt(entry->first);
+    }
+
     sim::Simulation simulation{1};
     FakeHost host;
     Receiver receiver;

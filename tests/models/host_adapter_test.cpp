@@ -41,7 +41,7 @@ struct Recorder final : FrameReceiver {
 using Fills = std::vector<unsigned>;
 
 struct Rig {
-    Rig() : pci(simulation.scope("pci"), {Time::ns(500), Time::ns(50)}, {bytes.data(), bytes.size()}) {
+    Rig() : pci(simulation.scope("pci"), costs(), {bytes.data(), bytes.size()}) {
         HostAdapterConfig config;
         config.name = "nic";
         config.mac = mac(8);
@@ -53,6 +53,11 @@ struct Rig {
             ports[n] = network.connect("vm" + std::to_string(n), guests[n], adapter_port(mac(n)));
         }
         run();
+    }
+    static PciCosts costs() {
+        PciCosts costs;
+        costs.mmio = {Time::ns(500), Time::ns(50)};
+        return costs;
     }
     void run(Time t = Time::ms(1)) { simulation.agenda().run_until(simulation.agenda().now() + t); }
     void from_wire(Frame&& f) {

@@ -75,10 +75,11 @@ public:
         host.let_use(function.id, &memory);
         host.listen(function.id, this);
         host.write_config(function.id, pci::header::command, 2, pci::command::memory_space | pci::command::bus_master);
-        // MSI-X vector 0, any address: the root listens.
+        // MSI-X vector 0: whatever number the driver likes.
+        const pci::InterruptMessage to_driver = host.root_message(function.id, 7);
         Time cost;
-        host.write(function.addresses[2], 8, 0xfee0'0000, cost);
-        host.write(function.addresses[2] + 8, 8, 7, cost);
+        host.write(function.addresses[2], 8, to_driver.address, cost);
+        host.write(function.addresses[2] + 8, 8, to_driver.data, cost);
         const std::uint16_t msix = host.capability(function.id, pci::capability_id::msix);
         host.write_config(function.id, msix + pci::msix_cap::control, 2, pci::msix_cap::enable);
     }
