@@ -83,7 +83,10 @@ private:
         const PartitionBuilder::Built& built() const { return built_; }
         bool exists() const { return exists_; }
         void take_down();
-        void update_statistics() { instructions_counter_.set(instructions()); }
+        void update_statistics() {
+            instructions_counter_.set(instructions());
+            pci_.update_statistics();
+        }
 
         template <class Archive>
         void fields(Archive& archive) {

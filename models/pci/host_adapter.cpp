@@ -113,14 +113,14 @@ void HostAdapter::start() {
 }
 
 void HostAdapter::enable_messages() {
-    constexpr std::uint32_t address = 0xfee0'0000;
     constexpr unsigned msix_bar = 4;
     for (const std::uint32_t vector : {std::uint32_t{PhysicalQueue::vector}, other_vector}) {
         const std::uint64_t entry = physical_.addresses[msix_bar] + vector * pci::msix_cap::entry_bytes;
+        const pci::InterruptMessage message = host_.root_message(physical_.id, static_cast<std::uint8_t>(vector));
         sim::Time cost;
-        host_.write(entry, 4, address, cost);
-        host_.write(entry + 4, 4, 0, cost);
-        host_.write(entry + 8, 4, vector, cost);
+        host_.write(entry, 4, message.address, cost);
+        host_.write(entry + 4, 4, message.address >> 32, cost);
+        host_.write(entry + 8, 4, message.data, cost);
         host_.write(entry + 12, 4, 0, cost);
     }
     const std::uint16_t msix = host_.capability(physical_.id, pci::capability_id::msix);
@@ -130,8 +130,8 @@ void HostAdapter::enable_messages() {
 // Interrupts of the physical function
 // ----------------------------------------------------------------------------------------------------------------
 
-void HostAdapter::message(std::uint32_t data) {
-    if (data == PhysicalQueue::vector) return queue_.interrupt();
+void HostAdapter::message(std::uint32_t number) {
+    if (number == PhysicalQueue::vector) return queue_.interrupt();
     causes_ = true;
     slot_.wake();
 }
@@ -255,6 +255,11 @@ void HostAdapter::Vf::steer_to_vf(bool to_vf) {
 
 void HostAdapter::Vf::stop_vf() {
     adapter_.driver_.disable(number_);
+}
+
+FrameCounts HostAdapter::Vf::counts() const {
+    const nic::FunctionStatistics& all = adapter_.vf_statistics(number_);
+    return {all.received, all.received_octets, all.sent, all.sent_octets};
 }
 
 // Checkpoints

@@ -79,6 +79,7 @@ private:
         HostFunction start_vf() override;
         void steer_to_vf(bool to_vf) override;
         void stop_vf() override;
+        FrameCounts counts() const override;
 
     private:
         HostAdapter& adapter_;
@@ -99,7 +100,7 @@ private:
     void transmit(std::span<const std::byte> frame, sim::Time start, sim::Time end) override;
     void sent(unsigned pool, std::span<const std::byte> frame) override;
     void received(unsigned pool, std::span<const std::byte> frame) override;
-    void message(std::uint32_t data) override;
+    void message(std::uint32_t number) override;
     std::optional<sim::Time> begin() override;
     void finish() override;
     void arrived();

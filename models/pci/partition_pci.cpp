@@ -39,4 +39,8 @@ void PartitionPci::take_all() {
     for (const auto& function : functions_) function->take();
 }
 
+void PartitionPci::update_statistics() {
+    for (const auto& pairing : pairings_) pairing->update_statistics();
+}
+
 }  // namespace models

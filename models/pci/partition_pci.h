@@ -24,6 +24,8 @@ public:
     std::size_t count() const { return functions_.size(); }
     // The guest has ended: all go back.
     void take_all();
+    // Brings the counters up to date that are not counted one by one.
+    void update_statistics();
 
 private:
     sim::Scope scope_;

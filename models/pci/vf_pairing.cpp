@@ -12,6 +12,18 @@ std::string_view VfPairing::name_of(Step step) {
     return names[static_cast<std::size_t>(step)];
 }
 
+FrameCounts& FrameCounts::operator+=(const FrameCounts& o) {
+    received += o.received;
+    received_bytes += o.received_bytes;
+    sent += o.sent;
+    sent_bytes += o.sent_bytes;
+    return *this;
+}
+
+FrameCounts operator-(const FrameCounts& a, const FrameCounts& b) {
+    return {a.received - b.received, a.received_bytes - b.received_bytes, a.sent - b.sent, a.sent_bytes - b.sent_bytes};
+}
+
 VfPairing::VfPairing(const sim::Scope& scope, SyntheticNic& nic, AssignedFunction& function, VfSource& source,
                      std::uint32_t serial)
     : scope_(scope),
@@ -19,6 +31,10 @@ VfPairing::VfPairing(const sim::Scope& scope, SyntheticNic& nic, AssignedFunctio
       function_(function),
       source_(source),
       serial_(serial),
+      received_(scope.counter("received_frames", "frames", "that came by the virtual function, in all its stays")),
+      received_bytes_(scope.counter("received_bytes", "bytes", "of these, with FCS")),
+      sent_(scope.counter("sent_frames", "frames", "that went by the virtual function, in all its stays")),
+      sent_bytes_(scope.counter("sent_bytes", "bytes", "of these, with FCS")),
       registration_(scope.register_state(*this)) {
     function_.set_owner(this);
     nic_.port().set_data_path(this);
@@ -46,6 +62,7 @@ void VfPairing::offer() {
         source_.stop_vf();
         throw sim::UserError("a virtual function is offered to a partition whose guest has ended");
     }
+    state_.begin = source_.counts();
     note(Step::offered);
 }
 
@@ -71,7 +88,17 @@ void VfPairing::function_returned(AssignedFunction&) {
     note(Step::returned);
     nic_.provider().revoke_vf();
     source_.stop_vf();
+    state_.ended += source_.counts() - state_.begin;
     note(Step::dissociated);
+}
+
+void VfPairing::update_statistics() {
+    FrameCounts all = state_.ended;
+    if (given()) all += source_.counts() - state_.begin;
+    received_.set(all.received);
+    received_bytes_.set(all.received_bytes);
+    sent_.set(all.sent);
+    sent_bytes_.set(all.sent_bytes);
 }
 
 void VfPairing::switched(bool to_vf) {

@@ -17,6 +17,19 @@
 
 namespace models {
 
+// What an adapter counts of a virtual function, for ever; bytes with their FCS.
+struct FrameCounts {
+    std::uint64_t received = 0, received_bytes = 0, sent = 0, sent_bytes = 0;
+
+    FrameCounts& operator+=(const FrameCounts& o);
+    friend FrameCounts operator-(const FrameCounts& a, const FrameCounts& b);
+    friend bool operator==(const FrameCounts&, const FrameCounts&) = default;
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(received, received_bytes, sent, sent_bytes);
+    }
+};
+
 // The physical adapter behind the switch: it has a virtual function for this partition.
 class VfSource {
 public:
@@ -26,6 +39,7 @@ public:
     virtual void steer_to_vf(bool to_vf) = 0;
     // The function is off.
     virtual void stop_vf() = 0;
+    virtual FrameCounts counts() const = 0;
 
 protected:
     ~VfSource() = default;
@@ -71,6 +85,9 @@ public:
     // All steps so far, up to a bound: the latest ones.
     const std::vector<Moment>& moments() const { return state_.moments; }
 
+    // Of all stays, the present one included: what its counters show from now on.
+    void update_statistics();
+
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_);
@@ -90,11 +107,13 @@ private:
     struct State {
         bool on_vf = false;
         std::vector<Moment> moments;
+        FrameCounts ended;  // of stays that have
+        FrameCounts begin;  // of the present one
 
         bool operator==(const State&) const = default;
         template <class Archive>
         void fields(Archive& archive) {
-            archive(on_vf, moments);
+            archive(on_vf, moments, ended, begin);
         }
     };
     sim::Scope scope_;
@@ -102,6 +121,10 @@ private:
     AssignedFunction& function_;
     VfSource& source_;
     std::uint32_t serial_;
+    sim::Counter& received_;
+    sim::Counter& received_bytes_;
+    sim::Counter& sent_;
+    sim::Counter& sent_bytes_;
     State state_;
     sim::StateRegistration registration_;
 };
