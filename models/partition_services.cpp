@@ -30,7 +30,8 @@ PartitionServices::PartitionServices(const sim::Scope& scope, const vmbus::Servi
       assigned_(scope.counter("memory.assigned", "bytes", "of RAM that the guest has")),
       available_(scope.counter("memory.available", "bytes", "that the guest says it could use still")),
       committed_(scope.counter("memory.committed", "bytes", "that the guest has promised its programs")),
-      pressure_(scope.counter("memory.pressure", "percent", "committed memory, of what the guest has")),
+      pressure_(
+          scope.counter("memory.pressure", "percent", "committed memory without the balloon, of what the guest has")),
       key_values_(scope.child("key_values"), host, this),
       snapshots_(scope.child("snapshots"), host, this),
       file_copy_(scope.child("file_copy"), host, this),
@@ -131,7 +132,10 @@ void PartitionServices::memory_status(const vmbus::GuestMemoryStatus& status) {
     constexpr std::uint64_t most = std::uint64_t{1} << 40;
     available_.set(std::min(status.available, most) * page_bytes);
     committed_.set(std::min(status.committed, most) * page_bytes);
-    if (assigned != 0) pressure_.set(std::min(status.committed, most) * 100 / assigned);
+    // With what is in the balloon, of which the guest makes no use.
+    const std::uint64_t own = status.committed - std::min(status.committed, memory_.ballooned().pages());
+    if (assigned != 0) pressure_.set(std::min(own, most) * 100 / assigned);
+    if (state_.balance) vmbus::MemoryBalancer{*state_.balance}.balance(memory_, assigned);
     memory_changed();
 }
 

@@ -18,6 +18,7 @@
 #include "vmbus/integration/key_value.h"
 #include "vmbus/integration/volume_snapshot.h"
 #include "vmbus/memory/dynamic_memory.h"
+#include "vmbus/memory/memory_balancer.h"
 #include "vmbus/server.h"
 #include "vmbus/socket/host_sockets.h"
 
@@ -63,6 +64,8 @@ public:
     std::uint64_t assigned_pages() const { return ram_.assigned_pages(); }
     // Adds so many pages behind all RAM there is, aligned as the guest asks for. False: not now.
     bool hot_add(std::uint64_t pages);
+    // After each of the guest's reports, or no longer.
+    void balance(const std::optional<vmbus::MemoryBalancer::Settings>& settings) { state_.balance = settings; }
 
     // The guest has ended: its memory stays as it is.
     void close() { ram_.close(); }
@@ -116,10 +119,11 @@ private:
         std::uint32_t last_snapshot = 0;
         std::map<std::uint32_t, vmbus::SnapshotOperation> snapshots_asked;  // not answered yet
         std::map<std::uint32_t, std::deque<vmbus::SocketId>> accepted;      // by port, not taken yet
+        std::optional<vmbus::MemoryBalancer::Settings> balance;
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(key_values, copies, snapshots, last_snapshot, snapshots_asked, accepted);
+            archive(key_values, copies, snapshots, last_snapshot, snapshots_asked, accepted, balance);
         }
     };
 

@@ -251,6 +251,11 @@ models::VirtualDvd& add_dvd(Guest& guest, Image& image, const std::string& name)
     return guest.devices().add_dvd(std::move(image.image), name);
 }
 
+models::IdeDvd& add_ide_dvd(Guest& guest, Image& image, const std::string& name) {
+    if (!image.image) throw sim::UserError(fmt::format("dvd {}: the image belongs to a partition already", name));
+    return generation1(guest, "dvd " + name).add_dvd(std::move(image.image), name);
+}
+
 // A raw image in memory with this content, whole sectors.
 std::unique_ptr<Image> disk_of(const std::string& name, const py::bytes& content) {
     const std::string_view text = content;
@@ -318,6 +323,9 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
     py::class_<models::VirtualDvd, std::unique_ptr<models::VirtualDvd, py::nodelete>>(module, "VirtualDvd")
         .def("insert", [](models::VirtualDvd& dvd) { return dvd.unit().insert(); })
         .def("eject", [](models::VirtualDvd& dvd) { return dvd.unit().eject(); });
+    py::class_<models::IdeDvd, std::unique_ptr<models::IdeDvd, py::nodelete>>(module, "IdeDvd")
+        .def("insert", &models::IdeDvd::insert)
+        .def("eject", &models::IdeDvd::eject);
 
     module.def("open_disk", &open_disk);
     module.def("disk_of", &disk_of);
@@ -332,6 +340,7 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
         .def("add_legacy_network", &add_legacy_network, reference)
         .def("add_disk", &add_disk, reference)
         .def("add_dvd", &add_dvd, reference)
+        .def("add_ide_dvd", &add_ide_dvd, reference)
         .def("remove_disk", [](Guest& self, models::VirtualDisk& disk) { self.devices().remove_disk(disk); })
         .def("shut_down", &shut_down)
         .def("services", &services)

@@ -182,6 +182,15 @@ void bind_services(GuestClass& guest) {
              [](Guest& self, std::uint64_t bytes) {
                  return services(self).memory().unballoon(bytes / models::page_bytes);
              })
+        .def("memory_balance",
+             [](Guest& self, std::uint64_t least, std::uint64_t most, std::uint32_t reserve_percent) {
+                 vmbus::MemoryBalancer::Settings settings;
+                 settings.least_pages = least / models::page_bytes;
+                 settings.most_pages = most / models::page_bytes;
+                 settings.reserve_percent = reserve_percent;
+                 services(self).balance(settings);
+             })
+        .def("memory_leave", [](Guest& self) { services(self).balance(std::nullopt); })
         .def("memory_add",
              [](Guest& self, std::uint64_t bytes) { return services(self).hot_add(bytes / models::page_bytes); });
     guest.def("pointer_ready", [](Guest& self) { return services(self).pointer().ready(); })

@@ -31,6 +31,7 @@ WANTED_MODULES = {
     # The devices of a Generation 1 machine, and the synthetic ones for comparison.
     "generic": [
         "ata_piix", "tulip", "sd_mod", "ext4", "crc32c_generic", "af_packet", "hv_vmbus", "hv_utils", "hv_netvsc", "hv_storvsc",
+        "sr_mod", "isofs",
     ],
 }  # fmt: skip
 REQUIRED_MODULES = {

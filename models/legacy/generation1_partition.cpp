@@ -19,15 +19,18 @@ Generation1Partition::Generation1Partition(const sim::Scope& scope, const Genera
 void Generation1Partition::check_not_running(const std::string& what) const {
     if (scope_.now() == made_at_) return;
     throw sim::UserError(fmt::format(
-        "{}: IDE disks and legacy adapters are there from the beginning; add it before the guest runs", what));
+        "{}: IDE drives and legacy adapters are there from the beginning; add it before the guest runs", what));
+}
+
+unsigned Generation1Partition::next_drive(const std::string& what) const {
+    const std::size_t number = disks_.size() + dvds_.size();
+    if (number < most_drives) return static_cast<unsigned>(number);
+    throw sim::UserError(fmt::format("{}: a partition has at most {} IDE drives", what, most_drives));
 }
 
 VirtualDisk& Generation1Partition::add_disk(std::unique_ptr<DiskImage> image, const DiskConfig& config) {
     check_not_running(config.name);
-    const auto number = static_cast<unsigned>(disks_.size());
-    if (number == most_drives) {
-        throw sim::UserError(fmt::format("disk {}: a partition has at most {} IDE drives", config.name, most_drives));
-    }
+    const unsigned number = next_drive("disk " + config.name);
     if (image->logical_sector_bytes() != ata::sector_bytes) {
         throw sim::UserError(fmt::format("disk {}: it has sectors of {} bytes; an IDE disk has {}", config.name,
                                          image->logical_sector_bytes(), ata::sector_bytes));
@@ -35,6 +38,14 @@ VirtualDisk& Generation1Partition::add_disk(std::unique_ptr<DiskImage> image, co
     auto disk = std::make_unique<VirtualDisk>(scope_.child(config.name), std::move(image), config, 0);
     devices_.add_disk(number / 2, number % 2, disk->blocks());
     return *disks_.emplace_back(std::move(disk));
+}
+
+IdeDvd& Generation1Partition::add_dvd(std::unique_ptr<DiskImage> image, const std::string& name) {
+    check_not_running(name);
+    const unsigned number = next_drive("dvd " + name);
+    auto dvd = std::make_unique<IdeDvd>(scope_.child(name), std::move(image));
+    dvd->connect(devices_.add_cd(number / 2, number % 2, nullptr));
+    return *dvds_.emplace_back(std::move(dvd));
 }
 
 LegacySwitchAdapter& Generation1Partition::add_network(Network& network, const NetworkConfig& config) {

@@ -9,6 +9,7 @@
 #include "models/host_networks.h"
 #include "models/legacy/emulation_task.h"
 #include "models/legacy/generation1_devices.h"
+#include "models/legacy/ide_dvd.h"
 #include "models/legacy/legacy_switch_adapter.h"
 #include "models/synthetic_devices.h"
 #include "models/virtual_disk.h"
@@ -28,8 +29,9 @@ public:
     void connect(IoPortMap& ports, MmioMap& memory) { devices_.connect(ports, memory); }
 
     // Before the guest runs; a guest looks for neither later. Each throws sim::UserError for what such a machine cannot
-    // have. Disks come in order: first channel, second channel, each with two positions.
+    // have. Drives come in order: first channel, second channel, each with two positions.
     VirtualDisk& add_disk(std::unique_ptr<DiskImage> image, const DiskConfig& config);
+    IdeDvd& add_dvd(std::unique_ptr<DiskImage> image, const std::string& name);
     LegacySwitchAdapter& add_network(Network& network, const NetworkConfig& config);
 
     // Of one of the partition's processors, which waits for its end.
@@ -41,18 +43,22 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
+        for (auto& dvd : dvds_) archive(*dvd);
         archive(devices_, emulation_);
         for (auto& nic : nics_) archive(*nic);
     }
 
 private:
     void check_not_running(const std::string& what) const;
+    // The number of the next drive.
+    unsigned next_drive(const std::string& what) const;
 
     sim::Scope scope_;
     sim::Processor& root_;
     sim::Time made_at_;
-    // The devices let go of both when they end.
+    // The devices let go of all when they end.
     std::vector<std::unique_ptr<VirtualDisk>> disks_;
+    std::vector<std::unique_ptr<IdeDvd>> dvds_;
     std::vector<std::unique_ptr<LegacySwitchAdapter>> nics_;
     Generation1Devices devices_;
     EmulationTask emulation_;

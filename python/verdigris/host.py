@@ -297,12 +297,16 @@ class Partition:
         """Pulls a disk out of the running machine; its content stays. UserError if it is not one of this partition's."""
         disk._detach(self._native)
 
-    def dvd(self, disc: Disk) -> Dvd:
-        """Gives it a DVD drive with this disc in it (a raw image, as of an ISO file); also while the guest runs."""
+    def dvd(self, disc: Disk, ide: bool = False) -> Dvd:
+        """Gives it a DVD drive with this disc in it (a raw image, as of an ISO file); also while the guest runs.
+
+        ide: it is on an emulated IDE channel, in a partition of generation 1 before it runs. UserError if there is no room,
+        or the disc is in a drive already.
+        """
         if not isinstance(disc, Disk):
             raise UserError(f"partition {self.name}: {disc!r} is no vg.Disk")
         self._dvds += 1
-        return Dvd(disc._insert(self._native, f"dvd{self._dvds}"))
+        return Dvd(disc._insert(self._native, f"dvd{self._dvds}", bool(ide)))
 
     def stopped(self, within: str | int | None = None) -> Condition:
         """Awaits that the guest no longer runs; gives its state. Timeout after `within` (default: no limit)."""

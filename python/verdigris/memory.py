@@ -16,9 +16,10 @@ _PAGE = 4096
 
 @dataclasses.dataclass(frozen=True)
 class MemoryStatus:
-    """In bytes: what the guest has; what it said last that it could use still, and has promised to its programs.
+    """In bytes: what the guest has; what is in the balloon; what it said last that it could use still, and has promised.
 
-    pressure: what is promised, in percent of what it has.
+    committed: what it has promised to its programs, and what is in the balloon. pressure: the former, in percent of what
+    it has.
     """
 
     assigned: int
@@ -28,7 +29,7 @@ class MemoryStatus:
 
     @property
     def pressure(self) -> int:
-        return self.committed * 100 // self.assigned if self.assigned else 0
+        return max(0, self.committed - self.ballooned) * 100 // self.assigned if self.assigned else 0
 
 
 class Memory:
@@ -74,6 +75,24 @@ class Memory:
         elif wanted > now and self._native.memory()["ballooned"]:
             await self._run("return of pages", self._native.memory_unballoon(wanted - now), within)
         return self.assigned
+
+    def balance(self, minimum: str | int, maximum: str | int, reserve: int = 20) -> None:
+        """From now on, after each report, the balloon gives the guest what its programs need and a reserve.
+
+        reserve: in percent of what they need, 0 to 2000. The guest has never less than minimum and never more than maximum,
+        nor more than the memory it was made with and was given by add(); differences below 16 MiB are left alone. UserError
+        if a value is wrong.
+        """
+        least, most = parse_size(minimum, "minimum of memory"), parse_size(maximum, "maximum of memory")
+        if least > most:
+            raise UserError(f"memory of guest {self._name}: the minimum of {minimum} is above the maximum of {maximum}")
+        if not isinstance(reserve, int) or isinstance(reserve, bool) or not 0 <= reserve <= 2000:
+            raise UserError(f"memory of guest {self._name}: reserve: {reserve!r} is not a whole number from 0 to 2000")
+        self._native.memory_balance(least, most, reserve)
+
+    def stop_balancing(self) -> None:
+        """The guest keeps what it has; balloon() and add() are the scenario's again."""
+        self._native.memory_leave()
 
     async def add(self, size: str | int, within: str | int | None = "60s") -> int:
         """Adds memory behind all there is; gives what the guest has then.

@@ -68,8 +68,8 @@ class Disk:
             raise UserError("disk: no partition has it")
         guest.remove_disk(self._native)
 
-    def _insert(self, guest: Any, name: str) -> Any:
-        return guest.add_dvd(self._image, name)
+    def _insert(self, guest: Any, name: str, ide: bool) -> Any:
+        return guest.add_ide_dvd(self._image, name) if ide else guest.add_dvd(self._image, name)
 
 
 class Dvd:

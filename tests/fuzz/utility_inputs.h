@@ -67,15 +67,17 @@ private:
     Pointer pointer_;
 };
 
-class MemoryTarget final : public DeviceTarget<DynamicMemory>, private DynamicMemoryHost {
+class MemoryTarget final : public DeviceTarget<DynamicMemory>,
+                           private DynamicMemoryHost,
+                           private DynamicMemoryListener {
 public:
     explicit MemoryTarget(Root& root)
-        : memory_(root.scope("device"), root.host(), {dynamic_memory::version_2_0, 50'000}, *this, &balancer_) {}
+        : memory_(root.scope("device"), root.host(), {dynamic_memory::version_2_0, 50'000}, *this, this) {}
     void use(Script& script) override {
         const auto kind = script.take<std::uint8_t>();
         const auto pages = script.take<std::uint16_t>();
         short_of_memory_ = (kind & 0x80) != 0;
-        if ((kind & 0x40) != 0) balancer_.connect(memory_);
+        if ((kind & 0x40) != 0) balances_ = true;
         if (kind % 3 == 0) (void)memory_.balloon(pages);
         if (kind % 3 == 1) (void)memory_.unballoon(pages);
         if (kind % 3 == 2) (void)memory_.hot_add({pages_, pages});
@@ -147,10 +149,15 @@ private:
         pages_ -= range.count;
     }
 
+    void memory_status(const GuestMemoryStatus&) override {
+        if (balances_) balancer_.balance(memory_, pages_ - gone_);
+    }
+
     std::uint64_t pages_ = 60'000;
     std::uint64_t gone_ = 0;
     bool short_of_memory_ = false;
-    MemoryBalancer balancer_{{60'000, 1'000, 60'000, 20, 100}};
+    bool balances_ = false;
+    MemoryBalancer balancer_{{1'000, 60'000, 20, 100}};
     DynamicMemory memory_;
 };
 

@@ -232,6 +232,8 @@ TEST_CASE("what such a partition cannot have") {
         }
         CHECK(error_of([&] { machine.guest->generation1()->add_disk(blank_disk(), disk); }) ==
               "disk d3: a partition has at most 4 IDE drives");
+        CHECK(error_of([&] { machine.guest->generation1()->add_dvd(blank_disk(), "v"); }) ==
+              "dvd v: a partition has at most 4 IDE drives");
         CHECK(error_of([&] { machine.guest->generation1()->add_network(*machine.network, Machine::adapter("n")); }) ==
               "network adapter n: a partition has at most 4 legacy adapters");
     }
@@ -243,8 +245,10 @@ TEST_CASE("what such a partition cannot have") {
     SUBCASE("what comes while it runs") {
         Machine machine{guest};
         machine.host->run(Time::us(1), nothing, Time::never());
+        CHECK(error_of([&] { machine.guest->generation1()->add_dvd(blank_disk(), "v"); }) ==
+              "v: IDE drives and legacy adapters are there from the beginning; add it before the guest runs");
         CHECK(error_of([&] { machine.guest->generation1()->add_disk(blank_disk(), disk); }) ==
-              "d: IDE disks and legacy adapters are there from the beginning; add it before the guest runs");
+              "d: IDE drives and legacy adapters are there from the beginning; add it before the guest runs");
     }
     SUBCASE("a screen, another generation") {
         Machine machine{guest};

@@ -73,6 +73,12 @@ class Guest:
         self.calls.append(("unballoon", size))
         return self.starts
 
+    def memory_balance(self, least: int, most: int, reserve: int) -> None:
+        self.calls.append(("balance", least, most, reserve))
+
+    def memory_leave(self) -> None:
+        self.calls.append(("leave",))
+
     def memory_add(self, size: int) -> bool:
         self.calls.append(("add", size))
         return self.starts
@@ -155,6 +161,21 @@ class ServicesTest(unittest.TestCase):
         self.guest.now["ballooned"] = 1 << 20
         self.run_until(self.memory.balloon(to="2GiB"))
         self.assertEqual(self.guest.calls, [("balloon", 768 << 20), ("unballoon", 1 << 30)])
+        self.guest.calls.clear()
+        self.memory.balance("256MiB", "1GiB")
+        self.memory.balance(1 << 20, 1 << 20, reserve=2000)
+        self.memory.stop_balancing()
+        self.assertEqual(
+            self.guest.calls, [("balance", 256 << 20, 1 << 30, 20), ("balance", 1 << 20, 1 << 20, 2000), ("leave",)]
+        )
+        for minimum, maximum, reserve, said in (
+            ("2GiB", "1GiB", 20, "memory of guest web: the minimum of 2GiB is above the maximum of 1GiB"),
+            ("1GiB", "2GiB", 2001, "reserve: 2001 is not a whole number from 0 to 2000"),
+            ("1GiB", "2GiB", True, "reserve: True is not a whole number"),
+            ("much", "2GiB", 20, "minimum of memory"),
+        ):
+            with self.subTest(said), self.assertRaisesRegex(UserError, said):
+                self.memory.balance(minimum, maximum, reserve)
         with self.assertRaisesRegex(UserError, "1MiB is not a multiple of 128 MiB"):
             self.run_until(self.memory.add("1MiB"))
         with self.assertRaisesRegex(Refused, "the guest does not take it"):

@@ -61,12 +61,17 @@ import verdigris as vg
 SCRIPT = """\\
 udhcpc -i eth0 -n -q -f
 dd if=/dev/zero of=/var/zeros bs=64k count=32 2>/dev/null &
+head -c 12 /dev/sr0
+echo " in the drive"
 echo "traffic starts"
 nc 10.0.0.1 5001 -e sh -c 'sha256sum >/tmp/sum'
 wait
 echo by the guest >/var/written
 sync
 echo "sum $(cut -d' ' -f1 /tmp/sum)"
+echo "press return"
+read answer
+head -c 12 /dev/sr0 2>&1
 """
 
 host = vg.Host(cores=2, memory="1GiB")
@@ -77,6 +82,7 @@ guest = vg.Linux(script=SCRIPT, flavour="generic", root="LABEL=verdigris")
 vm = host.partition("linux", memory="512MiB", generation=1, guest=guest)
 adapter = vm.network(switch, legacy=True)
 disk = vm.disk(vg.Disk.create("vhd", "128MiB", content=vg.linux_root()), ide=True)
+drive = vm.dvd(vg.Disk.of(b"a disc" * 10_000), ide=True)
 
 
 async def main(sim):
@@ -94,7 +100,13 @@ async def main(sim):
         text = vm.console.text[found.end() :].split()[0]
         sim.check(f"turn {turn}: what was received is what was sent", text == expected, text)
     sim.check("the same twice", hashes[0] == hashes[1] and received[0] == received[1] < 500_000, f"{received}")
+    await vm.console.expect("press return", within="10s")
+    sim.check("the drive's disc was read", "a disca disc in the drive" in vm.console.text)
+    changed = [drive.eject(), drive.eject(), drive.insert(), drive.eject()]
+    sim.check("out, in, out", changed == [True, False, True, True], f"{changed}")
+    vm.console.write("\\n")
     await vm.stopped(within="10s")
+    sim.check("no disc was found then", "No medium found" in vm.console.text)
     disk.save("saved.vhd", "vhd")
 '''
 

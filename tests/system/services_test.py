@@ -42,6 +42,14 @@ async def main(sim):
     neighbour = host.partition("neighbour", memory="460MiB", guest=vg.Linux(script="true"))
     await neighbour.stopped(within="60s")
     await vm.memory.balloon(to="256MiB")
+    # Reports decide: the least that it may have, what it needs and will give, the most that it may have.
+    for minimum, reserve, low, high in ((360, 20, 360, 360), (200, 20, 200, 300), (200, 2000, 400, 400)):
+        vm.memory.balance(minimum << 20, "400MiB", reserve)
+        await vm.memory.reported(within="90s")
+        await sim.after("500ms")
+        has = vm.memory.assigned >> 20
+        sim.check(f"balanced from {minimum} MiB on, {reserve} % in reserve", low <= has <= high, f"{has} MiB")
+    vm.memory.stop_balancing()
     vm.services.shut_down()
     await vm.stopped(within="30s")
     sim.check("both have ended", (vm.state, neighbour.state) == ("powered_off", "powered_off"))

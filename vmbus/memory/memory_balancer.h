@@ -1,5 +1,5 @@
 // Decides how much memory a guest with dynamic memory gets: what it says it has committed plus a reserve, between a
-// minimum and a maximum, in steps, by the balloon.
+// least and a most, in steps, by the balloon.
 #pragma once
 
 #include <cstdint>
@@ -8,27 +8,29 @@
 
 namespace vmbus {
 
-class MemoryBalancer final : public DynamicMemoryListener {
+class MemoryBalancer final {
 public:
     struct Settings {
-        std::uint64_t memory_pages = 0;  // the guest's RAM without a balloon
         std::uint64_t least_pages = 0;
         std::uint64_t most_pages = 0;
         std::uint32_t reserve_percent = 20;  // of what is committed
         std::uint64_t step_pages = 4096;     // smaller differences are left alone
+
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(least_pages, most_pages, reserve_percent, step_pages);
+        }
     };
 
     explicit MemoryBalancer(const Settings& settings) : settings_(settings) {}
-    // Once the device is there, which has the balancer for its listener.
-    void connect(DynamicMemory& memory) { memory_ = &memory; }
 
-    // What the guest should have.
-    std::uint64_t target_pages(const GuestMemoryStatus& status) const;
-    void memory_status(const GuestMemoryStatus& status) override;
+    // What the guest should have. Guests count what is in the balloon as committed (Linux: get_pages_committed).
+    std::uint64_t target_pages(const GuestMemoryStatus& status, std::uint64_t ballooned_pages) const;
+    // After a report of a guest that has so many pages: starts what brings it nearer to that, if anything does.
+    void balance(DynamicMemory& memory, std::uint64_t assigned_pages) const;
 
 private:
     Settings settings_;
-    DynamicMemory* memory_ = nullptr;
 };
 
 }  // namespace vmbus
