@@ -22,7 +22,7 @@ BUILD = ROOT / "build/fuzz"
 # What no input may need: MiB in all, MiB at once, seconds.
 MEMORY, ALLOCATION, PATIENCE = 1024, 64, 20
 # Freed memory is watched for a while, not for long: campaigns are short of caches, not of memory.
-SANITIZER = "detect_leaks=1:quarantine_size_mb=16:malloc_context_size=4"
+SANITIZER = "detect_leaks=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64:malloc_context_size=2"
 LONGEST_KEPT = 600
 
 
