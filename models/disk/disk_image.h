@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "models/disk/byte_file.h"
-#include "models/disk/guid.h"
+#include "models/disk/identifiers.h"
 #include "models/disk/io_status.h"
 #include "sim/random.h"
 

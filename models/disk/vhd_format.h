@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "models/disk/guid.h"
+#include "models/disk/identifiers.h"
 
 namespace models::vhd {
 

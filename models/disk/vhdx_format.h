@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "models/disk/guid.h"
+#include "models/disk/identifiers.h"
 
 namespace models::vhdx {
 
