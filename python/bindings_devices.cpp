@@ -279,7 +279,7 @@ void shut_down(Guest& guest, const std::string& kind, const std::string& text) {
     guest.devices().shutdown().request(request);
 }
 
-py::dict services(Guest& guest) {
+py::dict service_counts(Guest& guest) {
     models::SyntheticDevices& devices = guest.devices();
     py::dict all;
     all["heartbeats"] = devices.heartbeat().answers();
@@ -343,7 +343,7 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
         .def("add_ide_dvd", &add_ide_dvd, reference)
         .def("remove_disk", [](Guest& self, models::VirtualDisk& disk) { self.devices().remove_disk(disk); })
         .def("shut_down", &shut_down)
-        .def("services", &services)
+        .def("services", &service_counts)
         .def("picture", &picture)
         .def("type_keys", [](Guest& self, const std::string& text) { self.devices().keyboard().type(text); })
         .def("press", [](Guest& self, const std::string& chord) { self.devices().keyboard().press(chord); });
