@@ -78,7 +78,9 @@ def collect(packages: pathlib.Path, out: pathlib.Path) -> list[str]:
         loader, libraries = needs(copy(packages / path, path))
         pending += libraries
         if loader:
-            copy(inside(packages, packages / loader.lstrip("/")), loader.lstrip("/"))
+            # From Debian 13 on, packages have in usr what a system finds by links of its root.
+            place = packages / "usr" / loader.lstrip("/")
+            copy(inside(packages, place if place.is_symlink() or place.is_file() else packages / loader.lstrip("/")), loader.lstrip("/"))
     for folder in FOLDERS:
         for source in sorted(path for path in (packages / folder).rglob("*") if path.is_file() and not path.is_symlink()):
             pending += needs(copy(source, source.relative_to(packages).as_posix()))[1]

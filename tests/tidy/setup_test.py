@@ -251,6 +251,12 @@ class GuestImages(unittest.TestCase):
         files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and not path.is_symlink())
         wanted = [loader[1:], "usr/sbin/hv_kvp_daemon", *(f"lib/x86_64-linux-gnu/{name}" for name in libraries)]
         self.assertEqual(files, sorted(wanted))
+        # As packages of Debian 13 have it.
+        (packages / "usr" / loader[1:]).parent.mkdir(parents=True)
+        (packages / loader[1:]).rename(packages / "usr" / loader[1:])
+        shutil.rmtree(out)
+        self.assertEqual(guest_programs.collect(packages, out), ["usr/sbin/hv_kvp_daemon"])
+        self.assertTrue((out / loader[1:]).is_file())
 
     def test_manifest(self) -> None:
         manifest = json.loads((self.build() / "manifest.json").read_text())
