@@ -163,11 +163,10 @@ Workload& add_storage_mix(Machine& machine, Guest& guest, const std::string& nam
                           const std::string& profile) {
     models::BehaviouralGuest& software = behavioural(guest);
     const models::Profile costs = models::find_profile(profile);
-    vmbus::StorageClientConfig client;
-    client.costs = costs.service_costs.bus;
-    client.per_request = costs.service_costs.guest_storage_request;
+    models::StorageDriver::Config driver = models::StorageDriver::config(
+        costs.driver_costs, costs.service_costs.guest_storage_request, given["sub_channels"].cast<std::uint16_t>());
+    driver.disk.lun = given["lun"].cast<std::uint8_t>();
     models::StorageMix::Settings settings;
-    settings.lun = given["lun"].cast<std::uint8_t>();
     settings.first_byte = given["first_byte"].cast<std::uint64_t>();
     settings.span_bytes = given["span_bytes"].cast<std::uint64_t>();
     settings.read_weight = given["read"].cast<std::uint64_t>();
@@ -176,7 +175,7 @@ Workload& add_storage_mix(Machine& machine, Guest& guest, const std::string& nam
     settings.sequential = given["sequential"].cast<bool>();
     settings.arrivals = arrivals(given["arrivals"]);
     settings.queue_depth = given["depth"].cast<std::uint32_t>();
-    return machine.keep(std::make_unique<models::StorageMix>(scope_of(machine, name), software, client, settings));
+    return machine.keep(std::make_unique<models::StorageMix>(scope_of(machine, name), software, driver, settings));
 }
 
 Workload& add_mixture(Machine& machine, const std::string& name,

@@ -38,12 +38,15 @@ async def measured(sim, path, client, workload, name, cpu=False):
     workload.reset()
     times = host.processor_times()
     await sim.after(window)
-    workload.measure(sim, name, variant=path)
+    result = workload.measure(sim, name, variant=path)
+    causes = times.causes
+    sim.check(f"{path}, {name}: each processor's causes are its time",
+              all(sum(each.values()) == times.window_ps for each in causes.values()))  # fmt: skip
     if cpu:
         times.measure(sim, variant=path)
     workload.stop()
     await sim.after("1ms")  # what is under way ends
-    return workload, times
+    return result, causes
 
 
 async def main(sim):
@@ -57,14 +60,12 @@ async def main(sim):
         ask = vg.RequestResponse(to=neighbours[path], size=size)
         locally[path], _ = await measured(sim, path, client, ask, "requests to a neighbour")
         send = vg.Stream(to=server)
-        streams[path], times = await measured(sim, path, client, send, "stream to the wire", cpu=True)
-        busy[path] = {name: sum(causes.values()) - causes.get("idle", 0) for name, causes in times.causes.items()}
-        exact = all(sum(causes.values()) == times.window_ps for causes in times.causes.values())
-        sim.check(f"{path}: each processor's causes are its window", exact)
+        streams[path], causes = await measured(sim, path, client, send, "stream to the wire", cpu=True)
+        busy[path] = sum(ps for each in causes.values() for cause, ps in each.items() if cause != "idle")
     for what, each in (("requests to the wire", requests), ("requests to a neighbour", locally)):
-        for path, workload in each.items():
-            where = workload.attribution
-            exact = sum(where.causes.values()) == where.total == workload.latency.sum and where.count > 0
+        for path, result in each.items():
+            where = result.attribution
+            exact = sum(where.causes.values()) == where.total == result.latency.sum and where.count > 0
             sim.check(f"{path}, {what}: the causes are the latency", exact)
         slow, middle, fast = (each[path].latency.percentiles["50"] for path in PATHS)
         sim.check(f"{what}: emulated > synthetic > vf", slow > middle > fast, f"{slow} > {middle} > {fast} ps")
@@ -92,7 +93,7 @@ def show(requests, locally, streams, busy) -> None:
         row("  requests per second", [f"{w.throughput.per_second:,}" for w in each.values()])
     row("stream to the wire (Gb/s)", [f"{w.throughput.bits_per_second // 10**7 / 100:,.2f}" for w in streams.values()])
     window_ps = vg.parse_time(window)
-    row("  processors that it takes", [f"{sum(b.values()) * 100 // window_ps / 100:.2f}" for b in busy.values()])
+    row("  processors that it takes", [f"{ps * 100 // window_ps / 100:.2f}" for ps in busy.values()])
     print("\n  Where the time of a request to the wire goes (us):")
     each = [w.attribution for w in requests.values()]
     causes = sorted({cause for where in each for cause in where.causes},

@@ -14,6 +14,7 @@ namespace st = dec21140::status;
 
 namespace {
 
+constexpr sim::GuestCause driver_cause{"client.driver", "server.driver"};
 constexpr std::uint32_t buffer_bytes = 2048, ram_page_bytes = 4096;
 // As Linux names them for this chip, less what the chip does not have.
 constexpr std::uint32_t enabled = 0x0001'ebef;
@@ -155,6 +156,7 @@ void EmulatedDriver::interrupt() {
     if (state_.in_interrupt || state_.pages.empty()) return;
     ++interrupts_;
     state_.in_interrupt = true;
+    state_.called_at = scope_.now();
     state_.first_read = true;
     state_.last_read = false;
     state_.polled = false;
@@ -237,6 +239,7 @@ void EmulatedDriver::poll_read(std::span<const std::uint64_t> answers) {
 
 std::optional<sim::Time> EmulatedDriver::begin() {
     state_.work = Work::none;
+    state_.begun_at = scope_.now();
     if (state_.opening && !state_.up && state_.pages.empty()) {
         if (!make_rings()) return std::nullopt;
         state_.work = Work::start;
@@ -312,6 +315,13 @@ void EmulatedDriver::take_frames() {
 }
 
 void EmulatedDriver::give_frames() {
+    sim::Journeys& journeys = scope_.journeys();
+    for (std::size_t n = 0; journeys.on() && n < state_.received.size(); ++n) {
+        const sim::RequestId id = journeys.identify(state_.received[n].bytes);
+        journeys.mark(id, "interrupt.delivery", state_.called_at);
+        journeys.mark(id, "hypervisor.intercept", state_.begun_at);
+        journeys.mark(id, driver_cause, sim::Travel::received, scope_.now());
+    }
     if (!state_.received.empty()) user_.receive(0, state_.received);
     state_.received.clear();
     if (state_.more) {
@@ -325,6 +335,12 @@ void EmulatedDriver::give_frames() {
 void EmulatedDriver::put_frame() {
     const vmbus::OutgoingFrame frame = std::move(*state_.sending);
     state_.sending.reset();
+    sim::Journeys& journeys = scope_.journeys();
+    if (journeys.on()) {
+        const sim::RequestId id = journeys.identify(frame.bytes);
+        journeys.mark(id, "wait.processor", state_.begun_at);
+        journeys.mark(id, driver_cause, sim::Travel::sent, scope_.now());
+    }
     const std::uint32_t place = state_.next % transmit_descriptors, before = waiting();
     const std::uint32_t buffer = buffer_of(receive_descriptors + place);
     const std::size_t length = std::min<std::size_t>(frame.bytes.size(), chip::most_usual_bytes - chip::crc_bytes);

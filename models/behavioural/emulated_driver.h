@@ -74,6 +74,8 @@ private:
         std::uint32_t taken = 0;              // receive descriptors so far, modulo their number
         std::uint32_t next = 0, cleaned = 0;  // transmit descriptors so far
         bool in_interrupt = false;
+        sim::Time called_at;  // by an interrupt, the last time
+        sim::Time begun_at;   // of the piece
         bool polled = false;  // this interrupt has called for a poll
         bool first_read = false, last_read = false;
         Poll poll = Poll::none;
@@ -86,7 +88,8 @@ private:
         template <class Archive>
         void fields(Archive& archive) {
             archive(opening, up, refused, stopped, pages, receive_ring, transmit_ring, taken, next, cleaned,
-                    in_interrupt, polled, first_read, last_read, poll, work, backlog, sending, received, more);
+                    in_interrupt, called_at, begun_at, polled, first_read, last_read, poll, work, backlog, sending,
+                    received, more);
         }
     };
     // The accesses of the interrupt's handler, and of everything else.

@@ -3,16 +3,16 @@
 #include <algorithm>
 #include <string>
 
+#include "models/behavioural/emulated_driver.h"
+#include "models/behavioural/failover_driver.h"
 #include "models/behavioural/synthetic_driver.h"
 
 namespace models {
 
-NetworkPath network_path(std::string_view name) {
-    if (name == "synthetic") return NetworkPath::synthetic;
-    throw sim::UserError("path: " + std::string{name} + " is not one of synthetic");
-}
-
 namespace {
+
+// Where the guest's kernel puts the virtual function: in the low window for devices, behind where a screen may be.
+constexpr std::uint64_t device_space = Screen::memory.end();
 
 StackSettings stack_settings(const PeerSettings& host, const Profile& profile) {
     StackSettings settings;
@@ -23,13 +23,37 @@ StackSettings stack_settings(const PeerSettings& host, const Profile& profile) {
 
 }  // namespace
 
+NetworkPath network_path(std::string_view name) {
+    if (name == "synthetic") return NetworkPath::synthetic;
+    if (name == "paired") return NetworkPath::paired;
+    if (name == "emulated") return NetworkPath::emulated;
+    throw sim::UserError("path: " + std::string{name} + " is not one of emulated, synthetic, paired");
+}
+
 GuestNetwork::GuestNetwork(const sim::Scope& scope, BehaviouralGuest& guest, const Profile& profile,
                            const GuestNetworkConfig& config)
     : stack_(scope.child("stack"), stack_settings(config.host, profile), guest.processor_count(),
              [&guest](unsigned vp) -> sim::Processor& { return guest.processor(vp); }) {
+    const sim::Scope place = scope.child("driver");
+    const DriverCosts& costs = profile.driver_costs;
     const auto channels = static_cast<std::uint16_t>(std::min<unsigned>(config.channels, guest.processor_count()));
-    driver_ = std::make_unique<SyntheticDriver>(scope.child("driver"), guest, stack_,
-                                                SyntheticDriver::config(profile.driver_costs, channels));
+    if (config.path == NetworkPath::emulated) {
+        EmulatedDriver::Config emulated;
+        emulated.address.bytes = config.host.mac.bytes;
+        emulated.costs = costs;
+        auto driver = std::make_unique<EmulatedDriver>(place, guest, stack_, emulated);
+        stack_.connect_driver(*driver);
+        driver->start();
+        driver_ = std::move(driver);
+        return;
+    }
+    const SyntheticDriver::Config synthetic = SyntheticDriver::config(costs, channels);
+    if (config.path == NetworkPath::paired) {
+        driver_ =
+            std::make_unique<FailoverDriver>(place, guest, stack_, synthetic, VfDriver::config(costs, device_space));
+    } else {
+        driver_ = std::make_unique<SyntheticDriver>(place, guest, stack_, synthetic);
+    }
     stack_.connect_driver(*driver_);
 }
 

@@ -10,8 +10,9 @@
 
 namespace models {
 
-enum class NetworkPath : std::uint8_t { synthetic, virtual_function, paired, emulated };
-// "synthetic", "vf", "paired" (both as one adapter, as Hyper-V's guests have it), "emulated"; else sim::UserError.
+// Paired: a synthetic adapter and its virtual function as one.
+enum class NetworkPath : std::uint8_t { emulated, synthetic, paired };
+// By these names, else sim::UserError.
 NetworkPath network_path(std::string_view name);
 
 struct GuestNetworkConfig {

@@ -9,24 +9,17 @@ namespace models {
 namespace {
 
 constexpr std::uint64_t most_io_bytes = 1024 * 1024;
-
-vmbus::StorageClient::Places spread_over(GuestPlatform& platform) {
-    return [&platform](std::uint16_t channel) {
-        const unsigned vp = channel % platform.processor_count();
-        return vmbus::StorageClient::Place{&platform.processor(vp), vp};
-    };
-}
-
 }  // namespace
 
-StorageMix::StorageMix(const sim::Scope& scope, GuestPlatform& platform, const vmbus::StorageClientConfig& client,
+StorageMix::StorageMix(const sim::Scope& scope, GuestPlatform& platform, const StorageDriver::Config& driver,
                        const Settings& settings)
     : Workload(scope),
       settings_(settings),
       kind_({{0, 0, settings.read_weight}, {1, 1, settings.write_weight}}, scope.path()),
       random_(scope.random()),
       arrivals_(settings.arrivals, scope.child("arrivals").random()),
-      client_(scope.child("driver"), platform.bus(), *this, client, spread_over(platform)),
+      processors_(platform.processor_count()),
+      driver_(scope.child("driver"), platform, *this, driver),
       timer_(scope.agenda(), scope.path() + ".next", [this] { expired(); }),
       registration_(scope.register_state(*this)) {
     settings.arrivals.check(scope.path());
@@ -36,13 +29,12 @@ StorageMix::StorageMix(const sim::Scope& scope, GuestPlatform& platform, const v
             throw sim::UserError(scope.path() + ": requests are of whole blocks of 512 bytes, 1 MiB at most");
         }
     }
-    if (settings.span_bytes < bytes.greatest()) {
+    if (settings.span_bytes != 0 && settings.span_bytes < bytes.greatest()) {
         throw sim::UserError(scope.path() + ": the part of the disk that is used is smaller than a request");
     }
     if (settings.queue_depth == 0 || settings.queue_depth > 4096) {
         throw sim::UserError(scope.path() + ": the queue's depth is 1 to 4096");
     }
-    platform.add_driver(vmbus::interface_type::scsi, *this);
 }
 
 void StorageMix::start() {
@@ -69,7 +61,7 @@ void StorageMix::take_next() {
 
 void StorageMix::expired() {
     while (mix_.has_next && mix_.next.at <= scope().now()) {
-        if (!client_.ready() || mix_.requests.size() >= most_outstanding) {
+        if (!driver_.is_ready() || mix_.requests.size() >= most_outstanding) {
             failed();
         } else {
             submit(mix_.next.at, mix_.next.bytes);
@@ -80,21 +72,25 @@ void StorageMix::expired() {
 }
 
 void StorageMix::fill() {
-    if (!mix_.running || !closed_loop() || !client_.ready()) return;
+    if (!mix_.running || !closed_loop() || !driver_.is_ready()) return;
     while (mix_.requests.size() < settings_.queue_depth) submit(scope().now(), 0);
 }
 
 bool StorageMix::issue() {
-    if (!client_.ready() || mix_.requests.size() >= most_outstanding) return false;
+    if (!driver_.is_ready() || mix_.requests.size() >= most_outstanding) return false;
     submit(scope().now(), 0);
     return true;
 }
 
 void StorageMix::submit(sim::Time begun, std::uint64_t bytes) {
     const std::uint64_t drawn = bytes != 0 ? bytes : settings_.bytes.draw(random_);
-    const std::uint64_t most = std::min(most_io_bytes, settings_.span_bytes);
-    const auto blocks = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(drawn, block_bytes, most) / block_bytes);
-    const std::uint64_t span = settings_.span_bytes / block_bytes;
+    const std::uint64_t unit = driver_.block_bytes();
+    const std::uint64_t first = std::min(settings_.first_byte / unit, driver_.blocks() - 1);
+    const std::uint64_t rest = driver_.blocks() - first;
+    const std::uint64_t span =
+        settings_.span_bytes == 0 ? rest : std::clamp<std::uint64_t>(settings_.span_bytes / unit, 1, rest);
+    const std::uint64_t wanted = std::clamp<std::uint64_t>(drawn, unit, most_io_bytes) / unit;
+    const auto blocks = static_cast<std::uint32_t>(std::min(wanted, span));
     std::uint64_t place = mix_.cursor;
     if (settings_.sequential) {
         if (place + blocks > span) place = 0;
@@ -103,25 +99,22 @@ void StorageMix::submit(sim::Time begun, std::uint64_t bytes) {
         // At a multiple of its size, as files lie.
         place = random_.below(span / blocks) * blocks;
     }
-    const std::uint64_t lba = settings_.first_byte / block_bytes + place;
     const std::uint64_t tag = mix_.next_tag++;
-    vmbus::StorageIo io =
-        kind_.draw(random_) == 0
-            ? vmbus::storage_read(lba, blocks, block_bytes)
-            : vmbus::storage_write(lba, std::vector<std::byte>(std::size_t{blocks} * block_bytes), block_bytes, false);
-    io.tag = tag;
-    io.address.lun = settings_.lun;
-    mix_.requests.emplace(tag, Request{begun, std::uint64_t{blocks} * block_bytes});
-    const std::uint16_t channels = std::max<std::uint16_t>(client_.channels_open(), 1);
-    client_.submit(std::move(io), static_cast<std::uint16_t>(tag % channels));
+    mix_.requests.emplace(tag, Request{begun, blocks * unit});
+    const auto vp = static_cast<unsigned>(tag % processors_);
+    if (kind_.draw(random_) == 0) {
+        driver_.read(tag, first + place, blocks, vp);
+    } else {
+        driver_.write(tag, first + place, std::vector<std::byte>(blocks * unit), vp);
+    }
 }
 
-void StorageMix::storage_done(std::uint64_t tag, vmbus::StorageAnswer answer) {
+void StorageMix::storage_done(std::uint64_t tag, bool succeeded, std::span<const std::byte>) {
     const auto place = mix_.requests.find(tag);
     if (place == mix_.requests.end()) return;
     const Request request = place->second;
     mix_.requests.erase(place);
-    if (answer.succeeded()) {
+    if (succeeded) {
         ended(request.begun, request.bytes);
     } else {
         failed();

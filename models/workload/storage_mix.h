@@ -5,24 +5,24 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <span>
 
 #include "models/behavioural/guest_platform.h"
+#include "models/behavioural/storage_driver.h"
 #include "models/workload/arrivals.h"
 #include "models/workload/choice.h"
 #include "models/workload/workload.h"
 #include "sim/agenda.h"
-#include "vmbus/storage/storage_client.h"
 
 namespace models {
 
-class StorageMix final : public Workload, private vmbus::StorageUser, private vmbus::BusDriver {
+class StorageMix final : public Workload, private StorageDriverUser {
 public:
     static constexpr std::uint32_t block_bytes = 512;
 
     struct Settings {
-        std::uint8_t lun = 0;
         std::uint64_t first_byte = 0;  // the part of the disk that is used
-        std::uint64_t span_bytes = 0;
+        std::uint64_t span_bytes = 0;  // 0: all that is behind the first
         std::uint64_t read_weight = 1;
         std::uint64_t write_weight = 0;
         Choice bytes{4096};
@@ -31,13 +31,13 @@ public:
         std::uint32_t queue_depth = 1;  // of a closed loop
     };
     // Throws sim::UserError.
-    StorageMix(const sim::Scope& scope, GuestPlatform& platform, const vmbus::StorageClientConfig& client,
+    StorageMix(const sim::Scope& scope, GuestPlatform& platform, const StorageDriver::Config& driver,
                const Settings& settings);
 
     void start() override;
     void stop() override;
     [[nodiscard]] bool issue() override;
-    bool is_ready() const { return client_.ready(); }
+    bool is_ready() const { return driver_.is_ready(); }
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -67,12 +67,9 @@ private:
     };
     static constexpr std::size_t most_outstanding = 65'536;
 
-    // vmbus::StorageUser
+    // StorageDriverUser
     void storage_ready() override { fill(); }
-    void storage_done(std::uint64_t tag, vmbus::StorageAnswer answer) override;
-    // vmbus::BusDriver
-    void offered(vmbus::ClientChannel& channel) override { client_.offered(channel); }
-    vmbus::ChannelDriver* adopt(vmbus::ClientChannel&) override { return &client_; }
+    void storage_done(std::uint64_t tag, bool succeeded, std::span<const std::byte> data) override;
 
     bool closed_loop() const { return settings_.arrivals.kind == ArrivalKind::closed; }
     void fill();
@@ -85,7 +82,8 @@ private:
     Mix mix_;
     sim::Random random_;
     Arrivals arrivals_;
-    vmbus::StorageClient client_;
+    unsigned processors_;
+    StorageDriver driver_;
     sim::Timer timer_;
     sim::StateRegistration registration_;
 };

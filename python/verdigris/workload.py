@@ -270,6 +270,15 @@ class Attribution:
     causes: Mapping[str, int]
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a workload had measured at one time."""
+
+    latency: Latency
+    throughput: Throughput
+    attribution: Attribution
+
+
 class Workload:
     """Something that a behavioural guest does. Given to `partition.workload(...)`."""
 
@@ -311,8 +320,8 @@ class Workload:
         """No operation begins any more; what is under way goes on."""
         self._running().stop()
 
-    def measure(self, sim: Simulation, name: str, variant: str = "") -> None:
-        """Puts latency, throughput and attribution, as far as there are any, into the run's result."""
+    def measure(self, sim: Simulation, name: str, variant: str = "") -> Measured:
+        """Puts latency, throughput and attribution, as far as there are any, into the run's result; gives them as well."""
         latency, moved, where = self.latency, self.throughput, self.attribution
         if latency.count:
             sim.measure.latency(name, latency.as_tuple(), variant=variant)
@@ -320,6 +329,7 @@ class Workload:
             sim.measure.throughput(name, bytes=moved.bytes, count=moved.count, window=moved.window_ps, variant=variant)
         if where.count:
             sim.measure.attribution(name, count=where.count, total=where.total, causes=where.causes, variant=variant)
+        return Measured(latency, moved, where)
 
 
 class ProcessorTimes:
@@ -491,15 +501,15 @@ class CpuLoad(Workload):
 class StorageMix(Workload):
     """Reads and writes of a disk on the partition's synthetic SCSI controller. One such workload for a partition.
 
-    span: the part of the disk that is used, from byte `first` on. read, write: their integer weights. size: in bytes,
+    span: the part of the disk that is used, from byte `first` on; 0 for all of it. read, write: their integer weights. size: in bytes,
     whole blocks of 512, one or values or ranges with weights. sequential: one after the other, else at random places.
     depth: requests at a time in a closed loop. arrivals: None for a closed loop. disk: the number of the partition's disk,
-    0 for the first.
+    0 for the first. sub_channels: of the controller, beside its first channel; they are on further processors.
     """
 
     def __init__(
         self,
-        span: str | int,
+        span: str | int = 0,
         read: int = 1,
         write: int = 0,
         size: Sizes = 4096,
@@ -508,9 +518,10 @@ class StorageMix(Workload):
         first: str | int = 0,
         arrivals: Arrivals | None = None,
         disk: int = 0,
+        sub_channels: int = 0,
     ) -> None:
         self._given = {
-            "lun": disk, "first_byte": parse_size(first, "StorageMix: first"), "read": read, "write": write,
+            "sub_channels": sub_channels, "lun": disk, "first_byte": parse_size(first, "StorageMix: first"), "read": read, "write": write,
             "span_bytes": parse_size(span, "StorageMix: span"), "bytes": _sizes(size, "StorageMix: size"),
             "sequential": sequential, "depth": depth, "arrivals": (arrivals or Closed())._settings("StorageMix: arrivals"),
         }  # fmt: skip
