@@ -201,6 +201,21 @@ class Page(unittest.TestCase):
         self.assertEqual(self.texts("#verdict"), ["✕ 0 of 1 checks passed"])
         self.assertEqual(self.browser.script("return document.images.length"), 0)
 
+    def test_many_causes_are_gathered_by_kind(self) -> None:
+        result = sample.plain()
+        causes = {f"guest.tenant{number}.stack.{what}": 10**9 + number for number in range(30) for what in ("tcp", "copy")}
+        result["cpu"] = {"": {"window_ps": 10**12, "processors": {"host.lp0": {**causes, "idle": 10**12 - sum(causes.values())}}}}
+        sample.write(self.folder / "tenants", result)
+        self.assertEqual(write_report(self.folder / "tenants").returncode, 0)
+        self.show("tenants")
+        self.assertEqual(self.texts("[data-choice=kind][aria-checked=true]"), ["By kind"])
+        legend = "return [...document.querySelectorAll('#cpu-chart text')].map((one) => one.textContent).filter((text) => text.startsWith('guest'))"
+        self.assertEqual(self.browser.script(legend), ["guest.stack"])
+        self.assertEqual({row["cause"]: int(row["ps"]) for row in self.saved_rows("cpu-chart")}, result["cpu"][""]["processors"]["host.lp0"])
+        self.browser.script("document.querySelector('[data-choice=full]').click()")
+        self.browser.settle()
+        self.assertIn("guest.tenant29.stack.tcp", self.browser.script(legend))
+
     def test_search_in_statistics(self) -> None:
         self.show("scale")
         result = self.result("scale")

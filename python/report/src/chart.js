@@ -1,6 +1,6 @@
 // A figure: heading, controls, chart, and its data as a table and a file. Charts are SVG: sharp on paper and searchable.
 import { BarChart, CustomChart, LineChart } from 'echarts/charts';
-import { DataZoomComponent, GridComponent, LegendComponent, TooltipComponent } from 'echarts/components';
+import { DataZoomComponent, GridComponent, LegendComponent, LegendScrollComponent, TooltipComponent } from 'echarts/components';
 import * as echarts from 'echarts/core';
 import { LabelLayout } from 'echarts/features';
 import { SVGRenderer } from 'echarts/renderers';
@@ -8,7 +8,7 @@ import { SVGRenderer } from 'echarts/renderers';
 import { h, table } from './dom.js';
 import { on_redraw, palette } from './palette.js';
 
-echarts.use([BarChart, CustomChart, LineChart, DataZoomComponent, GridComponent, LegendComponent, TooltipComponent, LabelLayout, SVGRenderer]);
+echarts.use([BarChart, CustomChart, LineChart, DataZoomComponent, GridComponent, LegendComponent, LegendScrollComponent, TooltipComponent, LabelLayout, SVGRenderer]);
 
 const PAPER_WIDTH = 680;
 // Charts measure their text before they draw it, so they need the family by name.

@@ -35,7 +35,7 @@ function run_page(data) {
     return {
         head: head(result, data.name),
         sections: [
-            ['summary', 'Side by side', summary_section(result)], ['latency', 'Latency', latency_section(result)], ['attribution', 'Attribution', attribution_section(result)],
+            ['summary', (result.variants ?? []).length > 1 ? 'Side by side' : 'At a glance', summary_section(result)], ['latency', 'Latency', latency_section(result)], ['attribution', 'Attribution', attribution_section(result)],
             ['processors', 'Processors', processors_section(result, statistics)], ['throughput', 'Throughput', throughput_section(result)], ['timeline', 'Over time', timeline_section(result)],
             ['drops', 'Drops', drops_section(result)], ['exits', 'Exits', exits_section(result, statistics)], ['machine', 'Machine', machine_section(result)], ['checks', 'Checks', checks_section(result)],
             ['setup', 'Set-up', setup_section(result)], ['statistics', 'Statistics', statistics_section(statistics)], ['files', 'Data', files_section(data)],

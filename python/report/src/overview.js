@@ -27,8 +27,8 @@ export function head(result, name) {
         h('p', { class: 'eyebrow' }, scenario.split('/').slice(-2).join('/')),
         h('h1', {}, name),
         h('p', { class: 'status' },
-            h('span', { class: `pill ${good ? 'good' : 'bad'}`, id: 'verdict' }, h('span', { 'aria-hidden': 'true' }, good ? '✓' : '✕'),
-                checks.length ? ` ${passed} of ${checks.length} checks passed` : ' no checks'),
+            h('span', { class: `pill ${checks.length === 0 ? '' : good ? 'good' : 'bad'}`, id: 'verdict' },
+                checks.length ? [h('span', { 'aria-hidden': 'true' }, good ? '✓' : '✕'), ` ${passed} of ${checks.length} checks passed`] : 'no checks'),
             h('span', { class: `pill ${result.ended === 'finished' ? '' : 'bad'}` }, ENDINGS[result.ended] ?? String(result.ended ?? 'unknown end')),
             ...Object.entries(result.parameters ?? {}).slice(0, 8).map(([key, value]) => h('span', { class: 'pill' }, `${key} = ${value}`))),
         h('dl', { class: 'facts' },
@@ -65,6 +65,9 @@ function comparison(result, workload) {
     ].filter((one) => one.cells.size);
 }
 
+// A figure with a bar under it, in proportion to the row's largest. One alone needs no bar.
+const meter = (text, share, index, of) => (of < 2 ? text : h('span', { class: 'meter', style: `--share:${share.toFixed(4)};--colour:var(--series-${index % 7})` }, h('span', {}, text)));
+
 export function summary_section(result) {
     const sections = ['latency', 'throughput'].map((section) => by_variant(result, section)).flat();
     if (!sections.length) return null;
@@ -82,7 +85,7 @@ export function summary_section(result) {
                 const is_best = cell.number === best && cells.size > 1;
                 return {
                     value: cell.value, class: is_best ? 'best' : null, title: `${grouped(cell.value)}${is_best ? ', the best' : ''}`,
-                    text: h('span', { class: 'meter', style: `--share:${(cell.number / most).toFixed(4)};--colour:var(--series-${variant_index(result, variant) % 7})` }, h('span', {}, cell.text)),
+                    text: meter(cell.text, cell.number / most, variant_index(result, variant), variants.length),
                 };
             })];
         });
@@ -100,7 +103,7 @@ export function summary_section(result) {
         table(['', ...[...busy.keys()].map(variant_name)], [
             ['processors, of ' + cpu_rows(result.cpu, result.variants ?? []).filter((row) => row.variant === [...busy.keys()][0]).length, ...[...busy].map(([variant, number]) => {
                 const most = Math.max(...busy.values()) || 1;
-                return { text: h('span', { class: 'meter', style: `--share:${(number / most).toFixed(4)};--colour:var(--series-${variant_index(result, variant) % 7})` }, h('span', {}, number.toFixed(2))) };
+                return { text: meter(number.toFixed(2), number / most, variant_index(result, variant), busy.size) };
             })],
         ], { class: 'numbers compare', label: 'Processors kept busy' }));
     return [findings, h('div', { class: 'columns' }, blocks, load)];

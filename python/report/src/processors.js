@@ -6,6 +6,22 @@ import { grouped, percent, time } from './format.js';
 import { cause_colours, order_causes } from './palette.js';
 
 const MANY = 16;
+// More causes than this are gathered by kind at first.
+const MANY_CAUSES = 14;
+// More than this have a legend that scrolls.
+const LONG_LEGEND = 36;
+
+// A guest's cause without its partition and without the detail: guest.web.stack.tcp is of the kind guest.stack.
+function kind_of(cause) {
+    const [first, , what] = cause.split('.');
+    return first === 'guest' && what ? `guest.${what}` : cause;
+}
+
+function gathered(causes) {
+    const sums = {};
+    for (const [cause, ps] of Object.entries(causes)) sums[kind_of(cause)] = (sums[kind_of(cause)] ?? 0) + Number(ps);
+    return sums;
+}
 
 const natural = (a, b) => a.localeCompare(b, 'en', { numeric: true });
 const short_name = (name) => name.split('.').at(-1);
@@ -30,37 +46,47 @@ function together(rows) {
 export function processors_section(result, statistics) {
     const rows = cpu_rows(result.cpu ?? {}, result.variants ?? []);
     if (!rows.length) return busy_section(result, statistics);
-    const totals = new Map();
-    for (const row of rows) for (const [cause, ps] of Object.entries(row.causes)) totals.set(cause, (totals.get(cause) ?? 0) + Number(ps));
-    const causes = order_causes(totals);
+    const causes_of = (list) => {
+        const totals = new Map();
+        for (const row of list) for (const [cause, ps] of Object.entries(row.causes)) totals.set(cause, (totals.get(cause) ?? 0) + Number(ps));
+        return order_causes(new Map([...totals].filter(([, ps]) => ps > 0)));
+    };
+    const by_kind = rows.map((row) => ({ ...row, causes: gathered(row.causes) }));
+    const kinds = { full: [rows, causes_of(rows)], kind: [by_kind, causes_of(by_kind)] };
+    let detail = kinds.full[1].length > MANY_CAUSES && kinds.kind[1].length < kinds.full[1].length ? 'kind' : 'full';
+    const causes = () => kinds[detail][1];
     const several = new Set(rows.map((row) => row.variant)).size > 1;
     let view = rows.length > MANY ? 'all' : 'each';
-    const shown_rows = () => (view === 'all' ? together(rows) : rows.slice(0, 128));
+    const shown_rows = () => (view === 'all' ? together(kinds[detail][0]) : kinds[detail][0].slice(0, 128));
+    const legend_lines = (width) => (causes().length > LONG_LEGEND ? 46 : legend_height(causes(), width));
     const name = (row) => (view === 'all' ? variant_name(row.variant) : several ? `${variant_name(row.variant)} · ${short_name(row.processor)}` : short_name(row.processor));
     const shown = figure({
         id: 'cpu-chart', title: 'What processors spent their time on',
         note: 'Each bar is the whole measured window of a processor. Blue: guests; orange: the hypervisor, by reason of the exit; green: the root, by service provider; grey: idle.',
-        controls: choice('Rows', [['each', 'Each processor'], ['all', 'Together']], view, (value) => { view = value; shown.refresh(); }),
+        controls: [
+            choice('Rows', [['each', 'Each processor'], ['all', 'Together']], view, (value) => { view = value; shown.refresh(); }),
+            kinds.kind[1].length < kinds.full[1].length && choice('Causes', [['kind', 'By kind'], ['full', 'Every cause']], detail, (value) => { detail = value; shown.refresh(); }),
+        ],
         option: (colours, width) => {
-            const paint = cause_colours(causes);
+            const paint = cause_colours(causes());
             const list = shown_rows();
             return {
-                grid: { left: 8, right: 24, top: 8, bottom: legend_height(causes, width), containLabel: true },
-                legend: { bottom: 0, left: 0 },
+                grid: { left: 8, right: 24, top: 8, bottom: legend_lines(width), containLabel: true },
+                legend: { bottom: 0, left: 0, type: causes().length > LONG_LEGEND ? 'scroll' : 'plain', pageTextStyle: { color: colours.muted } },
                 tooltip: { trigger: 'item', formatter: ({ seriesName, dataIndex, color }) => {
                     const ps = Number(list[dataIndex].causes[seriesName] ?? 0);
                     return `<div>${escape(name(list[dataIndex]))}</div>` + tip_row(color, seriesName, percent(ps / list[dataIndex].window)) + `<div>${escape(time(ps))} of ${escape(time(list[dataIndex].window))}</div>`;
                 } },
                 xAxis: { type: 'value', max: 1, axisLabel: { formatter: (share) => `${Math.round(share * 100)}%` } },
                 yAxis: { type: 'category', inverse: true, data: list.map(name), axisTick: { show: false }, axisLabel: { color: colours.text, interval: 0 } },
-                series: causes.map((cause) => ({
+                series: causes().map((cause) => ({
                     type: 'bar', stack: 'cpu', name: cause, barMaxWidth: 26, barCategoryGap: '24%', color: paint.get(cause),
                     data: list.map((row) => Number(row.causes[cause] ?? 0) / row.window), itemStyle: { borderColor: colours.card, borderWidth: 0.75 },
                 })),
             };
         },
         rows: () => [['variant', 'processor', 'cause', 'ps', 'window_ps'], ...rows.flatMap((row) => Object.entries(row.causes).map(([cause, ps]) => [row.variant, row.processor, cause, ps, row.window]))],
-        height: (width) => 60 + legend_height(causes, width) + shown_rows().length * (shown_rows().length > 24 ? 20 : 32),
+        height: (width) => 60 + legend_lines(width) + shown_rows().length * (shown_rows().length > 24 ? 20 : 32),
     });
     return [shown.element];
 }
