@@ -148,7 +148,7 @@ inline constexpr Constant sandy_bridge_ep[] = {
      "1.2 us: some thousand instructions in TCP, IP and the queueing discipline"},
     {"guest.stack.tcp_received", 2000, cycles, assumed, "a segment, or several put together, up to the socket",
      "1 us: the same way up, without the queueing discipline"},
-    {"guest.stack.tcp_joined", 1150, cycles, calibrated,
+    {"guest.stack.tcp_joined", 1415, cycles, calibrated,
      "each segment that is put together with others, its buffer included",
      "validation row 16: 1.90 cycles a byte received, less driver, copy and the share of what is done once for "
      "several"},
