@@ -8,6 +8,53 @@ from executable import SOURCE, ExecutableCase, main
 
 PATHS = ["emulated", "synthetic", "vf"]
 
+WORKLOADS = """\
+import verdigris as vg
+
+host = vg.Host(cores=4, memory="4GiB")
+adapter = host.add(vg.Intel82599("nic", vfs=1))
+switch = host.virtual_switch("external", uplink=adapter)
+server = switch.peer("server", address="10.0.0.1/24")
+one = host.partition("one", vps=2, memory="64MiB", guest=vg.Behavioural())
+two = host.partition("two", vps=2, memory="64MiB", guest=vg.Behavioural())
+one.network(switch, address="10.0.0.2/24", sriov=True)
+two.network(switch, address="10.0.0.3/24", channels=2)
+one.disk(vg.Disk.create("vhdx", "64MiB"))
+
+
+async def main(sim):
+    await sim.after("40ms")
+    small, large = vg.RequestResponse(to=server), vg.RequestResponse(to=server, answer=4000)
+    trace = vg.ArrivalTrace.from_file("arrivals.txt")
+    workloads = {
+        "many": one.workload(vg.RequestResponse(to=two, connections=16, size=[(64, 3), ((100, 2000), 1)])),
+        "poisson": two.workload(vg.RequestResponse(to=one, protocol="udp", arrivals=vg.Poisson(5000), service="5us")),
+        "bursts": two.workload(vg.Datagrams(to=server, frame=vg.IMIX, arrivals=vg.OnOff(50000, "1ms", "1ms"), follow=True)),
+        "trace": one.workload(vg.Datagrams(to=two, arrivals=trace)),
+        "load": two.workload(vg.CpuLoad("20%", processor=1)),
+        "disk": one.workload(vg.StorageMix(read=7, write=3, depth=8)),
+        "mixture": one.workload(vg.Mixture([(7, small), (3, large)], outstanding=2)),
+        "stream": one.workload(vg.Stream(to=server, reverse=True)),
+    }
+    await sim.after("2ms")
+    for workload in workloads.values():
+        workload.reset()
+
+    async def ten_ms():
+        await sim.after("10ms")
+        return {name: (w.latency.as_tuple(), w.throughput, w.attribution, w.failures) for name, w in workloads.items()}
+
+    checkpoint = sim.checkpoint()
+    first = await ten_ms()
+    sim.restore(checkpoint)
+    sim.check("it goes on as it did", await ten_ms() == first)
+    for name, (_, moved, where, failures) in first.items():
+        sim.check(f"{name}: something moves, nothing fails", moved.count + moved.bytes > 0 and failures == 0, str(moved))
+        sim.check(f"{name}: the causes add up", sum(where.causes.values()) == where.total)
+    sim.check("the trace's two", first["trace"][1].count == 2, str(first["trace"][1]))
+    sim.check("a fifth", first["load"][0][0] == 10 and first["load"][0][1] >= 200 * 10**6, str(first["load"][0][:3]))
+"""
+
 
 class Paths(ExecutableCase):
     def test_three_paths(self) -> None:
@@ -36,6 +83,11 @@ class Paths(ExecutableCase):
         again = self.run_scenario(SOURCE / "scenarios/three_paths.py", "--set", "window=3ms", "--out", "again")
         self.assertEqual(self.result("again")["trace_hash"], result["trace_hash"])
         self.assertEqual(again.stdout, done.stdout)
+
+    def test_workloads(self) -> None:
+        (self.folder / "arrivals.txt").write_text("2.5ms 100\n# a comment\n4ms\n40ms 1518\n")
+        (self.folder / "workloads.py").write_text(WORKLOADS)
+        self.assert_passed(self.run_scenario("workloads.py", "--out", "out"))
 
 
 if __name__ == "__main__":
