@@ -130,7 +130,7 @@ function drawing(machine) {
         const at = { x: bar ? free_place(item, crossings) : item.x, style: bar ? 'text-anchor:start' : null };
         return svg('g', {}, svg('text', { ...at, y: item.y - 2, class: 'name' }, item.label ?? item.id), svg('text', { ...at, y: item.y + 14, class: 'kind' }, String(item.kind ?? '').replaceAll('_', ' ')));
     };
-    return svg('svg', { viewBox: `${-margin} 0 ${width + 2 * margin} ${height}`, width: width + 2 * margin, height, class: 'machine', role: 'img', 'aria-label': 'Diagram of the machine' },
+    return svg('svg', { viewBox: `${-margin} 0 ${width + 2 * margin} ${height}`, width: width + 2 * margin, height, style: `min-width:${Math.min(width, 640)}px`, class: 'machine', role: 'img', 'aria-label': 'Diagram of the machine' },
         items.filter((item) => item.place === 'bar').map(box),
         links.map(({ line, d, vf }) => svg('path', { d, class: `edge${vf ? ' vf' : ''}`, 'data-edge': `${line.from} ${line.to}` })),
         items.filter((item) => item.place !== 'bar').map(box), items.map(name),

@@ -6,7 +6,7 @@ const LIGHT = {
     series: ['#c2570c', '#0072b2', '#008f6b', '#a5478a', '#8a6d00', '#3b6fb6', '#6b6b6b'],
     less: '#00785a', more: '#c2570c', idle: '#e6ebea',
     guest: ['#0b4f7d', '#2b7bb0', '#5fa5d3', '#9cc9e8', '#cfe5f4', '#27408b', '#6a7fc8', '#a9b6e8'],
-    hypervisor: ['#a84300', '#d9731a', '#f0a04b', '#f6c68c', '#8f5a1e', '#fbe3c6'],
+    hypervisor: ['#a84300', '#d9731a', '#f0a04b', '#f6c68c', '#8f5a1e', '#fbe3c6', '#6b2a12', '#c98f62', '#e8b07a'],
     root: ['#00614a', '#1b9273', '#5dbb9f', '#9fd9c6', '#3f7f5f'],
     hardware: ['#6f3a6b', '#9c6398', '#c197bd', '#e0c8de'], signal: ['#b08d00', '#dcbf4a', '#efe0a0'], wait: ['#7d8a8a', '#a9b4b4'], other: ['#4a5a8a', '#7f8fc0', '#b4bfe0'],
 };
@@ -15,7 +15,7 @@ const DARK = {
     series: ['#f5973d', '#5ab4ec', '#35c79b', '#dd8fc4', '#e3c04a', '#9bb8ff', '#b5b5b5'],
     less: '#35c79b', more: '#f5973d', idle: '#263434',
     guest: ['#2f86c4', '#5ab4ec', '#8fcdf3', '#b9e0f8', '#1f5f8f', '#7f90e0', '#aab6f0', '#5566b8'],
-    hypervisor: ['#d9731a', '#f5973d', '#f8b877', '#fbd7ae', '#a8561a', '#8a6a45'],
+    hypervisor: ['#d9731a', '#f5973d', '#f8b877', '#fbd7ae', '#a8561a', '#8a6a45', '#e8583a', '#c9a27c', '#f3c9a0'],
     root: ['#1d9b78', '#35c79b', '#7adfc0', '#b0eedb', '#146a53'],
     hardware: ['#b376ae', '#d79fd2', '#ecc6e8', '#8a5486'], signal: ['#e3c04a', '#f2dc8a', '#b3942f'], wait: ['#8a9797', '#b3bebe'], other: ['#7f90d0', '#a9b6e8', '#5a6aa8'],
 };
