@@ -58,9 +58,7 @@ void GpaSpace::set_format(slat::Format format) {
 
 void GpaSpace::destroy() {
     if (!state_.created) return;
-    for (const auto& [first, end] : state_.ranges) {
-        for (const std::uint64_t page : backing_pages(first, end - first)) VG_CHECK(ownership_.unmap(page, partition_));
-    }
+    for (const auto& [first, end] : state_.ranges) let_go(backing_runs(first, end - first));
     writer_.destroy();
     state_ = {};
     changed(0, address_limit_pages);
@@ -93,16 +91,35 @@ std::optional<GpaSpace::Backing> GpaSpace::backing(std::uint64_t gpa_page) const
     return Backing{found->spa >> hv_page_shift, found->rights, type};
 }
 
-std::vector<std::uint64_t> GpaSpace::backing_pages(std::uint64_t gpa_page, std::uint64_t count) const {
-    std::vector<std::uint64_t> pages;
+// The system pages behind a range, leaf by leaf.
+std::vector<GpaSpace::PageRun> GpaSpace::backing_runs(std::uint64_t gpa_page, std::uint64_t count) const {
+    std::vector<PageRun> runs;
+    const auto add = [&runs](std::uint64_t first, std::uint64_t pages) {
+        if (!runs.empty() && runs.back().first + runs.back().count == first) {
+            runs.back().count += pages;
+        } else {
+            runs.push_back({first, pages});
+        }
+    };
     for_each_part(gpa_page, gpa_page + count, [&](std::uint64_t first, std::uint64_t end) {
-        for (std::uint64_t page = first; page < end; ++page) {
+        for (std::uint64_t page = first; page < end;) {
             const std::optional<Backing> found = backing(page);
             VG_CHECK(found.has_value());
-            pages.push_back(found->spa_page);
+            std::uint64_t pages = 1;
+            // Overlays have split what they lie on.
+            if (!state_.overlays.contains(page)) {
+                const std::uint64_t leaf = pages_of(writer_.query(page << hv_page_shift)->page_shift);
+                pages = std::min(end, (page | (leaf - 1)) + 1) - page;
+            }
+            add(found->spa_page, pages);
+            page += pages;
         }
     });
-    return pages;
+    return runs;
+}
+
+void GpaSpace::let_go(const std::vector<PageRun>& runs) {
+    for (const PageRun& run : runs) VG_CHECK(ownership_.unmap(run.first, partition_, run.count));
 }
 
 // The backed parts of [first, end).
@@ -153,17 +170,14 @@ GpaEdit GpaSpace::map(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8
     const std::uint64_t count = pages_of(shift);
     if (gpa_page % count != 0 || spa_page % count != 0 || !valid_range(gpa_page, count)) return GpaEdit::invalid;
     if (rights == slat::PageRights{false, false, false}) return GpaEdit::invalid;
-    if (!ownership_.exists(spa_page) || !ownership_.exists(spa_page + count - 1)) return GpaEdit::not_owned;
-    for (std::uint64_t page = spa_page; page < spa_page + count; ++page) {
-        if (!ownership_.may_map(page, partition_)) return GpaEdit::not_owned;
-    }
+    if (!ownership_.may_map(spa_page, partition_, count)) return GpaEdit::not_owned;
     if (overlays_in(gpa_page, count)) return map_beneath_overlays(gpa_page, spa_page, shift, rights, type);
 
-    const std::vector<std::uint64_t> replaced = backing_pages(gpa_page, count);
+    const std::vector<PageRun> replaced = backing_runs(gpa_page, count);
     const slat::Edit done = writer_.map(gpa_page << hv_page_shift, spa_page << hv_page_shift, shift, rights, type);
     if (done != slat::Edit::ok) return to_gpa_edit(done);
-    for (std::uint64_t page = spa_page; page < spa_page + count; ++page) VG_CHECK(ownership_.map(page, partition_));
-    for (const std::uint64_t page : replaced) VG_CHECK(ownership_.unmap(page, partition_));
+    VG_CHECK(ownership_.map(spa_page, partition_, count));
+    let_go(replaced);
     add_range(gpa_page, gpa_page + count);
     if (shift == mmu::shift_4k) promote(gpa_page, mmu::shift_2m);
     if (shift == mmu::shift_2m) promote(gpa_page, mmu::shift_1g);
@@ -210,7 +224,7 @@ GpaEdit GpaSpace::unmap(std::uint64_t gpa_page, std::uint64_t count) {
     if (count == 0) return GpaEdit::ok;
     const std::uint64_t end = gpa_page + count;
     if (!split_at(gpa_page) || !split_at(end)) return GpaEdit::insufficient_memory;
-    const std::vector<std::uint64_t> removed = backing_pages(gpa_page, count);
+    const std::vector<PageRun> removed = backing_runs(gpa_page, count);
     // Overlays in the range stay; what is between them goes. No mapping crosses the ends, so no table is needed.
     std::uint64_t first = gpa_page;
     const auto remove_up_to = [&](std::uint64_t stop) {
@@ -223,7 +237,7 @@ GpaEdit GpaSpace::unmap(std::uint64_t gpa_page, std::uint64_t count) {
         first = overlay->first + 1;
     }
     remove_up_to(end);
-    for (const std::uint64_t page : removed) VG_CHECK(ownership_.unmap(page, partition_));
+    let_go(removed);
     remove_range(gpa_page, end);
     changed(gpa_page, count);
     return GpaEdit::ok;

@@ -127,7 +127,12 @@ private:
 
     bool overlays_in(std::uint64_t gpa_page, std::uint64_t count) const;
     std::optional<Backing> backing(std::uint64_t gpa_page) const;
-    std::vector<std::uint64_t> backing_pages(std::uint64_t gpa_page, std::uint64_t count) const;
+    struct PageRun {
+        std::uint64_t first = 0;  // system pages
+        std::uint64_t count = 0;
+    };
+    std::vector<PageRun> backing_runs(std::uint64_t gpa_page, std::uint64_t count) const;
+    void let_go(const std::vector<PageRun>& runs);
     void add_range(std::uint64_t first, std::uint64_t end);
     void remove_range(std::uint64_t first, std::uint64_t end);
     GpaEdit map_beneath_overlays(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8_t shift,

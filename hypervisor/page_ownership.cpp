@@ -9,74 +9,139 @@ PageTotals PageOwnership::totals(PartitionId partition) const {
     return found == state_.totals.end() ? PageTotals{} : found->second;
 }
 
-std::uint64_t& PageOwnership::count(PageUse use, PartitionId partition) {
-    PageTotals& totals = state_.totals[partition];
-    if (use == PageUse::deposited) return totals.deposited;
-    return use == PageUse::in_use ? totals.in_use : totals.mapped;
+void PageOwnership::add_total(const Run& run, std::uint64_t pages, bool more) {
+    if (run.use == PageUse::root) return;
+    PageTotals& totals = state_.totals[run.owner];
+    std::uint64_t& count = run.use == PageUse::deposited ? totals.deposited
+                           : run.use == PageUse::in_use  ? totals.in_use
+                                                         : totals.mapped;
+    count = more ? count + pages : count - pages;
+    if (totals.none()) state_.totals.erase(run.owner);
 }
 
-void PageOwnership::set(std::uint64_t page, PageUse use, PartitionId partition) {
-    const PartitionId old_owner = state_.owner[page];
-    if (state_.use[page] != PageUse::root) {
-        --count(state_.use[page], old_owner);
-        if (state_.totals[old_owner].none()) state_.totals.erase(old_owner);
-    }
-    state_.use[page] = use;
-    state_.owner[page] = use == PageUse::root ? 0 : static_cast<std::uint32_t>(partition);
-    if (use != PageUse::root) ++count(use, partition);
+// Runs
+// -----------------------------------------------------------------------------------------------------------------
+
+void PageOwnership::split(std::uint64_t page) {
+    if (page == 0 || page >= page_count_) return;
+    const auto run = std::prev(state_.runs.upper_bound(page));
+    if (run->first == page) return;
+    state_.runs.emplace_hint(std::next(run), page, run->second);
+    run->second.end = page;
 }
+
+void PageOwnership::join(std::uint64_t page) {
+    if (page == 0 || page >= page_count_) return;
+    const auto run = state_.runs.find(page);
+    if (run == state_.runs.end()) return;
+    const auto before = std::prev(run);
+    if (!before->second.alike(run->second)) return;
+    before->second.end = run->second.end;
+    state_.runs.erase(run);
+}
+
+template <class Predicate>
+bool PageOwnership::all(std::uint64_t page, std::uint64_t count, Predicate predicate) const {
+    if (!in_memory(page, count)) return false;
+    for (auto run = run_of(page); run != state_.runs.end() && run->first < page + count; ++run) {
+        if (!predicate(run->second)) return false;
+    }
+    return true;
+}
+
+template <class Change>
+void PageOwnership::change(std::uint64_t page, std::uint64_t count, Change change) {
+    if (count == 0) return;
+    split(page);
+    split(page + count);
+    auto run = state_.runs.find(page);
+    for (; run != state_.runs.end() && run->first < page + count; ++run) {
+        add_total(run->second, run->second.end - run->first, false);
+        change(run->second);
+        add_total(run->second, run->second.end - run->first, true);
+    }
+    // What was different may be alike now.
+    for (auto next = std::next(state_.runs.find(page)); next != run;) {
+        const std::uint64_t first = (next++)->first;
+        join(first);
+    }
+    join(page + count);
+    join(page);
+}
+
+bool PageOwnership::move(std::uint64_t page, PageUse from, PageUse to, PartitionId partition) {
+    const PartitionId owner = from == PageUse::root ? 0 : partition;
+    if (!all(page, 1, [&](const Run& run) { return run.use == from && run.owner == owner; })) return false;
+    change(page, 1, [&](Run& run) {
+        run.use = to;
+        run.owner = to == PageUse::root ? 0 : static_cast<std::uint32_t>(partition);
+    });
+    return true;
+}
+
+// Changes
+// -----------------------------------------------------------------------------------------------------------------
 
 bool PageOwnership::deposit(std::uint64_t page, PartitionId partition) {
-    if (!is(page, PageUse::root, 0)) return false;
-    set(page, PageUse::deposited, partition);
-    return true;
+    return move(page, PageUse::root, PageUse::deposited, partition);
 }
 
 bool PageOwnership::withdraw(std::uint64_t page, PartitionId partition) {
-    if (!is(page, PageUse::deposited, partition)) return false;
-    set(page, PageUse::root, 0);
-    return true;
+    return move(page, PageUse::deposited, PageUse::root, partition);
 }
 
 bool PageOwnership::take(std::uint64_t page, PartitionId partition) {
-    if (!is(page, PageUse::deposited, partition)) return false;
-    set(page, PageUse::in_use, partition);
-    return true;
+    return move(page, PageUse::deposited, PageUse::in_use, partition);
 }
 
 bool PageOwnership::put_back(std::uint64_t page, PartitionId partition) {
-    if (!is(page, PageUse::in_use, partition)) return false;
-    set(page, PageUse::deposited, partition);
+    return move(page, PageUse::in_use, PageUse::deposited, partition);
+}
+
+bool PageOwnership::may_map(std::uint64_t page, PartitionId partition, std::uint64_t count) const {
+    return all(page, count, [&](const Run& run) {
+        if (run.use == PageUse::root) return run.owner == 0;
+        return run.use == PageUse::mapped && run.owner == partition && run.map_count != ~0u;
+    });
+}
+
+bool PageOwnership::map(std::uint64_t page, PartitionId partition, std::uint64_t count) {
+    if (!may_map(page, partition, count)) return false;
+    change(page, count, [&](Run& run) {
+        run.use = PageUse::mapped;
+        run.owner = static_cast<std::uint32_t>(partition);
+        ++run.map_count;
+    });
     return true;
 }
 
-bool PageOwnership::may_map(std::uint64_t page, PartitionId partition) const {
-    return is(page, PageUse::root, 0) || (is(page, PageUse::mapped, partition) && state_.map_count[page] != ~0u);
-}
-
-bool PageOwnership::map(std::uint64_t page, PartitionId partition) {
-    if (!may_map(page, partition)) return false;
-    if (state_.map_count[page]++ == 0) set(page, PageUse::mapped, partition);
-    return true;
-}
-
-bool PageOwnership::unmap(std::uint64_t page, PartitionId partition) {
-    if (!is(page, PageUse::mapped, partition)) return false;
-    if (--state_.map_count[page] == 0) set(page, PageUse::root, 0);
+bool PageOwnership::unmap(std::uint64_t page, PartitionId partition, std::uint64_t count) {
+    if (!all(page, count, [&](const Run& run) { return run.use == PageUse::mapped && run.owner == partition; })) {
+        return false;
+    }
+    change(page, count, [&](Run& run) {
+        if (--run.map_count == 0) run = {run.end, PageUse::root, 0, 0};
+    });
     return true;
 }
 
 bool PageOwnership::consistent() const {
     std::map<PartitionId, PageTotals> totals;
-    for (std::uint64_t page = 0; page < page_count(); ++page) {
-        const bool mapped = state_.use[page] == PageUse::mapped;
-        if (mapped != (state_.map_count[page] != 0)) return false;
-        if ((state_.use[page] == PageUse::root) != (state_.owner[page] == 0)) return false;
-        if (state_.use[page] == PageUse::deposited) ++totals[state_.owner[page]].deposited;
-        if (state_.use[page] == PageUse::in_use) ++totals[state_.owner[page]].in_use;
-        if (mapped) ++totals[state_.owner[page]].mapped;
+    std::uint64_t covered = 0;
+    const Run* before = nullptr;
+    for (const auto& [first, run] : state_.runs) {
+        if (first != covered || run.end <= first || (before != nullptr && before->alike(run))) return false;
+        const bool mapped = run.use == PageUse::mapped;
+        if (mapped != (run.map_count != 0)) return false;
+        if ((run.use == PageUse::root) != (run.owner == 0)) return false;
+        const std::uint64_t pages = run.end - first;
+        if (run.use == PageUse::deposited) totals[run.owner].deposited += pages;
+        if (run.use == PageUse::in_use) totals[run.owner].in_use += pages;
+        if (mapped) totals[run.owner].mapped += pages;
+        covered = run.end;
+        before = &run;
     }
-    return totals == state_.totals;
+    return covered == page_count_ && totals == state_.totals;
 }
 
 // The pool

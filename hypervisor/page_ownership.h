@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <span>
 #include <vector>
@@ -40,57 +41,83 @@ struct PageTotals {
     }
 };
 
+// Kept by runs of pages that are alike: a host's memory may be larger than what a table with a row for each page would
+// leave of the computer's.
 class PageOwnership final {
 public:
-    explicit PageOwnership(std::uint64_t page_count) : state_{page_count} {}
+    explicit PageOwnership(std::uint64_t page_count) : page_count_(page_count) {
+        if (page_count != 0) state_.runs[0] = {page_count, PageUse::root, 0, 0};
+    }
 
-    std::uint64_t page_count() const { return state_.use.size(); }
+    std::uint64_t page_count() const { return page_count_; }
     // A page outside of memory has no use at all, and every change of it is refused.
     bool exists(std::uint64_t page) const { return page < page_count(); }
-    PageUse use_of(std::uint64_t page) const { return state_.use[page]; }
-    PartitionId owner_of(std::uint64_t page) const { return state_.owner[page]; }
+    PageUse use_of(std::uint64_t page) const { return run_of(page)->second.use; }
+    PartitionId owner_of(std::uint64_t page) const { return run_of(page)->second.owner; }
     PageTotals totals(PartitionId partition) const;
 
-    // Each returns false, and does nothing, if the page is not in the state that the change starts from.
+    // Each returns false, and does nothing, if a page is not in the state that the change starts from.
     [[nodiscard]] bool deposit(std::uint64_t page, PartitionId partition);   // root -> deposited
     [[nodiscard]] bool withdraw(std::uint64_t page, PartitionId partition);  // deposited -> root
     [[nodiscard]] bool take(std::uint64_t page, PartitionId partition);      // deposited -> in use
     [[nodiscard]] bool put_back(std::uint64_t page, PartitionId partition);  // in use -> deposited
-    [[nodiscard]] bool map(std::uint64_t page, PartitionId partition);       // root, or mapped in the same -> mapped
-    [[nodiscard]] bool unmap(std::uint64_t page, PartitionId partition);     // mapped -> once less; at last root
-    bool may_map(std::uint64_t page, PartitionId partition) const;
+    // root, or mapped in the same -> mapped
+    [[nodiscard]] bool map(std::uint64_t page, PartitionId partition, std::uint64_t count = 1);
+    // mapped -> once less; at last root
+    [[nodiscard]] bool unmap(std::uint64_t page, PartitionId partition, std::uint64_t count = 1);
+    bool may_map(std::uint64_t page, PartitionId partition, std::uint64_t count = 1) const;
 
     // Counts the table anew and compares it with the totals: for tests.
     [[nodiscard]] bool consistent() const;
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(state_);
+        archive(page_count_, state_);
     }
     friend bool operator==(const PageOwnership& a, const PageOwnership& b) { return a.state_ == b.state_; }
 
 private:
+    struct Run {
+        std::uint64_t end = 0;
+        PageUse use = PageUse::root;
+        std::uint32_t owner = 0;      // 0: the root's own
+        std::uint32_t map_count = 0;  // of each page
+
+        bool alike(const Run& other) const {
+            return use == other.use && owner == other.owner && map_count == other.map_count;
+        }
+        friend bool operator==(const Run&, const Run&) = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(end, use, owner, map_count);
+        }
+    };
+    using Runs = std::map<std::uint64_t, Run>;  // by first page; they cover all there are, and neighbours differ
     struct State {
-        State() = default;
-        explicit State(std::uint64_t pages) : use(pages), owner(pages), map_count(pages) {}
-        std::vector<PageUse> use;
-        std::vector<std::uint32_t> owner;  // 0: the root's own
-        std::vector<std::uint32_t> map_count;
+        Runs runs;
         std::map<PartitionId, PageTotals> totals;
 
         friend bool operator==(const State&, const State&) = default;
         template <class Archive>
         void fields(Archive& archive) {
-            archive(use, owner, map_count, totals);
+            archive(runs, totals);
         }
     };
 
-    bool is(std::uint64_t page, PageUse use, PartitionId partition) const {
-        return exists(page) && state_.use[page] == use && state_.owner[page] == partition;
+    Runs::const_iterator run_of(std::uint64_t page) const { return std::prev(state_.runs.upper_bound(page)); }
+    bool in_memory(std::uint64_t page, std::uint64_t count) const {
+        return count <= page_count_ && page <= page_count_ - count;
     }
-    void set(std::uint64_t page, PageUse use, PartitionId partition);
-    std::uint64_t& count(PageUse use, PartitionId partition);
+    template <class Predicate>
+    bool all(std::uint64_t page, std::uint64_t count, Predicate predicate) const;
+    template <class Change>
+    void change(std::uint64_t page, std::uint64_t count, Change change);
+    void split(std::uint64_t page);
+    void join(std::uint64_t page);
+    [[nodiscard]] bool move(std::uint64_t page, PageUse from, PageUse to, PartitionId partition);
+    void add_total(const Run& run, std::uint64_t pages, bool more);
 
+    std::uint64_t page_count_ = 0;
     State state_;
 };
 

@@ -1,7 +1,6 @@
 #include "hypervisor/scheduler.h"
 
 #include <algorithm>
-#include <tuple>
 
 #include "sim/bits.h"
 #include "sim/check.h"
@@ -70,6 +69,10 @@ bool Scheduler::set_policy(VpRef ref, VpPolicy policy) {
     state_.reserved += policy.reserve - std::uint64_t{v.policy.reserve};
     if (policy.weight != v.policy.weight) v.remainder = 0;
     v.policy = policy;
+    if (v.phase == Phase::ready) {
+        ready_.erase(ref);
+        ready_.insert(ref, entry_of(v));
+    }
     if (v.phase == Phase::running) state_.lps[v.lp].preempt = true;
     return true;
 }
@@ -77,6 +80,7 @@ bool Scheduler::set_policy(VpRef ref, VpPolicy policy) {
 void Scheduler::remove(VpRef ref) {
     Vp& v = vp(ref);
     if (v.phase == Phase::running) state_.lps[v.lp] = {};
+    if (v.phase == Phase::ready) ready_.erase(ref);
     state_.reserved -= v.policy.reserve;
     state_.vps.erase(ref);
 }
@@ -117,26 +121,70 @@ sim::Time Scheduler::budget_left(const Vp& v, std::uint32_t share, sim::Time now
     return sim::Time::ps(static_cast<std::int64_t>(budget)) - rolled.used;
 }
 
+std::uint64_t Scheduler::lag_floor(const Vp& v) const {
+    return subtract_saturating(v.virtual_time, as_u64(options_.time_slice) * default_weight / v.policy.weight);
+}
+
 void Scheduler::limit_lag(Vp& v, std::uint32_t lp) const {
-    std::optional<std::uint64_t> floor;
-    for (const auto& [ref, other] : state_.vps) {
-        if (other.phase != Phase::ready || ((other.policy.affinity >> lp) & 1) == 0) continue;
-        const std::uint64_t slice = as_u64(options_.time_slice) * default_weight / other.policy.weight;
-        const std::uint64_t lowest = subtract_saturating(other.virtual_time, slice);
-        if (!floor || lowest < *floor) floor = lowest;
-    }
-    if (floor) {
+    if (const auto floor = ready_.lowest_floor(lp)) {
         const std::uint64_t own_slice = as_u64(options_.time_slice) * default_weight / v.policy.weight;
         const std::uint64_t allowed = allowed_lag_slices * std::max(as_u64(options_.time_slice), own_slice);
         v.virtual_time = std::max(v.virtual_time, subtract_saturating(*floor, allowed));
     }
 }
 
+// The period in which a cap's budget covers the debt that has been run up; 0: there is none. The debt shrinks by one
+// budget with each period, so this time does not depend on when one asks.
+sim::Time Scheduler::release_of(const Vp& v) const {
+    const sim::Time from = options_.period * v.period;
+    if (!throttled(v, from)) return sim::Time::zero();
+    const auto budget = static_cast<sim::u128>(as_u64(options_.period)) * v.policy.cap / full_share;
+    const sim::Time debt = sim::Time::zero() - budget_left(v, v.policy.cap, from);
+    const std::int64_t periods = debt / sim::Time::ps(static_cast<std::int64_t>(budget)) + 1;
+    return options_.period * (v.period + periods);
+}
+
+ReadyQueue::Entry Scheduler::entry_of(const Vp& v) const {
+    ReadyQueue::Entry entry{.affinity = v.policy.affinity,
+                            .virtual_time = v.virtual_time,
+                            .lp = v.lp,
+                            .sequence = v.ready_sequence,
+                            .lag_floor = lag_floor(v),
+                            .release = release_of(v)};
+    if (v.policy.reserve == 0) return entry;
+    // Likewise: from which period on less than the reserve has been used.
+    const sim::Time from = options_.period * v.period;
+    const sim::Time used_beyond = sim::Time::zero() - budget_left(v, v.policy.reserve, from);
+    if (used_beyond < sim::Time::zero()) {
+        entry.owed_from = sim::Time::zero();
+    } else {
+        const std::uint32_t share = capped(v) ? v.policy.cap : full_share;
+        const auto budget = static_cast<sim::u128>(as_u64(options_.period)) * share / full_share;
+        const std::int64_t periods = used_beyond / sim::Time::ps(static_cast<std::int64_t>(budget)) + 1;
+        entry.owed_from = options_.period * (v.period + periods);
+    }
+    return entry;
+}
+
+void Scheduler::order_anew() {
+    ready_.clear();
+    for (const auto& [ref, v] : state_.vps) {
+        if (v.phase == Phase::ready) ready_.insert(ref, entry_of(v));
+    }
+}
+
 void Scheduler::ran(VpRef ref, sim::Time start, sim::Time duration) {
     VG_CHECK(duration >= sim::Time::zero() && start >= sim::Time::zero());
     Vp& v = vp(ref);
+    const auto order_again = [&] {
+        if (v.phase != Phase::ready) return;
+        ready_.erase(ref);
+        ready_.insert(ref, entry_of(v));
+    };
     charge(v, start, duration);
+    order_again();
     limit_lag(v, v.lp);
+    order_again();
 }
 
 sim::Time Scheduler::time_slice_left(VpRef ref, sim::Time now) const {
@@ -149,24 +197,10 @@ sim::Time Scheduler::time_slice_left(VpRef ref, sim::Time now) const {
 // Choice
 // -----------------------------------------------------------------------------------------------------------------
 
-void Scheduler::make_ready(Vp& v) {
+void Scheduler::make_ready(VpRef ref, Vp& v) {
     v.phase = Phase::ready;
     v.ready_sequence = state_.sequence++;
-}
-
-// Reserves first, then the furthest behind, then the one whose caches are warm here, then the one that waits longest.
-std::optional<VpRef> Scheduler::best(std::uint32_t lp, sim::Time now) const {
-    std::optional<VpRef> chosen;
-    std::tuple<bool, std::uint64_t, bool, std::uint64_t> chosen_rank;
-    for (const auto& [ref, v] : state_.vps) {
-        if (v.phase != Phase::ready || ((v.policy.affinity >> lp) & 1) == 0 || throttled(v, now)) continue;
-        const std::tuple rank{!owed_reserve(v, now), v.virtual_time, v.lp != lp, v.ready_sequence};
-        if (!chosen || rank < chosen_rank) {
-            chosen = ref;
-            chosen_rank = rank;
-        }
-    }
-    return chosen;
+    ready_.insert(ref, entry_of(v));
 }
 
 std::optional<VpRef> Scheduler::next(std::uint32_t lp, sim::Time now) {
@@ -177,11 +211,12 @@ std::optional<VpRef> Scheduler::next(std::uint32_t lp, sim::Time now) {
         const bool may_stay = ((current.policy.affinity >> lp) & 1) != 0;
         if (!place.preempt && may_stay && time_slice_left(*place.running, now) > sim::Time::zero())
             return place.running;
-        make_ready(current);
+        make_ready(*place.running, current);
         place = {};
     }
-    const std::optional<VpRef> chosen = best(lp, now);
+    const std::optional<VpRef> chosen = ready_.best(lp, now);
     if (!chosen) return std::nullopt;
+    ready_.erase(*chosen);
     Vp& v = vp(*chosen);
     v.phase = Phase::running;
     v.lp = lp;
@@ -195,6 +230,7 @@ std::optional<VpRef> Scheduler::next(std::uint32_t lp, sim::Time now) {
 void Scheduler::block(VpRef ref) {
     Vp& v = vp(ref);
     if (v.phase == Phase::running) state_.lps[v.lp] = {};
+    if (v.phase == Phase::ready) ready_.erase(ref);
     v.phase = Phase::blocked;
 }
 
@@ -206,15 +242,17 @@ void Scheduler::yield(VpRef ref) {
 WakeDecision Scheduler::wake(VpRef ref, sim::Time now) {
     Vp& v = vp(ref);
     if (v.phase != Phase::blocked) return {};
-    std::optional<std::uint64_t> furthest_behind;
-    for (const auto& [other_ref, other] : state_.vps) {
-        if (other.phase == Phase::blocked || (other.policy.affinity & v.policy.affinity) == 0) continue;
+    std::optional<std::uint64_t> furthest_behind = ready_.furthest_behind(v.policy.affinity);
+    for (const Lp& place : state_.lps) {
+        if (!place.running) continue;
+        const Vp& other = vp(*place.running);
+        if ((other.policy.affinity & v.policy.affinity) == 0) continue;
         if (!furthest_behind || other.virtual_time < *furthest_behind) furthest_behind = other.virtual_time;
     }
     if (furthest_behind) {
         v.virtual_time = std::max(v.virtual_time, subtract_saturating(*furthest_behind, as_u64(options_.wake_credit)));
     }
-    make_ready(v);
+    make_ready(ref, v);
     if (throttled(v, now)) return {};
 
     const auto allowed = [&](std::uint32_t lp) { return ((v.policy.affinity >> lp) & 1) != 0; };
@@ -240,23 +278,48 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now) {
     return {.lp = victim, .preempts = true};
 }
 
-std::optional<std::uint32_t> Scheduler::idle_lp_with_work(sim::Time now) const {
+std::optional<std::uint32_t> Scheduler::idle_lp_with_work(sim::Time now) {
+    const std::uint64_t processors = ready_.processors(now);
+    if (processors == 0) return std::nullopt;
     for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
-        if (!state_.lps[lp].running && best(lp, now)) return lp;
+        if ((processors >> lp & 1) != 0 && !state_.lps[lp].running && ready_.best(lp, now)) return lp;
     }
     return std::nullopt;
 }
 
-sim::Time Scheduler::next_release(sim::Time now) const {
-    sim::Time earliest = sim::Time::never();
-    for (const auto& [ref, v] : state_.vps) {
-        if (v.phase == Phase::blocked || !throttled(v, now)) continue;
-        const auto budget = static_cast<sim::u128>(as_u64(options_.period)) * v.policy.cap / full_share;
-        const sim::Time debt = sim::Time::zero() - budget_left(v, v.policy.cap, now);
-        const std::int64_t periods = debt / sim::Time::ps(static_cast<std::int64_t>(budget)) + 1;
-        earliest = std::min(earliest, options_.period * (now / options_.period + periods));
+sim::Time Scheduler::next_release(sim::Time now) {
+    sim::Time earliest = ready_.next_release(now);
+    for (const Lp& place : state_.lps) {
+        if (!place.running) continue;
+        const sim::Time release = release_of(vp(*place.running));
+        if (now < release) earliest = std::min(earliest, release);
     }
     return earliest;
+}
+
+bool Scheduler::consistent(sim::Time now) {
+    std::size_t ready = 0;
+    sim::Time earliest = sim::Time::never();
+    for (const auto& [ref, v] : state_.vps) {
+        if (v.phase != Phase::blocked && throttled(v, now)) earliest = std::min(earliest, release_of(v));
+        if (v.phase != Phase::ready) continue;
+        ++ready;
+        if (!ready_.contains(ref) || !(ready_.entries().at(ref) == entry_of(v))) return false;
+        const ReadyQueue::Entry& entry = ready_.entries().at(ref);
+        if (entry.throttled(now) != throttled(v, now) || entry.owed(now) != owed_reserve(v, now)) return false;
+    }
+    if (ready != ready_.entries().size() || earliest != next_release(now)) return false;
+    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
+        if (ready_.best(lp, now) != ready_.best_by_scan(lp, now)) return false;
+        std::optional<std::uint64_t> floor, behind;
+        for (const auto& [ref, v] : state_.vps) {
+            if (v.phase != Phase::ready || (v.policy.affinity >> lp & 1) == 0) continue;
+            floor = std::min(floor.value_or(~0ull), lag_floor(v));
+            behind = std::min(behind.value_or(~0ull), v.virtual_time);
+        }
+        if (floor != ready_.lowest_floor(lp) || behind != ready_.furthest_behind(1ull << lp)) return false;
+    }
+    return true;
 }
 
 std::optional<VpRef> Scheduler::running_on(std::uint32_t lp) const {

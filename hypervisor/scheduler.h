@@ -6,27 +6,15 @@
 // the runnable virtual processor that is furthest behind goes first, on whichever LP asks.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <vector>
 
+#include "hypervisor/ready_queue.h"
 #include "sim/time.h"
 
 namespace hypervisor {
-
-// A virtual processor's name in the whole machine.
-struct VpRef {
-    std::uint64_t partition = 0;
-    std::uint32_t vp = 0;
-
-    friend constexpr auto operator<=>(const VpRef&, const VpRef&) = default;
-    template <class Archive>
-    void fields(Archive& archive) {
-        archive(partition, vp);
-    }
-};
 
 // Shares of an LP are counted in 1/65536, as HvPartitionPropertyCpuReserve and HvPartitionPropertyCpuCap are.
 inline constexpr std::uint32_t full_share = 1u << 16;
@@ -94,9 +82,11 @@ public:
 
     // An idle LP on which somebody could run now: the caller lets it call next(). To be asked after next() (which may
     // have displaced somebody whose mask allows another LP), after set_policy(), and at next_release().
-    std::optional<std::uint32_t> idle_lp_with_work(sim::Time now) const;
+    std::optional<std::uint32_t> idle_lp_with_work(sim::Time now);
     // When a virtual processor that its cap holds back may run again; never() if none is held back.
-    sim::Time next_release(sim::Time now) const;
+    sim::Time next_release(sim::Time now);
+    // Compares what the order says with a look at every virtual processor: for tests.
+    [[nodiscard]] bool consistent(sim::Time now);
 
     std::uint32_t lp_count() const { return static_cast<std::uint32_t>(state_.lps.size()); }
     std::optional<VpRef> running_on(std::uint32_t lp) const;
@@ -109,6 +99,7 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_);
+        if constexpr (Archive::reading) order_anew();
     }
     friend bool operator==(const Scheduler& a, const Scheduler& b) { return a.state_ == b.state_; }
 
@@ -172,11 +163,15 @@ private:
         return v.policy.reserve != 0 && budget_left(v, v.policy.reserve, now) > sim::Time::zero();
     }
     void limit_lag(Vp& v, std::uint32_t lp) const;
-    void make_ready(Vp& v);
-    std::optional<VpRef> best(std::uint32_t lp, sim::Time now) const;
+    void make_ready(VpRef ref, Vp& v);
+    ReadyQueue::Entry entry_of(const Vp& v) const;
+    std::uint64_t lag_floor(const Vp& v) const;
+    sim::Time release_of(const Vp& v) const;
+    void order_anew();
 
     SchedulerOptions options_;
     State state_;
+    ReadyQueue ready_;  // of the state's virtual processors, those that are ready
 };
 
 }  // namespace hypervisor

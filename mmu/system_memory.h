@@ -7,7 +7,6 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
-#include <vector>
 
 namespace mmu {
 
@@ -27,13 +26,16 @@ public:
         ~Listener() = default;
     };
 
-    explicit WriteWatch(u64 memory_size) : pages_((memory_size + 0xfff) >> 12) {}
+    explicit WriteWatch(u64 memory_size);
+    ~WriteWatch();
+    WriteWatch(const WriteWatch&) = delete;
+    WriteWatch& operator=(const WriteWatch&) = delete;
 
     void set_listener(Listener* listener) { listener_ = listener; }
     void watch(u64 spa, bool on) {
-        if (spa >> 12 < pages_.size()) pages_[spa >> 12] = on ? 1 : 0;
+        if (spa >> 12 < count_ && watched(spa) != on) pages_[spa >> 12] = on ? 1 : 0;
     }
-    [[nodiscard]] bool watched(u64 spa) const { return spa >> 12 < pages_.size() && pages_[spa >> 12] != 0; }
+    [[nodiscard]] bool watched(u64 spa) const { return spa >> 12 < count_ && pages_[spa >> 12] != 0; }
 
     // [spa, spa + length) is inside memory and has been written.
     void written(u64 spa, u64 length) {
@@ -46,7 +48,8 @@ public:
     }
 
 private:
-    std::vector<u8> pages_;
+    u64 count_;
+    u8* pages_;  // a byte for each, which the computer provides when one is first written
     Listener* listener_ = nullptr;
 };
 
