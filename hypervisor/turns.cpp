@@ -17,19 +17,20 @@ public:
         ledger_.add(cause, time);
         sum_ += time;
     }
-    // What is left of the whole turn is this.
-    void rest(sim::Cause cause, sim::Time whole) {
+    void rest(sim::Cause cause) override { rest_ = cause; }
+    // All of it is so much.
+    void close(sim::Time whole) {
         VG_CHECK(whole >= sum_, "the parts of a piece are more than the piece");
-        ledger_.add(cause, whole - sum_);
+        ledger_.add(rest_, whole - sum_);
     }
 
 private:
     CpuLedger& ledger_;
     sim::Time sum_;
+    sim::Cause rest_ = "work";
 };
 
 constexpr sim::Cause guest_cause = "instructions";
-constexpr sim::Cause task_cause = "work";
 
 }  // namespace
 
@@ -71,7 +72,8 @@ void Hypervisor::run_instructions(LogicalCpu& cpu, VpRef ref) {
     processor.add_instructions(engine_.instructions() - before);
     if (cpu::MemoryTiming* const timing = cpu.processor.timing()) timing->publish();
     cpu.time = now;
-    parts.rest(guest_cause, now - start);
+    parts.rest(guest_cause);
+    parts.close(now - start);
     processor.add_run_time(now - start);
     used(cpu, ref, start);
     if (!processor.can_run()) scheduler_.block(ref);
@@ -85,7 +87,7 @@ void Hypervisor::run_piece(LogicalCpu& cpu, VpRef ref) {
     const std::optional<sim::Time> cost =
         ref.partition == root_partition ? roots_[ref.vp]->begin(parts) : behavioural_.at(ref)->begin(parts);
     if (cost) {
-        parts.rest(task_cause, *cost);
+        parts.close(*cost);
         const sim::Time change = switch_to(cpu, ref);
         cpu.ledger.add(switch_cause, change);
         cpu.time += change + *cost;

@@ -115,6 +115,7 @@ private:
     }
 
     static constexpr unsigned events_per_progress = 64;
+    void update_statistics();
     bool only_the_end_is_left(sim::Time until);
 
     HostConfig config_;
@@ -177,7 +178,7 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
     const RunEnd end = platform.run(machine_, until, stop);
     wake_timer_.disarm();
     end_timer_.disarm();
-    stack_.update_statistics();
+    update_statistics();
     if (end == RunEnd::idle) why = Stopped::idle;
     if (why == Stopped::idle) stack_.found_idle();
     return why;
@@ -188,6 +189,18 @@ bool HostModel::only_the_end_is_left(sim::Time until) {
     const bool only = agenda_.next_event().is_never();
     if (!only) end_timer_.arm(until);
     return only;
+}
+
+void HostModel::update_statistics() {
+    stack_.update_statistics();
+    unsigned lp = 0;
+    for (const auto& causes : processor_times()) {
+        for (const auto& [cause, time] : causes) {
+            scope_.counter(fmt::format("cpu.lp{}.{}", lp, cause), "ps", "processor time by its cause")
+                .set(static_cast<std::uint64_t>(time.ps()));
+        }
+        ++lp;
+    }
 }
 
 std::vector<std::map<std::string, sim::Time>> HostModel::processor_times() const {

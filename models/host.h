@@ -79,6 +79,7 @@ class Guest {
 public:
     virtual ~Guest() = default;
     virtual const std::string& name() const = 0;
+    virtual std::uint64_t number() const = 0;  // the hypervisor's
     virtual GuestState state() const = 0;
     virtual std::uint32_t exit_code() const = 0;           // debug_exit: the value written
     virtual const std::string& crash_message() const = 0;  // crashed: what the guest said

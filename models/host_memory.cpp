@@ -134,11 +134,20 @@ std::vector<PageAllocator::Run> PageAllocator::allocate_many(std::uint64_t pages
         }
     };
     constexpr std::uint64_t large = large_page_bytes / page_bytes;
+    // Of each free run, the lowest first, as many as there is room for.
     while (pages >= large) {
-        const auto spa = allocate_contiguous(large, large_page_bytes);
-        if (!spa) break;
-        add(*spa, large);
-        pages -= large;
+        const auto fits = [](const auto& run) {
+            const std::uint64_t end = run.first + run.second * page_bytes;
+            const std::uint64_t start = sim::align_up(run.first, large_page_bytes);
+            return end > start ? (end - start) / large_page_bytes : 0;
+        };
+        const auto run = std::ranges::find_if(state_.free_runs, [&](const auto& r) { return fits(r) != 0; });
+        if (run == state_.free_runs.end()) break;
+        const std::uint64_t blocks = std::min(fits(*run), pages / large);
+        const std::uint64_t spa = sim::align_up(run->first, large_page_bytes);
+        take(run, spa, blocks * large);
+        add(spa, blocks * large);
+        pages -= blocks * large;
     }
     for (; pages > 0; --pages) add(*allocate(), 1);
     return runs;

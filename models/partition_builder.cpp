@@ -28,10 +28,12 @@ std::uint64_t share_of(std::uint32_t thousandths) {
 }
 
 // Tables if every page were mapped singly, objects, and the overlay pages of every processor, with room to spare: a
-// guest that places overlays must not fail because the root was mean.
+// guest that places overlays must not fail because the root was mean. A behavioural guest keeps all of its memory, in
+// large pages, but where its overlays are.
 std::uint64_t deposit_for(const PartitionConfig& config) {
     constexpr std::uint64_t base = 64, per_vp = 32, entries = 512;
-    return base + per_vp * config.vps + config.memory_bytes / page_bytes / entries;
+    const std::uint64_t mapped_by = config.behavioural ? large_page_bytes : page_bytes;
+    return base + per_vp * config.vps + config.memory_bytes / mapped_by / entries;
 }
 
 std::string mib(std::uint64_t bytes) {

@@ -68,6 +68,7 @@ private:
               const ServiceCosts& costs, const sim::Scope& scope);
 
         const std::string& name() const override { return name_; }
+        std::uint64_t number() const override { return built_.id; }
         GuestState state() const override { return machine_.state(); }
         std::uint32_t exit_code() const override { return machine_.exit_code(); }
         const std::string& crash_message() const override { return machine_.crash_message(); }

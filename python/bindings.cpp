@@ -198,6 +198,7 @@ PYBIND11_MODULE(_verdigris, module) {
 
     python::GuestClass guest_class{module, "Guest"};
     guest_class.def_property_readonly("name", &Guest::name)
+        .def_property_readonly("number", &Guest::number)
         .def_property_readonly("state", [](const Guest& guest) { return state_name(guest.state()); })
         .def_property_readonly("exit_code", &Guest::exit_code)
         .def_property_readonly("crash_message", [](const Guest& guest) { return py::bytes(guest.crash_message()); })

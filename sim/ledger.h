@@ -16,6 +16,8 @@ using Cause = const char*;
 class Account {
 public:
     virtual void add(Cause cause, Time time) = 0;
+    // What is left of the piece when all has been added is this.
+    virtual void rest(Cause cause) { (void)cause; }
 
 protected:
     ~Account() = default;

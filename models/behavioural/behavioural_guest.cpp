@@ -37,7 +37,7 @@ constexpr std::uint64_t page_register(std::uint64_t page) {
     return page << h::page_register::gpfn_shift | h::page_register::enable;
 }
 
-constexpr sim::Cause bus_cause = "vmbus";
+constexpr sim::Cause bus_cause = "guest.vmbus.message";
 
 }  // namespace
 

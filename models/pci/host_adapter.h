@@ -103,6 +103,7 @@ private:
     void message(std::uint32_t number) override;
     std::optional<sim::Time> begin() override;
     void finish() override;
+    void account(sim::Account& account) const override { account.rest("adapter"); }
     void arrived();
     void start();
     void enable_messages();

@@ -22,7 +22,6 @@ from .workload import Behavioural, End, ProcessorTimes, Workload, guest_end
 from .world import deadline, world
 
 _PARTITION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
-_NUMBERED = re.compile(r"host\.hypervisor\.partitions\.\d+\.")
 _FIDELITIES = ("fast", "timed")
 Work = TypeVar("Work", bound=Workload)
 
@@ -140,7 +139,6 @@ class Host:
         image = Image(False, b"", [], "") if isinstance(guest, Behavioural) else guest.image()
         command_line = f"console=tty0 {image.command_line}" if screen and isinstance(guest, Linux) else image.command_line
         machine = world().machine
-        before = machine.statistics().keys()
         native = machine.add_partition(
             name=name,
             elf=image.is_elf,
@@ -151,9 +149,9 @@ class Host:
             behavioural=isinstance(guest, Behavioural),
             **sizes,
         )
-        # The hypervisor knows the partition by its number only; the first counts with that number come with it.
-        number = next((m[0] for new in machine.statistics() if new not in before and (m := _NUMBERED.match(new))), None)
-        partition = Partition(self, name, native, [f"host.root.{name}.", *([number] if number else [])])
+        # The hypervisor knows the partition by its number only.
+        numbered = f"host.hypervisor.partitions.{native.number}."
+        partition = Partition(self, name, native, [f"host.root.{name}.", numbered])
         self.partitions.append(partition)
         return partition
 

@@ -18,8 +18,12 @@ namespace {
 
 class FakeGuest final : public Guest {
 public:
-    FakeGuest(const sim::Scope& scope, const models::PartitionConfig& config, bool& woken)
-        : scope_(scope), name_(config.name), woken_(woken), prints_(scope.counter("prints", "count", "lines printed")) {
+    FakeGuest(const sim::Scope& scope, const models::PartitionConfig& config, std::uint64_t number, bool& woken)
+        : scope_(scope),
+          name_(config.name),
+          number_(number),
+          woken_(woken),
+          prints_(scope.counter("prints", "count", "lines printed")) {
         std::string text;
         for (const std::byte byte : config.guest.kernel) text.push_back(static_cast<char>(byte));
         std::istringstream lines{text};
@@ -37,6 +41,7 @@ public:
     std::uint64_t instructions() const override { return instructions_; }
     models::PartitionPci& pci() override { throw sim::UserError("a guest that only acts has no PCI functions"); }
     models::BehaviouralGuest* behavioural() override { return nullptr; }
+    std::uint64_t number() const override { return number_; }
     models::SyntheticDevices& devices() override { throw sim::UserError("a guest that only acts has no devices"); }
     models::Generation1Partition* generation1() override { return nullptr; }
 
@@ -100,6 +105,7 @@ private:
 
     sim::Scope scope_;
     std::string name_;
+    std::uint64_t number_;
     bool& woken_;
     sim::Counter& prints_;
     GuestState state_ = GuestState::running;
@@ -129,10 +135,12 @@ public:
         }
         free_bytes_ -= config.memory_bytes;
         // Counts lie in two places, as with the real host.
-        const std::string number = std::to_string(guests_.size() + 2);
-        scope_.child("hypervisor.partitions." + number + ".vp0").counter("exits", "count", "intercepts").add(100);
+        const std::uint64_t number = guests_.size() + 2;
+        scope_.child(fmt::format("hypervisor.partitions.{}.vp0", number))
+            .counter("exits", "count", "intercepts")
+            .add(100);
         return *guests_.emplace_back(
-            std::make_unique<FakeGuest>(scope_.child("root").child(config.name), config, woken_));
+            std::make_unique<FakeGuest>(scope_.child("root").child(config.name), config, number, woken_));
     }
 
     Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) override {

@@ -94,6 +94,7 @@ public:
     void adopted(Channel& channel) override { channel_ = &channel; }
     std::optional<sim::Time> begin() override;
     void finish() override;
+    void account(sim::Account& account) const override { account.rest("services"); }
 
     template <class Archive>
     void fields(Archive& archive) {

@@ -144,6 +144,7 @@ private:
     // Task
     std::optional<sim::Time> begin() override;
     void finish() override;
+    void account(sim::Account& account) const override { account.rest("sockets"); }
 
     SocketId add(const Name& name, bool from_host);
     SocketId find(const Channel& channel) const;
