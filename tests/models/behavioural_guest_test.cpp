@@ -1,13 +1,16 @@
-// A guest that executes no instructions in a real partition: its bus, its interrupts, its exits, to the picosecond.
+// A guest that executes no instructions in a real partition: its bus, its exits, its time, to the picosecond; and many
+// of them on one host.
 #include "models/behavioural/behavioural_guest.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "models/host.h"
+#include "models/uart_16550.h"
 #include "sim/simulation.h"
 #include "vmbus/integration/ic_service.h"
 
@@ -17,27 +20,33 @@ using sim::Time;
 
 namespace {
 
-struct OneBehavioural {
-    explicit OneBehavioural(unsigned cores = 1, unsigned vps = 1) {
-        models::HostConfig config;
-        config.cores = cores;
-        config.memory_bytes = 256ull << 20;
-        config.profile = "one-nanosecond";
-        host = Host::create(simulation, config);
-        models::PartitionConfig partition;
-        partition.name = "worker";
-        partition.vps = vps;
-        partition.memory_bytes = 64ull << 20;
-        partition.behavioural = true;
-        guest = &host->add_partition(partition);
+models::PartitionConfig worker(const std::string& name = "worker", unsigned vps = 1) {
+    models::PartitionConfig config;
+    config.name = name;
+    config.vps = vps;
+    config.memory_bytes = 64ull << 20;
+    config.behavioural = true;
+    return config;
+}
+
+// One instruction would be a nanosecond; an exit is a microsecond, the root's answer to an intercept five more.
+struct Machine {
+    explicit Machine(unsigned cores = 1, const models::PartitionConfig& config = worker(),
+                     std::uint64_t memory_bytes = 256ull << 20) {
+        models::HostConfig host_config;
+        host_config.cores = cores;
+        host_config.memory_bytes = memory_bytes;
+        host_config.profile = "one-nanosecond";
+        host = Host::create(simulation, host_config);
+        guest = &host->add_partition(config);
     }
     BehaviouralGuest& software() { return *guest->behavioural(); }
     void run(Time until) {
         host->run(
             until, [] { return false; }, Time::never());
     }
-    std::uint64_t count(const std::string& name) const {
-        const auto& all = const_cast<sim::Simulation&>(simulation).statistics().all();
+    std::uint64_t count(const std::string& name) {
+        const auto& all = simulation.statistics().all();
         const auto found = all.find(name);
         return found == all.end() ? ~std::uint64_t{0} : found->second.counter.value();
     }
@@ -47,12 +56,143 @@ struct OneBehavioural {
     models::Guest* guest = nullptr;
 };
 
+// Takes every channel of its type and opens it.
+struct Opener final : vmbus::BusDriver, vmbus::ChannelDriver {
+    explicit Opener(unsigned v) : vp(v) {}
+    void offered(vmbus::ClientChannel& channel) override {
+        channel.bind(*this);
+        CHECK(channel.open({4, 4}, vp));
+    }
+    vmbus::ChannelDriver* adopt(vmbus::ClientChannel&) override { return this; }
+    void opened(vmbus::ClientChannel& channel, std::uint32_t status) override {
+        ++open;
+        CHECK(status == 0);
+        CHECK(channel.is_open());
+    }
+    void signalled(vmbus::ClientChannel&) override { ++signals; }
+    unsigned vp;
+    unsigned open = 0;
+    unsigned signals = 0;
+};
+
+// Notes what it waited for.
+struct Waiter final : models::Continuation {
+    explicit Waiter(Machine& m) : machine(m), id(m.software().attach(*this)) {}
+    void resume(std::uint32_t step, std::uint64_t value) override {
+        answers.emplace_back(step, value);
+        at.push_back(machine.host->now());
+    }
+    Machine& machine;
+    models::ContinuationId id;
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> answers;
+    std::vector<Time> at;
+};
+
 }  // namespace
 
-TEST_CASE("a behavioural guest connects to its bus, and is offered what its partition has") {
-    OneBehavioural m;
+TEST_CASE("a behavioural guest connects to its bus by the same messages, and is offered what its partition has") {
+    Machine m;
     m.run(Time::ms(10));
     CHECK(m.software().connected());
     CHECK(m.software().bus().version() == vmbus::version::v5_3);
     CHECK(m.guest->state() == models::GuestState::halted_forever);
+    CHECK(m.count("host.root.worker.vmbus.messages.offer_channel") == 9);
+    CHECK(m.count("host.hypervisor.partitions.2.vp0.exits.hypercall") == 2);  // the contact, the request for offers
+    CHECK(m.count("host.hypervisor.partitions.2.vp0.refused") == 0);
+    CHECK(m.count("host.root.worker.vmbus.undelivered") == 0);
+    CHECK(m.guest->instructions() == 0);
+}
+
+TEST_CASE("a driver's channel is opened, with interrupts for another processor") {
+    Machine m{2, worker("worker", 2)};
+    Opener opener{1};
+    m.software().add_driver(vmbus::interface_type::heartbeat, opener);
+    m.run(Time::ms(5));
+    CHECK(opener.open == 1);
+    // The host asks for a version at once; two seconds later for the first sign of life.
+    CHECK(opener.signals == 1);
+    CHECK(m.count("host.hypervisor.partitions.2.vp1.interrupts") == 1);
+}
+
+TEST_CASE("a driver that comes late is offered what is there") {
+    Machine m;
+    m.run(Time::ms(5));
+    Opener opener{0};
+    m.software().add_driver(vmbus::interface_type::heartbeat, opener);
+    m.run(Time::ms(10));
+    CHECK(opener.open == 1);
+}
+
+TEST_CASE("an emulated port takes an exit and the root's round trip, and answers what its device does") {
+    Machine m;
+    m.run(Time::ms(5));
+    Waiter waiter{m};
+    // The line status register of the serial port: empty.
+    m.software().read_port(0, models::Uart16550::com1_port + 5, 1, waiter.id, 1);
+    m.software().write_port(0, models::Uart16550::com1_port, 1, 'x');
+    m.software().processor(0).charge_then("test", Time::ns(10), waiter.id, 2, 9);
+    m.run(Time::ms(6));
+    CHECK(waiter.answers == std::vector<std::pair<std::uint32_t, std::uint64_t>>{{1, 0x60}, {2, 9}});
+    CHECK(waiter.at == std::vector{Time::ms(5) + Time::us(6), Time::ms(5) + Time::us(12) + Time::ns(10)});
+    CHECK(m.guest->console() == "x");
+}
+
+TEST_CASE("what passes on a processor has causes that sum to all of it") {
+    Machine m;
+    m.run(Time::ms(5));
+    Time sum;
+    Time guest;
+    for (const auto& part : m.host->processor_times()) {
+        sum += part.time;
+        if (part.cause == "guest.worker.vmbus.message") guest = part.time;
+    }
+    CHECK(sum == Time::ms(5));
+    CHECK(guest == Time::us(11));  // the answer, nine offers, their end: a microsecond each
+    CHECK(m.count("host.cpu.lp0.guest.worker.vmbus.message") == 11'000'000);
+    CHECK(m.count("host.cpu.lp0.hypervisor.exit.msr") == 9'000'000 + m.count("host.cpu.lp0.hypervisor.exit.msr") % 1);
+}
+
+TEST_CASE("a checkpoint of a machine with a behavioural guest goes on as the straight run") {
+    const auto run = [](std::optional<Time> at) {
+        Machine m{2, worker("worker", 2)};
+        Opener opener{1};
+        m.software().add_driver(vmbus::interface_type::heartbeat, opener);
+        if (at) {
+            m.run(*at);
+            const auto saved = m.simulation.save();
+            m.run(Time::ms(3));
+            m.simulation.restore(saved);
+        }
+        m.run(Time::s(3));
+        return std::pair{m.simulation.trace().hash(), opener.open};
+    };
+    const auto straight = run(std::nullopt);
+    for (const Time at : {Time::us(7), Time::us(12), Time::us(20), Time::us(33), Time::us(50)}) {
+        CAPTURE(at.ps());
+        CHECK(run(at).first == straight.first);
+    }
+}
+
+TEST_CASE("a thousand partitions and twenty-three with 4 GiB each") {
+    Machine m{8, worker("w0"), 4096ull << 30};
+    std::vector<models::Guest*> guests;
+    for (unsigned n = 1; n < 1023; ++n) {
+        models::PartitionConfig config = worker(fmt::format("w{}", n));
+        config.memory_bytes = 4096ull << 20;
+        if (n > 1020) config.memory_bytes = 64ull << 20;
+        guests.push_back(&m.host->add_partition(config));
+    }
+    m.run(Time::ms(20));
+    for (models::Guest* guest : guests) CHECK(guest->behavioural()->connected());
+    // At rest: nothing is left to happen.
+    const std::uint64_t fired = m.simulation.agenda().events_fired();
+    m.run(Time::s(1));
+    CHECK(m.simulation.agenda().events_fired() - fired <= 2);
+}
+
+TEST_CASE("sixty-four virtual processors in one partition") {
+    Machine m{8, worker("large", 64)};
+    m.run(Time::ms(20));
+    CHECK(m.software().connected());
+    CHECK(m.count("host.hypervisor.partitions.2.vp63.exits.wrmsr") == 7);
 }
