@@ -20,10 +20,8 @@ std::uint16_t Causes::find(std::string_view name) {
 }
 
 void CpuLedger::begin(PartitionId partition, sim::Time start) {
-    if (current_ == nullptr || partition_ != partition) {
-        current_ = &rows_[partition];
-        partition_ = partition;
-    }
+    if (rows_.size() <= partition) rows_.resize(partition + 1);
+    current_ = partition;
     VG_CHECK(start >= end_, "a processor's time goes backwards");
     idle_ += start - end_;
     end_ = start;
@@ -31,16 +29,18 @@ void CpuLedger::begin(PartitionId partition, sim::Time start) {
 
 void CpuLedger::add(sim::Cause cause, sim::Time time) {
     if (time == sim::Time::zero()) return;
-    VG_CHECK(current_ != nullptr && time > sim::Time::zero());
+    VG_CHECK(current_ < rows_.size() && time > sim::Time::zero());
     const std::uint16_t number = causes_.number(cause);
-    if (current_->size() <= number) current_->resize(number + std::size_t{1});
-    (*current_)[number] += time;
+    Row& row = rows_[current_];
+    if (row.size() <= number) row.resize(number + std::size_t{1});
+    row[number] += time;
     end_ += time;
 }
 
 std::vector<CpuLedger::Entry> CpuLedger::entries() const {
     std::vector<Entry> all;
-    for (const auto& [partition, row] : rows_) {
+    for (PartitionId partition = 0; partition < rows_.size(); ++partition) {
+        const Row& row = rows_[partition];
         for (std::size_t n = 0; n < row.size(); ++n) {
             if (row[n] == sim::Time::zero()) continue;
             all.push_back({partition, causes_.cause(static_cast<std::uint16_t>(n)), row[n]});
@@ -51,7 +51,7 @@ std::vector<CpuLedger::Entry> CpuLedger::entries() const {
 
 CpuLedger::Sums CpuLedger::sums(sim::Time now) const {
     Sums result;
-    for (const auto& [partition, row] : rows_) {
+    for (const Row& row : rows_) {
         for (const sim::Time time : row) result.busy += time;
     }
     result.end = std::max(now, end_);

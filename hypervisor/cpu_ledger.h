@@ -8,7 +8,6 @@
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,18 +69,17 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(rows_, end_, idle_);
-        if constexpr (Archive::reading) current_ = nullptr;
+        if constexpr (Archive::reading) current_ = 0;
     }
 
 private:
     using Row = std::vector<sim::Time>;  // by number of the cause
 
     Causes& causes_;
-    std::map<PartitionId, Row> rows_;
+    std::vector<Row> rows_;  // by partition
     sim::Time end_;
     sim::Time idle_;
-    Row* current_ = nullptr;
-    PartitionId partition_ = 0;
+    PartitionId current_ = 0;
 };
 
 }  // namespace hypervisor

@@ -269,6 +269,7 @@ VpControl& Hypervisor::create_vp(Partition& partition, std::uint32_t index) {
         std::make_unique<VirtualProcessor>(partition.scope().child("vp" + std::to_string(index)), interface, calls_,
                                            index, environment, settings, engine_.pristine_state(), memory_);
     schedule(ref, partition.vp_policy());
+    vp_table_.set(ref, processor.get());
     return *vps_.emplace(ref, std::move(processor)).first->second;
 }
 
@@ -282,6 +283,7 @@ VpControl& Hypervisor::create_behavioural_vp(Partition& partition, std::uint32_t
     const auto software = software_.find(ref);
     if (software != software_.end()) processor->set_software(software->second);
     schedule(ref, partition.vp_policy());
+    behavioural_table_.set(ref, processor.get());
     return *behavioural_.emplace(ref, std::move(processor)).first->second;
 }
 
@@ -303,9 +305,11 @@ void Hypervisor::delete_vp(Partition& partition, std::uint32_t index) {
         if (lp->last == ref) lp->last.reset();
         if (lp->piece == ref) lp->piece.reset();
     }
+    behavioural_table_.set(ref, nullptr);
     if (behavioural_.erase(ref) == 0) {
         VG_CHECK(!vp(ref).running(), "a virtual processor is deleted from within its own exit");
         engine_.unload(vp(ref).guest());
+        vp_table_.set(ref, nullptr);
         vps_.erase(ref);
     }
     bool last = true;

@@ -117,7 +117,7 @@ private:
     void kick(std::uint32_t lp);
     void kick_idle();
     void wake(VpRef ref);
-    VirtualProcessor& vp(VpRef ref) { return *vps_.at(ref); }
+    VirtualProcessor& vp(VpRef ref) { return *vp_table_.find(ref); }
     SyntheticPartition& synthetic(Partition& partition);
     VpControl& create_behavioural_vp(Partition& partition, std::uint32_t index);
     void schedule(VpRef ref, VpPolicy policy);
@@ -169,6 +169,8 @@ private:
     std::map<PartitionId, std::unique_ptr<cpu::CpuidTable>> cpuid_;
     std::map<VpRef, std::unique_ptr<VirtualProcessor>> vps_;
     std::map<VpRef, std::unique_ptr<BehaviouralProcessor>> behavioural_;
+    VpTable<VirtualProcessor> vp_table_;  // of the same
+    VpTable<BehaviouralProcessor> behavioural_table_;
     std::map<VpRef, VpSoftware*> software_;  // outlives the processors that a checkpoint brings back
     Causes causes_;
     std::vector<std::unique_ptr<RootProcessor>> roots_;

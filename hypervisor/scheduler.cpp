@@ -31,9 +31,9 @@ Scheduler::Scheduler(std::uint32_t lp_count, SchedulerOptions options) : options
 }
 
 const Scheduler::Vp& Scheduler::vp(VpRef ref) const {
-    const auto found = state_.vps.find(ref);
-    VG_CHECK(found != state_.vps.end(), "unknown virtual processor");
-    return found->second;
+    const Vp* found = table_.find(ref);
+    VG_CHECK(found != nullptr, "unknown virtual processor");
+    return *found;
 }
 
 Scheduler::Vp& Scheduler::vp(VpRef ref) {
@@ -52,6 +52,7 @@ bool Scheduler::add(VpRef ref, VpPolicy policy) {
     if (!valid(policy) || contains(ref) || state_.reserved + policy.reserve > capacity) return false;
     state_.reserved += policy.reserve;
     Vp& added = state_.vps[ref];
+    table_.set(ref, &added);
     added.policy = policy;
     for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
         if ((policy.affinity >> lp) & 1) {
@@ -82,6 +83,7 @@ void Scheduler::remove(VpRef ref) {
     if (v.phase == Phase::running) state_.lps[v.lp] = {};
     if (v.phase == Phase::ready) ready_.erase(ref);
     state_.reserved -= v.policy.reserve;
+    table_.set(ref, nullptr);
     state_.vps.erase(ref);
 }
 
@@ -168,7 +170,9 @@ ReadyQueue::Entry Scheduler::entry_of(const Vp& v) const {
 
 void Scheduler::order_anew() {
     ready_.clear();
-    for (const auto& [ref, v] : state_.vps) {
+    table_.clear();
+    for (auto& [ref, v] : state_.vps) {
+        table_.set(ref, &v);
         if (v.phase == Phase::ready) ready_.insert(ref, entry_of(v));
     }
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "hypervisor/ready_queue.h"
+#include "hypervisor/vp_table.h"
 #include "sim/time.h"
 
 namespace hypervisor {
@@ -57,13 +58,15 @@ struct WakeDecision {
 class Scheduler final {
 public:
     explicit Scheduler(std::uint32_t lp_count, SchedulerOptions options = {});
+    Scheduler(const Scheduler&) = delete;
+    Scheduler& operator=(const Scheduler&) = delete;
 
     // A new virtual processor is blocked. False: it exists, a policy value is out of range, no LP of the mask exists,
     // or the reserves would exceed the machine.
     [[nodiscard]] bool add(VpRef ref, VpPolicy policy);
     [[nodiscard]] bool set_policy(VpRef ref, VpPolicy policy);
     void remove(VpRef ref);
-    bool contains(VpRef ref) const { return state_.vps.contains(ref); }
+    bool contains(VpRef ref) const { return table_.find(ref) != nullptr; }
     const VpPolicy& policy(VpRef ref) const { return vp(ref).policy; }
 
     // Who runs on this LP now. The one that runs there goes on while its slice lasts. None: the LP idles until a
@@ -171,7 +174,8 @@ private:
 
     SchedulerOptions options_;
     State state_;
-    ReadyQueue ready_;  // of the state's virtual processors, those that are ready
+    VpTable<Vp> table_;  // of the state's virtual processors
+    ReadyQueue ready_;   // of the state's virtual processors, those that are ready
 };
 
 }  // namespace hypervisor

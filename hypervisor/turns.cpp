@@ -46,7 +46,7 @@ void Hypervisor::run_slice(std::uint32_t lp) {
         if (!release.is_never()) release_.arm(release);
         return;
     }
-    if (vps_.contains(*chosen)) {
+    if (vp_table_.find(*chosen) != nullptr) {
         run_instructions(cpu, *chosen);
     } else {
         run_piece(cpu, *chosen);
@@ -85,7 +85,7 @@ void Hypervisor::run_piece(LogicalCpu& cpu, VpRef ref) {
     cpu.ledger.begin(ref.partition, start);
     Parts parts{cpu.ledger};
     const std::optional<sim::Time> cost =
-        ref.partition == root_partition ? roots_[ref.vp]->begin(parts) : behavioural_.at(ref)->begin(parts);
+        ref.partition == root_partition ? roots_[ref.vp]->begin(parts) : behavioural_table_.find(ref)->begin(parts);
     if (cost) {
         parts.close(*cost);
         const sim::Time change = switch_to(cpu, ref);
@@ -100,7 +100,7 @@ void Hypervisor::run_piece(LogicalCpu& cpu, VpRef ref) {
 
 void Hypervisor::finish_piece(VpRef ref) {
     if (ref.partition == root_partition) return roots_[ref.vp]->finish();
-    behavioural_.at(ref)->finish();
+    behavioural_table_.find(ref)->finish();
 }
 
 // What it costs that another one runs here now.
