@@ -125,7 +125,10 @@ bool VirtualizationStack::take_attention() {
 }
 
 void VirtualizationStack::found_idle() {
-    for (const auto& child : children_) child->machine().found_idle();
+    for (const auto& child : children_) {
+        // A behavioural guest waits for somebody who gives it work.
+        if (child->behavioural() == nullptr) child->machine().found_idle();
+    }
 }
 
 void VirtualizationStack::update_statistics() {

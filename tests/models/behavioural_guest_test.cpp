@@ -95,7 +95,7 @@ TEST_CASE("a behavioural guest connects to its bus by the same messages, and is 
     m.run(Time::ms(10));
     CHECK(m.software().connected());
     CHECK(m.software().bus().version() == vmbus::version::v5_3);
-    CHECK(m.guest->state() == models::GuestState::halted_forever);
+    CHECK(m.guest->state() == models::GuestState::running);
     CHECK(m.count("host.root.worker.vmbus.messages.offer_channel") == 9);
     CHECK(m.count("host.hypervisor.partitions.2.vp0.exits.hypercall") == 2);  // the contact, the request for offers
     CHECK(m.count("host.hypervisor.partitions.2.vp0.refused") == 0);
@@ -149,7 +149,8 @@ TEST_CASE("what passes on a processor has causes that sum to all of it") {
     CHECK(sum == Time::ms(5));
     CHECK(guest == Time::us(11));  // the answer, nine offers, their end: a microsecond each
     CHECK(m.count("host.cpu.lp0.guest.worker.vmbus.message") == 11'000'000);
-    CHECK(m.count("host.cpu.lp0.hypervisor.exit.msr") == 9'000'000 + m.count("host.cpu.lp0.hypervisor.exit.msr") % 1);
+    // Nine registers of the interface; no message needed another to be told of its end.
+    CHECK(m.count("host.cpu.lp0.hypervisor.exit.msr") == 9'000'000);
 }
 
 TEST_CASE("a checkpoint of a machine with a behavioural guest goes on as the straight run") {
