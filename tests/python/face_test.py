@@ -43,7 +43,7 @@ WRONG_MAINS = [
     ("a name twice", 'host.partition("web", guest=vg.Elf("guest.txt"))', f"s.py:{LINE}: partition: there is one named web already"),
     ("no name", 'host.partition("a/b", guest=vg.Elf("guest.txt"))', f"s.py:{LINE}: partition: 'a/b' is not a name of letters, digits, _ and -"),
     ("no virtual processor", 'host.partition("b", vps=0, guest=vg.Elf("guest.txt"))', f"s.py:{LINE}: partition b: vps: 0 is not a whole number from 1 to 4096"),
-    ("no guest", 'host.partition("b", guest="linux")', f"s.py:{LINE}: partition b: guest is 'linux'; it may be vg.Linux(...) or vg.Elf(...)"),
+    ("no guest", 'host.partition("b", guest="linux")', f"s.py:{LINE}: partition b: guest is 'linux'; it may be vg.Linux(...), vg.Elf(...) or vg.Behavioural()"),
     ("a guest's missing file", 'host.partition("b", guest=vg.Elf("nope"))', f"s.py:{LINE}: guest: cannot read nope: No such file or directory"),
     ("a missing kernel", 'host.partition("b", guest=vg.Linux(kernel="nope"))', f"s.py:{LINE}: kernel: cannot read nope: No such file or directory"),
     ("a file outside", 'host.partition("b", guest=vg.Linux(files={"../x": ""}))', f"s.py:{LINE}: files: '../x' is not an absolute path in the guest"),
