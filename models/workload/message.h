@@ -14,7 +14,7 @@
 namespace models {
 
 inline constexpr std::size_t least_message_bytes = 8 + request_mark_bytes;
-inline constexpr std::size_t greatest_message_bytes = std::size_t{1} << 30;
+inline constexpr std::size_t greatest_message_bytes = std::size_t{1} << 20;
 
 struct Message {
     std::uint32_t bytes = 0;

@@ -9,7 +9,7 @@
 namespace models {
 
 namespace {
-constexpr std::uint64_t most_request_bytes = 16 * 1024 * 1024;
+constexpr std::uint64_t most_request_bytes = greatest_message_bytes;
 constexpr std::uint64_t most_datagram_bytes = 1472;  // of an MTU of 1500, which stacks here do not exceed by fragments
 
 void check_sizes(const Choice& sizes, bool datagrams, const std::string& what) {

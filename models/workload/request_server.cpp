@@ -59,6 +59,7 @@ void RequestServer::called(std::uint64_t number) {
 }
 
 void RequestServer::answer(const Job& job) {
+    if (state_.waiting_bytes + job.bytes > most_waiting_bytes) return;
     ++state_.answered;
     auto data = write_message({job.bytes, 0, job.request});
     if (job.socket == 0) {
@@ -67,6 +68,7 @@ void RequestServer::answer(const Job& job) {
     }
     const auto place = state_.connections.find(job.socket);
     if (place == state_.connections.end()) return;
+    state_.waiting_bytes += data.size();
     place->second.answers.push_back(std::move(data));
     write_on(job.socket, place->second);
 }
@@ -74,12 +76,21 @@ void RequestServer::answer(const Job& job) {
 void RequestServer::write_on(SocketId socket, Connection& connection) {
     while (!connection.waits && !connection.answers.empty()) {
         std::vector<std::byte> data = connection.answers.front();
+        const std::size_t bytes = data.size();
         if (sockets_.write(socket, std::move(data))) {
+            state_.waiting_bytes -= bytes;
             connection.answers.pop_front();
         } else {
             connection.waits = true;
         }
     }
+}
+
+void RequestServer::closed(SocketId socket) {
+    const auto place = state_.connections.find(socket);
+    if (place == state_.connections.end()) return;
+    for (const auto& answer : place->second.answers) state_.waiting_bytes -= answer.size();
+    state_.connections.erase(place);
 }
 
 void RequestServer::room(SocketId socket) {

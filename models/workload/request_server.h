@@ -54,17 +54,20 @@ private:
         std::uint64_t next_job = 0;
         std::uint32_t next_processor = 0;
         std::uint64_t answered = 0;
+        std::uint64_t waiting_bytes = 0;  // of answers for which a connection has no room
         template <class Archive>
         void fields(Archive& archive) {
-            archive(connections, jobs, next_job, next_processor, answered);
+            archive(connections, jobs, next_job, next_processor, answered, waiting_bytes);
         }
     };
     static constexpr std::size_t most_jobs = 65'536;
+    // Whoever asks and does not read gets no more than that held for it; further requests have no answer.
+    static constexpr std::uint64_t most_waiting_bytes = 64 * 1024 * 1024;
 
     void opened(SocketId socket) override;
     void received(SocketId socket, std::uint64_t bytes, std::span<const std::byte> data) override;
     void room(SocketId socket) override;
-    void closed(SocketId socket) override { state_.connections.erase(socket); }
+    void closed(SocketId socket) override;
     void datagram(std::uint16_t port, const TcpEndpoint& from, std::span<const std::byte> payload) override;
     void called(std::uint64_t job) override;
 

@@ -319,6 +319,32 @@ TEST_CASE("saved in the middle of anything, it goes on alike") {
     }
 }
 
+// Asks for large answers without end, and reads none of them; then sends what is no message.
+struct Greedy final : SocketUser {
+    explicit Greedy(Sockets& s) : sockets(s), user(s.add_user(*this)) {}
+    void opened(SocketId socket) override {
+        for (int n = 0; n < 500; ++n) {
+            auto data = write_message({64, greatest_message_bytes, 7});
+            if (!sockets.write(socket, std::move(data))) break;
+        }
+        std::vector<std::byte> nonsense(1000, std::byte{0xff});
+        (void)sockets.write(socket, std::move(nonsense));
+    }
+    Sockets& sockets;
+    SocketUserId user;
+};
+
+TEST_CASE("a server holds so much for clients that do not read, and no more") {
+    Pair pair(1, false);
+    RequestServer server(pair.simulation.scope("server"), pair.far(), {.port = 5201});
+    Greedy greedy(pair.near());
+    const SocketId socket = pair.near().connect(pair.far_end(5201), greedy.user, false, 0);
+    pair.a.stack->host().tcp().pause(socket, true);
+    pair.run_for(Time::ms(50));
+    CHECK(server.answered() >= 60);
+    CHECK(server.answered() <= 70);
+}
+
 TEST_CASE("to follow requests changes nothing") {
     std::string hashes[2];
     for (const bool follow : {false, true}) {
