@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::uint32_t ring_length_bits = 0xfff80, index_bits = 0xffff;
 constexpr std::uint64_t base_low_bits = 0xffff'ff80;
-constexpr std::size_t frame_entries = 8192;
 constexpr std::uint32_t buffer_size_bits = 0xffc00;
 
 }  // namespace
@@ -20,7 +19,7 @@ Receive::Receive(Core& core, PauseSender& mac)
     : core_(core),
       mac_(mac),
       memory_(core.profile.receive_buffer_bytes),
-      frames_(frame_entries),
+      frames_(std::bit_ceil(core.profile.receive_buffer_bytes / PacketMemory::least_bytes)),
       timer_(core.scope.agenda(), core.scope.path() + ".receive", [this] { pump(); }),
       flow_timer_(core.scope.agenda(), core.scope.path() + ".coalescing", [this] { pump(); }) {}
 

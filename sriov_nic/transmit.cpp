@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::uint32_t ring_length_bits = 0xfff80, index_bits = 0xffff;
 constexpr std::uint64_t base_low_bits = 0xffff'ff80;
-constexpr std::size_t frame_entries = 4096;
 
 }  // namespace
 
@@ -19,7 +18,7 @@ Transmit::Transmit(Core& core, LoopbackTarget& loopback)
     : core_(core),
       loopback_(loopback),
       memory_(core.profile.transmit_buffer_bytes),
-      frames_(frame_entries),
+      frames_(std::bit_ceil(core.profile.transmit_buffer_bytes / PacketMemory::least_bytes)),
       egress_(core.scope.agenda(), core.scope.path() + ".egress", [this] { pump(); }),
       flush_timer_(core.scope.agenda(), core.scope.path() + ".write_back", [this] { pump(); }),
       rate_timer_(core.scope.agenda(), core.scope.path() + ".rate", [this] { enables_changed(); }) {
@@ -38,6 +37,9 @@ void Transmit::reset() {
         q.epoch = epoch;
     }
     fetch_ = ready_ = flush_ = {};
+    flush_at_ = {};
+    flush_next_ = sim::Time::never();
+    flush_changed_ = false;
     frames_.clear();
     finish_ = frames_.first();
     memory_.clear();
@@ -135,8 +137,7 @@ void Transmit::enable(unsigned queue) {
     q.fetched = q.started = q.done = q.written = 0;
     q.ends = q.reports = q.fetching = q.taken = q.rest = 0;
     q.in_packet = q.stopped = false;
-    q.flush_at = sim::Time::never();
-    set(flush_, queue, false);
+    flush_never(queue);
 }
 
 bool Transmit::running(unsigned queue) const {
@@ -174,8 +175,7 @@ void Transmit::evaluate(unsigned queue) {
             ++core_.statistics.malformed;
             set(ready_, queue, false);
         } else if (q.done == q.started && q.reports != 0) {
-            q.flush_at = core_.scope.now();
-            set(flush_, queue, true);
+            flush_at(queue, core_.scope.now());
         }
     }
     const bool below = idle < txdctl::prefetch(q.control) && waiting >= txdctl::host(q.control);
@@ -316,27 +316,46 @@ void Transmit::report_done(unsigned queue) {
     const unsigned vector = entry & ivar::vector;
     const sim::Time now = core_.scope.now();
     const bool moderated = (entry & ivar::valid) != 0 && interrupts.throttled(vector);
-    q.flush_at = moderated ? std::max(now, interrupts.quiet_until(vector)) : now + core_.profile.write_back_idle;
-    set(flush_, queue, true);
+    flush_at(queue, moderated ? std::max(now, interrupts.quiet_until(vector)) : now + core_.profile.write_back_idle);
     again_ = true;
 }
 
+void Transmit::flush_at(unsigned queue, sim::Time at) {
+    flush_at_[queue] = at;
+    flush_next_ = std::min(flush_next_, at);
+    set(flush_, queue, true);
+}
+
+void Transmit::flush_never(unsigned queue) {
+    if (!has(flush_, queue)) return;
+    flush_changed_ |= flush_at_[queue] <= flush_next_;
+    set(flush_, queue, false);
+}
+
 void Transmit::flush_due() {
-    sim::Time next = sim::Time::never();
-    for (unsigned word = 0; word < 2; ++word) {
-        for (std::uint64_t left = flush_[word]; left != 0; left &= left - 1) {
-            const unsigned queue = word * 64 + static_cast<unsigned>(std::countr_zero(left));
-            if (queues_[queue].flush_at > core_.scope.now()) {
-                next = std::min(next, queues_[queue].flush_at);
-            } else if (!write_back(queue)) {
-                return;
+    const sim::Time now = core_.scope.now();
+    if (flush_changed_ || flush_next_ <= now) {
+        flush_next_ = sim::Time::never();
+        sim::Time next = sim::Time::never();
+        for (unsigned word = 0; word < 2; ++word) {
+            for (std::uint64_t left = flush_[word]; left != 0; left &= left - 1) {
+                const unsigned queue = word * 64 + static_cast<unsigned>(std::countr_zero(left));
+                if (flush_at_[queue] > now) {
+                    next = std::min(next, flush_at_[queue]);
+                } else if (!write_back(queue)) {
+                    flush_changed_ = true;
+                    return;
+                }
             }
         }
+        flush_changed_ = !flush_next_.is_never();  // meanwhile one has come
+        flush_next_ = next;
     }
-    if (next.is_never()) {
+    if (flush_timer_.deadline() == flush_next_) return;
+    if (flush_next_.is_never()) {
         flush_timer_.disarm();
-    } else if (flush_timer_.deadline() != next) {
-        flush_timer_.arm(next);
+    } else {
+        flush_timer_.arm(flush_next_);
     }
 }
 
@@ -345,8 +364,7 @@ bool Transmit::write_back(unsigned queue) {
     const unsigned function = core_.function_of(queue);
     const auto refused = [&] {
         core_.bus_full = true;
-        q.flush_at = core_.scope.now();
-        set(flush_, queue, true);
+        flush_at(queue, core_.scope.now());
         return false;
     };
     if ((q.head_write_back & 1) != 0) {
@@ -376,8 +394,7 @@ bool Transmit::write_back(unsigned queue) {
         q.written += n;
     }
     q.reports = 0;
-    q.flush_at = sim::Time::never();
-    set(flush_, queue, false);
+    flush_never(queue);
     q.head = ring_index(q, q.written);
     evaluate(queue);
     core_.raise(queue, Direction::transmit);

@@ -65,16 +65,17 @@ public:
 
     template <class Archive>
     void fields(Archive& a) {
-        a(queues_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_, last_pool_, last_of_pool_,
-          share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, egress_, flush_timer_, rate_timer_);
+        a(queues_, headers_, flush_at_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_,
+          last_pool_, last_of_pool_, share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, egress_,
+          flush_timer_, rate_timer_);
+        if constexpr (Archive::reading) flush_changed_ = true;
     }
 
 private:
     static constexpr unsigned cache_size = 40;
-    struct Queue {
-        std::uint64_t base = 0;
-        std::uint32_t length = 0, tail = 0, control = 0, dca = 0;
-        std::uint64_t head_write_back = 0;
+    // What each frame needs comes first, in few of the simulating computer's cache lines.
+    struct alignas(64) Queue {
+        std::uint32_t length = 0, tail = 0, control = 0;
         std::uint32_t head = 0;  // descriptor `done` in the ring
         // Descriptors are counted from when the queue was enabled; the ring index follows from `first`.
         std::uint64_t fetched = 0, started = 0, done = 0, written = 0;
@@ -83,9 +84,8 @@ private:
         std::uint32_t reports = 0;  // wished for among those done and not written
         std::uint32_t fetching = 0;
         std::uint32_t epoch = 0;
-        bool stopped = false;  // on a packet that cannot be
-        std::array<Descriptor, cache_size> cache{};
-        std::array<TxContext, 2> contexts{};
+        bool stopped = false;      // on a packet that cannot be
+        bool header_read = false;  // the header of a segmented packet came
         // The packet that is being cut.
         bool in_packet = false;
         std::uint32_t flags = 0, options = 0;  // of its first descriptor
@@ -95,17 +95,18 @@ private:
         std::uint32_t rest = 0;        // payload of a segmented packet that is not cut yet
         std::uint32_t segment = 0;
         std::uint32_t header_bytes = 0;
-        std::array<std::byte, 1024> header{};  // of a segmented packet
-        bool header_read = false;              // and it came
-        std::uint32_t rate = 0;                // RTTBCNRC
+        std::uint32_t rate = 0;  // RTTBCNRC
         sim::Time may_send;
-        sim::Time flush_at = sim::Time::never();
+        std::uint64_t base = 0;
+        std::uint64_t head_write_back = 0;
+        std::uint32_t dca = 0;
+        std::array<TxContext, 2> contexts{};
+        std::array<Descriptor, cache_size> cache{};
         template <class Archive>
         void fields(Archive& a) {
             a(base, length, tail, control, dca, head_write_back, head, fetched, started, done, written, first, ends,
               reports, fetching, epoch, stopped, cache, contexts, in_packet, flags, options, context, packet_end, taken,
-              rest, segment, header_bytes, rate, may_send, flush_at);
-            a(header, header_read);
+              rest, segment, header_bytes, rate, may_send, header_read);
         }
     };
     struct Frame {
@@ -191,10 +192,16 @@ private:
     void report_done(unsigned queue);
     bool write_back(unsigned queue);
     void flush_due();
+    void flush_at(unsigned queue, sim::Time at);
+    void flush_never(unsigned queue);
 
     Core& core_;
     LoopbackTarget& loopback_;
     std::array<Queue, queues> queues_;
+    std::array<std::array<std::byte, 1024>, queues> headers_{};  // of segmented packets
+    std::array<sim::Time, queues> flush_at_{};                   // of those in flush_
+    sim::Time flush_next_ = sim::Time::never();                  // the earliest of them, unless flush_changed_
+    bool flush_changed_ = false;
     QueueSet fetch_{}, ready_{}, flush_{};
     std::array<Slot, 64> slots_{};
     std::uint64_t free_slots_ = 0;

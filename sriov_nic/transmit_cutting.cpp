@@ -122,7 +122,7 @@ bool Transmit::start_packet(unsigned queue) {
         const TxContext& c = q.context;
         q.header_bytes = tx::mac_bytes(c.macip) + tx::ip_bytes(c.macip) + tx::l4_bytes(c.mss);
         sound = sound && tx::segment_bytes(c.mss) != 0 && q.header_bytes >= mac_header_bytes &&
-                q.header_bytes <= q.header.size() && q.header_bytes < total &&
+                q.header_bytes <= headers_[queue].size() && q.header_bytes < total &&
                 q.header_bytes + tx::segment_bytes(c.mss) <= largest_frame;
         if (sound) q.rest = static_cast<std::uint32_t>(std::min<std::uint64_t>(total - q.header_bytes, 1u << 18));
         if (sound && tx::payload(q.options) != 0) q.rest = std::min(q.rest, tx::payload(q.options));

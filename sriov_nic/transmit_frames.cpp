@@ -77,14 +77,13 @@ void Transmit::finish(Frame& frame) {
 }
 
 void Transmit::offload(Frame& frame) {
-    Queue& q = queues_[frame.queue];
     if (frame.header_bytes != 0) {
         // Later segments are of the same queue and epoch, and come after the first: its header is kept by then.
         std::byte* at = memory_.at(frame.place);
         if (frame.segment == 0) {
-            std::memcpy(q.header.data(), at, frame.header_bytes);
+            std::memcpy(headers_[frame.queue].data(), at, frame.header_bytes);
         } else {
-            std::memcpy(at, q.header.data(), frame.header_bytes);
+            std::memcpy(at, headers_[frame.queue].data(), frame.header_bytes);
         }
         segment_headers(frame, memory_.span(frame.place, frame.length));
     }
