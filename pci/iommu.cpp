@@ -214,6 +214,14 @@ DmaStatus Iommu::write_memory(RequesterId requester, std::uint64_t address, std:
     });
 }
 
+// The access comes some events from now: the simulating computer may fetch what it will touch.
+void Iommu::expect(std::uint64_t spa, std::uint64_t bytes) const {
+    constexpr std::uint64_t line = 64, most = 512;
+    const std::byte* const from = memory_.at(spa, bytes);
+    if (from == nullptr) return;
+    for (std::uint64_t at = 0; at < std::min(bytes, most); at += line) __builtin_prefetch(from + at);
+}
+
 // The link asks when a request leaves; the walk begins when it arrives. A fault costs its walk.
 sim::Time Iommu::served(const HostAccess& access, sim::Time arrival) {
     HostAccess behind = access;
@@ -228,6 +236,7 @@ sim::Time Iommu::served(const HostAccess& access, sim::Time arrival) {
         if (page == access.address >> 12) behind.address = place.spa;
         ready = std::max(ready, place.ready);
         if (place.fault != FaultReason::none) return ready;
+        expect(place.spa, std::min<std::uint64_t>(last + 1 - at, 4096 - (at & 4095)));
     }
     return timing_.served(behind, ready);
 }

@@ -105,6 +105,7 @@ private:
     Place translate(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now);
     template <class Access>
     DmaStatus access(RequesterId requester, std::uint64_t address, std::size_t size, bool write, Access&& piece);
+    void expect(std::uint64_t spa, std::uint64_t bytes) const;
     void blocked(RequesterId requester, std::uint64_t address, bool write, FaultReason reason);
 
     FaultReason entry_of(const InterruptMessage& message, std::uint32_t& index, InterruptEntry& entry) const;
