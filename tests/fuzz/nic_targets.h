@@ -46,16 +46,16 @@ private:
         GuardedSettings wish;
         wish.vfs = 2;
         wish.kind = kind;
-        wish.partition_bytes = 192 * 1024;
-        wish.ring = 32;
+        wish.partition_bytes = 128 * 1024;
+        wish.ring = 16;
         wish.physical.queues_per_pool = (how & 1) != 0 ? 4 : 2;
         wish.physical.weighted = (how & 2) != 0;
         wish.physical.uplink = (how & 4) != 0 ? Uplink::vepa : Uplink::veb;
         wish.physical.max_frame = (how & 8) != 0 ? 9018 : 1518;
         wish.hostile_mbps = (how & 16) != 0 ? 2500 : 0;
         // Smaller buffers are full sooner, and made sooner.
-        wish.profile.transmit_buffer_bytes = 32 * 1024;
-        wish.profile.receive_buffer_bytes = 64 * 1024;
+        wish.profile.transmit_buffer_bytes = 20 * 1024;
+        wish.profile.receive_buffer_bytes = 32 * 1024;
         return wish;
     }
     void neighbour_works() {

@@ -25,7 +25,7 @@ namespace nic_test {
 // no right to is a failure of the adapter, the link or the IOMMU: VG_CHECK.
 class GuardedMemory final : public pci::HostPort {
 public:
-    static constexpr std::uint64_t tables_bytes = 512 * 1024, guard_bytes = 64 * 1024, page_bytes = 4096;
+    static constexpr std::uint64_t tables_bytes = 256 * 1024, guard_bytes = 16 * 1024, page_bytes = 4096;
     static constexpr std::uint64_t root_table = 0x1000, context_table = 0x2000, interrupt_table = 0x3000,
                                    first_page = 0x4000;
     static constexpr std::uint8_t first_vector = 0x40;
@@ -37,18 +37,17 @@ public:
           rights_(partitions),
           counts_(partitions) {
         VG_CHECK(bytes_of_each % page_bytes == 0);
-        owner_.fill(nobody);
         for (auto& rights : rights_) rights.resize(size_ / page_bytes);
-        for_guards([](std::byte& byte, std::uint64_t at) { byte = canary(at); });
+        for (unsigned guard = 0; guard <= partitions; ++guard) {
+            std::memcpy(&bytes[base_of(guard) - guard_bytes], canaries().data(), guard_bytes);
+        }
     }
     std::uint64_t partition_bytes() const { return size_; }
     std::uint64_t base_of(unsigned partition) const {
         return tables_bytes + guard_bytes + partition * (guard_bytes + size_);
     }
     std::span<std::byte> memory_of(unsigned partition) { return std::span{bytes}.subspan(base_of(partition), size_); }
-    void set_owner(pci::RequesterId who, unsigned partition) {
-        owner_[who.value] = static_cast<std::uint8_t>(partition);
-    }
+    void set_owner(pci::RequesterId who, unsigned partition) { owners_.push_back({who.value, partition}); }
     void set_rights(unsigned partition, std::uint64_t page, slat::PageRights rights) {
         rights_[partition][page] = rights.writable ? 2 : rights.readable ? 1 : 0;
     }
@@ -65,14 +64,16 @@ public:
     }
     // What has passed the remapping table names the partition whose entry it was.
     void interrupt(const pci::InterruptMessage& message) override {
-        const unsigned partition = owner_[message.requester.value];
-        VG_CHECK(partition != nobody && (message.data & 0xff) == first_vector + partition);
+        const unsigned partition = owner_of(message.requester);
+        VG_CHECK(partition < rights_.size() && (message.data & 0xff) == first_vector + partition);
         ++counts_[partition].interrupts;
     }
     void line(unsigned, bool) override {}
 
-    void check_guards() {
-        for_guards([](const std::byte& byte, std::uint64_t at) { VG_CHECK(byte == canary(at)); });
+    void check_guards() const {
+        for (unsigned guard = 0; guard <= rights_.size(); ++guard) {
+            VG_CHECK(std::memcmp(&bytes[base_of(guard) - guard_bytes], canaries().data(), guard_bytes) == 0);
+        }
     }
 
     struct Counts {
@@ -84,19 +85,29 @@ public:
     mmu::SystemMemory all;
 
 private:
-    static constexpr std::uint8_t nobody = 0xff;
-    static constexpr std::byte canary(std::uint64_t at) { return static_cast<std::byte>(at * 0x9d ^ at >> 8); }
-    template <class Each>
-    void for_guards(Each each) {
-        for (std::size_t p = 0; p <= rights_.size(); ++p) {
-            const std::uint64_t begin = base_of(static_cast<unsigned>(p)) - guard_bytes;
-            for (std::uint64_t at = begin; at < begin + guard_bytes; ++at) each(bytes[at], at);
+    struct Owner {
+        std::uint16_t who;
+        unsigned partition;
+    };
+    unsigned owner_of(pci::RequesterId who) const {
+        for (const Owner& one : owners_) {
+            if (one.who == who.value) return one.partition;
         }
+        return ~0u;
+    }
+    static const std::array<std::byte, guard_bytes>& canaries() {
+        static const auto made = [] {
+            std::array<std::byte, guard_bytes> made_once;
+            for (std::size_t at = 0; at < guard_bytes; ++at)
+                made_once[at] = static_cast<std::byte>(at * 0x9d ^ at >> 8);
+            return made_once;
+        }();
+        return made;
     }
     // One page at most, as the IOMMU asks.
     unsigned check(pci::RequesterId who, std::uint64_t address, std::size_t size, std::uint8_t needed) const {
-        const unsigned partition = owner_[who.value];
-        VG_CHECK(partition != nobody && address >= base_of(partition) && size != 0 && size <= page_bytes);
+        const unsigned partition = owner_of(who);
+        VG_CHECK(partition < rights_.size() && address >= base_of(partition) && size != 0 && size <= page_bytes);
         const std::uint64_t at = address - base_of(partition);
         VG_CHECK(at < size_ && size <= size_ - at);
         VG_CHECK(rights_[partition][at / page_bytes] >= needed);
@@ -106,7 +117,7 @@ private:
     std::uint64_t size_;
     std::vector<std::vector<std::uint8_t>> rights_;  // 1: read, 2: write too
     std::vector<Counts> counts_;
-    std::array<std::uint8_t, 0x10000> owner_;
+    std::vector<Owner> owners_;
 };
 
 struct GuardedTables final : slat::TablePages {
@@ -132,10 +143,12 @@ struct GuardedSettings {
     std::string seed = "guarded";
 };
 
-// What is on the wire: the honest one's frames as they were made, and nothing under an address that is not
-// its sender's. The honest one's frames are marked all over, so that a piece of them shows wherever it should not be.
+// What is on the wire: the honest one's frames as they were made, and nothing under an address that is not its
+// sender's. The honest one's frames are marked all over, so that a piece of them shows wherever it should not be.
 struct WatchedWire final : Wire {
-    static constexpr std::uint64_t mark = 0x5ec2'e70f'600d'f00d;
+    // Longer than what a hostile driver writes in one piece: a fuzzer that finds it out cannot put it anywhere.
+    static constexpr std::array<std::uint64_t, 3> mark{0x5ec2'e70f'600d'f00d, 0x0123'4567'89ab'cdef,
+                                                       0xfeed'face'cafe'beef};
     static constexpr std::size_t sequence_at = 14, marks_at = 22;
 
     static void fill(std::vector<std::byte>& frame, MacKey to, MacKey from, std::size_t bytes, std::uint64_t sequence) {
@@ -144,15 +157,17 @@ struct WatchedWire final : Wire {
         std::memcpy(&frame[6], &from, 6);
         store_be16(&frame[12], 0x88b5);
         std::memcpy(&frame[sequence_at], &sequence, 8);
-        for (std::size_t at = marks_at; at + 8 <= bytes; at += 8) std::memcpy(&frame[at], &mark, 8);
+        for (std::size_t at = marks_at; at + sizeof mark <= bytes; at += sizeof mark) {
+            std::memcpy(&frame[at], &mark, sizeof mark);
+        }
     }
     static bool marked(std::span<const std::byte> bytes) {
         return memmem(bytes.data(), bytes.size(), &mark, sizeof mark) != nullptr;
     }
     // Its sequence number. Whatever is not as it was made is a failure.
     static std::uint64_t sequence_of(std::span<const std::byte> frame) {
-        for (std::size_t at = marks_at; at + 8 <= frame.size(); at += 8) {
-            VG_CHECK(std::memcmp(&frame[at], &mark, 8) == 0);
+        for (std::size_t at = marks_at; at + sizeof mark <= frame.size(); at += sizeof mark) {
+            VG_CHECK(std::memcmp(&frame[at], &mark, sizeof mark) == 0);
         }
         std::uint64_t sequence = 0;
         std::memcpy(&sequence, &frame[sequence_at], 8);
