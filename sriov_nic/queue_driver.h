@@ -17,8 +17,13 @@ struct QueueDriverLayout {
     std::uint32_t transmit_descriptors = 512;
     std::uint32_t receive_descriptors = 512;
     std::uint32_t buffer_bytes = 2048;  // a multiple of 1024
+    // Buffers begin at so many different lines of their pieces of memory, by turns. Where all begin at the same one,
+    // the first lines of all meet in few sets of the computer's caches.
+    std::uint32_t colours = 1;
+    static constexpr std::uint32_t colour_bytes = 64;
     std::uint64_t bytes() const {
-        return (std::uint64_t{transmit_descriptors} + receive_descriptors) * (descriptor_bytes + buffer_bytes);
+        return (std::uint64_t{transmit_descriptors} + receive_descriptors) * (descriptor_bytes + buffer_bytes) +
+               (colours - 1) * std::uint64_t{colour_bytes};
     }
 };
 
@@ -68,7 +73,7 @@ private:
     std::uint64_t receive_ring() const { return std::uint64_t{layout_.transmit_descriptors} * descriptor_bytes; }
     std::uint64_t transmit_buffer(std::uint32_t i) const {
         return receive_ring() + std::uint64_t{layout_.receive_descriptors} * descriptor_bytes +
-               std::uint64_t{i} * layout_.buffer_bytes;
+               std::uint64_t{i} * layout_.buffer_bytes + i % layout_.colours * layout_.colour_bytes;
     }
     std::uint64_t receive_buffer(std::uint32_t i) const { return transmit_buffer(layout_.transmit_descriptors + i); }
     void set_descriptor(std::uint64_t at, const Descriptor& d) { std::memcpy(&memory_[at], &d, sizeof d); }

@@ -1,6 +1,9 @@
 #include "models/validation/nic_path.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "pci/capability_registers.h"
@@ -20,9 +23,9 @@ namespace {
 
 using sim::Time;
 using sriov_nic::MacKey;
-constexpr std::uint32_t ring = 128;
+using sriov_nic::QueueDriverLayout;
 constexpr std::uint32_t buffer_bytes = 2048;
-constexpr std::uint64_t vf_bytes = std::uint64_t{2} << 20;  // memory of each function's guest, one large page
+constexpr std::uint64_t large_page = std::uint64_t{2} << 20;
 constexpr std::uint64_t tables_bytes = std::uint64_t{2} << 20;
 constexpr std::uint64_t root_table = 0x1000, context_table = 0x2000, interrupt_table = 0x3000;
 constexpr MacKey host_mac = 0xf000'0000'0002, peer_mac = 0xee00'0000'0002;
@@ -34,26 +37,42 @@ constexpr MacKey mac_of(unsigned vf) {
     return 0x0000'0000'0002 | std::uint64_t{vf + 1} << 32;
 }
 
+// Zeros on large pages, where the computer has them.
+struct LargePages {
+    explicit LargePages(std::uint64_t bytes) : size(bytes) {
+        void* const at =
+            mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (at == MAP_FAILED) throw sim::UserError("this computer has no memory left");
+        base = static_cast<std::byte*>(at);
+        (void)madvise(at, size, MADV_HUGEPAGE);
+    }
+    LargePages(const LargePages&) = delete;
+    ~LargePages() { munmap(base, size); }
+    std::uint64_t size;
+    std::byte* base = nullptr;
+};
+
 // The tables, and behind them the guests' memory.
 struct Memory final : pci::HostPort {
-    explicit Memory(unsigned vfs) : bytes(tables_bytes + vfs * vf_bytes), all(bytes.data(), bytes.size()) {}
+    explicit Memory(std::uint64_t bytes_in_all) : bytes(bytes_in_all), all(bytes.base, bytes.size) {}
     bool inside(std::uint64_t address, std::size_t size) const {
-        return address <= bytes.size() && size <= bytes.size() - address;
+        return address <= bytes.size && size <= bytes.size - address;
     }
+    std::span<std::byte> part(std::uint64_t from, std::uint64_t size) { return {bytes.base + from, size}; }
     pci::DmaStatus read_memory(pci::RequesterId, std::uint64_t address, std::span<std::byte> out) override {
         if (!inside(address, out.size())) return pci::DmaStatus::unsupported;
-        std::memcpy(out.data(), &bytes[address], out.size());
+        std::memcpy(out.data(), bytes.base + address, out.size());
         return pci::DmaStatus::ok;
     }
     pci::DmaStatus write_memory(pci::RequesterId, std::uint64_t address, std::span<const std::byte> data) override {
         if (!inside(address, data.size())) return pci::DmaStatus::unsupported;
-        std::memcpy(&bytes[address], data.data(), data.size());
+        std::memcpy(bytes.base + address, data.data(), data.size());
         return pci::DmaStatus::ok;
     }
     void interrupt(const pci::InterruptMessage&) override { ++interrupts; }
     void line(unsigned, bool) override {}
 
-    std::vector<std::byte> bytes;
+    LargePages bytes;
     mmu::SystemMemory all;
     std::uint64_t interrupts = 0;
 };
@@ -95,8 +114,10 @@ pci::LinkConfig link_config() {
 }
 
 struct Machine {
-    explicit Machine(unsigned vfs, std::uint32_t throttle = moderated)
-        : memory(vfs),
+    explicit Machine(unsigned vfs, std::uint32_t throttle = moderated, NicRings wish = {})
+        : rings(wish),
+          vf_bytes((2 * layout_at(0).bytes() + large_page - 1) / large_page * large_page),
+          memory(tables_bytes + vfs * vf_bytes),
           iommu(simulation.scope("iommu"), memory.all, memory, timing, {}),
           root(simulation.scope("root"), iommu, pci::Wiring::rotated),
           link(simulation.scope("link"), root.bus(), iommu, link_config()),
@@ -107,6 +128,10 @@ struct Machine {
         make_tables(vfs);
         for (unsigned vf = 0; vf < vfs; ++vf) open(vf, throttle);
         run();
+    }
+
+    QueueDriverLayout layout_at(std::uint64_t place) const {
+        return {place, rings.descriptors, rings.descriptors, buffer_bytes, rings.colours};
     }
 
     void make_functions(unsigned vfs) {
@@ -139,7 +164,7 @@ struct Machine {
             slat::TableWriter& writer =
                 tables.writers.emplace_back(slat::SecondLevel{.accessed_dirty = false}, at, tables);
             VG_CHECK(writer.create() == slat::Edit::ok);
-            VG_CHECK(writer.map(0, tables_bytes + vf * vf_bytes, mmu::shift_2m, {}) == slat::Edit::ok);
+            VG_CHECK(writer.map_range(0, tables_bytes + vf * vf_bytes, vf_bytes, {}, mmu::shift_2m) == slat::Edit::ok);
             at.store<std::uint64_t>(context_table + 16 * who.devfn(), writer.second_level().root | 1);
             at.store<std::uint64_t>(context_table + 16 * who.devfn() + 8, std::uint64_t{vf + 1} << 8 | 2);
             at.store<std::uint64_t>(interrupt_table + 16 * vf, 1 | std::uint64_t{0x40} << 16);
@@ -161,9 +186,9 @@ struct Machine {
         adapter.write_virtual_bar(vf, sriov_nic::virtual_msix_bar, 8, 8, 0);
         // Rings lie at different places of their pages, or all would meet in the same sets of the computer's caches.
         const std::uint64_t place = vf % 256 * std::uint64_t{5 * 4096} % (vf_bytes / 2);
-        const sriov_nic::QueueDriverLayout layout{place, ring, ring, buffer_bytes};
+        const QueueDriverLayout layout = layout_at(place);
         registers.push_back(std::make_unique<Registers>(adapter, vf));
-        const auto own = std::span{memory.bytes}.subspan(tables_bytes + vf * vf_bytes + place, layout.bytes());
+        const auto own = memory.part(tables_bytes + vf * vf_bytes + place, layout.bytes());
         drivers.push_back(std::make_unique<sriov_nic::QueueDriver>(*registers.back(), own, layout, 0));
         drivers.back()->open(transmit_control, receive_control, throttle);
     }
@@ -182,6 +207,8 @@ struct Machine {
         return frames;
     }
 
+    NicRings rings;
+    std::uint64_t vf_bytes;  // memory of each function's guest
     sim::Simulation simulation;
     sriov_nic::Profile profile;
     Memory memory;
@@ -231,9 +258,24 @@ std::string_view name_of(NicWay way) {
     return "?";
 }
 
+NicRings even_rings(unsigned vfs) {
+    constexpr std::uint32_t descriptors_in_all = 4096;
+    return {std::bit_floor(descriptors_in_all / vfs), 8};
+}
+
+NicMemory nic_memory(const std::function<std::uint64_t()>& heap_bytes) {
+    const auto of = [&](unsigned vfs) {
+        const std::uint64_t before = heap_bytes();
+        const auto machine = std::make_unique<Machine>(vfs);
+        return heap_bytes() - before;
+    };
+    const std::uint64_t one = of(1);
+    return {one, (of(sriov_nic::max_vfs) - one) / (sriov_nic::max_vfs - 1)};
+}
+
 NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std::uint64_t frames,
-                        const std::function<std::uint64_t()>& clock_ns) {
-    Machine machine(vfs);
+                        const std::function<std::uint64_t()>& clock_ns, NicRings rings) {
+    Machine machine(vfs, moderated, rings);
     const unsigned senders = way == NicWay::vf_to_vf ? vfs / 2 : vfs;
     std::vector<std::vector<std::byte>> templates;
     for (unsigned vf = 0; vf < senders; ++vf) {
@@ -259,7 +301,8 @@ NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std
     };
     // Every buffer has been used before anything is measured.
     std::uint64_t warm = 0;
-    for (std::uint64_t number = 0; warm < std::uint64_t{2} * vfs * ring; ++number) warm += one_turn(number);
+    for (std::uint64_t number = 0; warm < std::uint64_t{2} * vfs * rings.descriptors; ++number)
+        warm += one_turn(number);
 
     NicPathRow row;
     row.way = way;
@@ -321,7 +364,7 @@ std::int64_t nic_time_to_full(std::uint32_t frame_bytes) {
     own.write_register(split, own.read_register(split) & ~sriov_nic::srrctl::drop_enable);
     machine.adapter.write_register(sriov_nic::reg::qde, sriov_nic::qde::write);
     // The driver posts all descriptors but one.
-    for (unsigned i = 0; i + 1 < ring; ++i) next();
+    for (unsigned i = 0; i + 1 < NicRings{}.descriptors; ++i) next();
     const Time begin = agenda.now();
     while (machine.adapter.controller().statistics().missed == 0) {
         next();

@@ -28,10 +28,27 @@ struct NicPathRow {
 
 std::string_view name_of(NicWay way);
 
-// About so many frames, by as many functions (of which half receive, from one to the other). `clock_ns` reads the
-// computer's clock, nothing where nobody wants to know.
+// A driver's rings, and at how many different lines its buffers begin.
+struct NicRings {
+    std::uint32_t descriptors = 128;
+    std::uint32_t colours = 1;
+};
+// For a comparison of one function with many: all drivers together have as many buffers as one has by itself, so that
+// what more of them cost the simulating computer's caches is not laid to the adapter.
+NicRings even_rings(unsigned vfs);
+
+// About so many frames, by as many functions (of which half receive, from one to the other), each with such
+// rings for each direction. `clock_ns` reads the computer's clock, nothing where nobody wants to know.
 NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std::uint64_t frames,
-                        const std::function<std::uint64_t()>& clock_ns = {});
+                        const std::function<std::uint64_t()>& clock_ns = {}, NicRings rings = {});
+
+// What the simulator needs for a virtual function with its driver, without the guests' memory: by `heap_bytes`, which
+// tells how much is allocated.
+struct NicMemory {
+    std::uint64_t adapter_bytes = 0;  // with link, IOMMU and one function
+    std::uint64_t function_bytes = 0;
+};
+NicMemory nic_memory(const std::function<std::uint64_t()>& heap_bytes);
 
 // A function whose vector has this EITR interval, in units of the register's quantum, and frames that come all the
 // time: interrupts per second, thousandths.
