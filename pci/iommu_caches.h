@@ -126,11 +126,11 @@ public:
     }
 
     const IommuContext* find_context(std::uint16_t requester) {
-        const auto* slot = contexts_.find(requester, requester, 0, 0);
+        const auto* slot = contexts_.find(index_of(requester), requester, 0, 0);
         return slot != nullptr ? &slot->payload : nullptr;
     }
     void insert_context(std::uint16_t requester, const IommuContext& context) {
-        contexts_.insert(requester, requester, 0, context);
+        contexts_.insert(index_of(requester), requester, 0, context);
     }
 
     // A walk of `time` that may begin at `from`: when it ends.
@@ -185,6 +185,8 @@ private:
     static std::size_t recent_index(std::uint16_t requester, std::uint64_t page) {
         return (page ^ requester * 37u) % recent_entries;
     }
+    // Virtual functions have every second identity: they are to share all sets.
+    static std::uint64_t index_of(std::uint16_t requester) { return requester ^ requester >> 1; }
     static std::uint64_t key_of(std::uint64_t address, std::uint8_t shift) { return address >> shift << shift | shift; }
     // Domains share the sets without meeting in the same ones.
     static std::uint64_t index_of(std::uint64_t page, std::uint16_t domain) { return page + domain * 0x9e37u; }
