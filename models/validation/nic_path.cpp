@@ -224,22 +224,31 @@ struct Machine {
     std::vector<std::unique_ptr<sriov_nic::QueueDriver>> drivers;
 };
 
+struct Addresses {
+    MacKey to, from;
+    void put_into(std::vector<std::byte>& frame) const {
+        std::memcpy(frame.data(), &to, 6);
+        std::memcpy(&frame[6], &from, 6);
+    }
+};
+
 std::vector<std::byte> frame_of(MacKey to, MacKey from, std::uint32_t bytes) {
     std::vector<std::byte> frame(bytes - sriov_nic::Profile::fcs_bytes);
-    std::memcpy(frame.data(), &to, 6);
-    std::memcpy(&frame[6], &from, 6);
+    Addresses{to, from}.put_into(frame);
     frame[12] = std::byte{0x88};  // IEEE 802: for experiments
     frame[13] = std::byte{0xb5};
     return frame;
 }
 
-// Rings that send are filled.
-void fill(Machine& machine, const std::vector<std::vector<std::byte>>& templates, std::uint64_t number) {
-    for (std::size_t vf = number % machine.stride(); vf < templates.size(); vf += machine.stride()) {
+// Rings that send are filled. Frames differ in nothing but their addresses.
+void fill(Machine& machine, const std::vector<Addresses>& senders, std::vector<std::byte>& frame,
+          std::uint64_t number) {
+    for (std::size_t vf = number % machine.stride(); vf < senders.size(); vf += machine.stride()) {
         sriov_nic::QueueDriver& one = *machine.drivers[vf];
         (void)one.reclaim();
+        senders[vf].put_into(frame);
         bool any = false;
-        while (one.send(templates[vf])) any = true;
+        while (one.send(frame)) any = true;
         if (any) one.notify();
     }
 }
@@ -277,17 +286,17 @@ NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std
                         const std::function<std::uint64_t()>& clock_ns, NicRings rings) {
     Machine machine(vfs, moderated, rings);
     const unsigned senders = way == NicWay::vf_to_vf ? vfs / 2 : vfs;
-    std::vector<std::vector<std::byte>> templates;
+    std::vector<Addresses> addresses;
     for (unsigned vf = 0; vf < senders; ++vf) {
         const MacKey to = way == NicWay::vf_to_vf ? mac_of(senders + vf) : peer_mac;
-        templates.push_back(way == NicWay::wire_to_vf ? frame_of(mac_of(vf), peer_mac, frame_bytes)
-                                                      : frame_of(to, mac_of(vf), frame_bytes));
+        addresses.push_back(way == NicWay::wire_to_vf ? Addresses{mac_of(vf), peer_mac} : Addresses{to, mac_of(vf)});
     }
+    std::vector<std::byte> frame = frame_of(0, 0, frame_bytes);
     sim::Agenda& agenda = machine.simulation.agenda();
     const auto one_turn = [&](std::uint64_t number) -> std::uint64_t {
         if (way != NicWay::wire_to_vf) {
             const std::uint64_t before = machine.wire.frames;
-            fill(machine, templates, number);
+            fill(machine, addresses, frame, number);
             machine.run();
             const std::uint64_t taken = machine.take(number);
             return way == NicWay::vf_to_vf ? taken : machine.wire.frames - before;
@@ -295,7 +304,8 @@ NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std
         const Time spacing = machine.profile.wire_time(frame_bytes - sriov_nic::Profile::fcs_bytes);
         for (unsigned i = 0; i < 64; ++i) {
             agenda.run_until(agenda.now() + spacing);
-            machine.adapter.controller().received(templates[(64 * number + i) % vfs]);
+            addresses[(64 * number + i) % vfs].put_into(frame);
+            machine.adapter.controller().received(frame);
         }
         return machine.take(number);
     };

@@ -27,7 +27,7 @@ std::uint64_t heap_bytes() {
     return now.uordblks + now.hblkhd;
 }
 
-constexpr std::uint64_t frames = 300'000, frames_alone = 200'000;
+constexpr std::uint64_t frames = 200'000, frames_alone = 100'000;
 constexpr unsigned attempts = 2;  // the better one counts
 
 double per_second(std::uint64_t count, std::uint64_t ns) {
