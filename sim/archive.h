@@ -94,7 +94,11 @@ private:
             }
         } else if constexpr (detail::IsSequence<T>::value) {
             put(static_cast<std::uint64_t>(value.size()));
-            for (const auto& item : value) put(item);
+            if constexpr (detail::is_plain<typename T::value_type> && requires { value.data(); }) {
+                bytes(std::as_bytes(std::span{value}));
+            } else {
+                for (const auto& item : value) put(item);
+            }
         } else if constexpr (detail::IsOptional<T>::value) {
             put(value.has_value());
             if (value) put(*value);
@@ -166,7 +170,11 @@ private:
         } else if constexpr (detail::IsSequence<T>::value) {
             value.clear();
             value.resize(length());
-            for (auto& item : value) get(item);
+            if constexpr (detail::is_plain<typename T::value_type> && requires { value.data(); }) {
+                bytes(std::as_writable_bytes(std::span{value}));
+            } else {
+                for (auto& item : value) get(item);
+            }
         } else if constexpr (detail::IsOptional<T>::value) {
             bool present = false;
             get(present);
