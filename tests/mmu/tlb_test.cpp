@@ -18,7 +18,7 @@ namespace {
 using namespace mmu;
 
 constexpr u64 all_rights = TlbEntry::rights_mask;
-constexpr AccessKind read{Access::read}, write{Access::write}, fetch{Access::execute};
+constexpr AccessKind load{Access::read}, store{Access::write}, fetch{Access::execute};
 
 const AccessMasks& masks() {
     static const AccessMasks m = AccessMasks::of(PagingState{});  // paging off: the TLB's own rights decide
@@ -65,7 +65,7 @@ struct Filled {
     std::string left() {
         std::string out;
         for (const Page& page : pages) {
-            out += tlb.find_in(page.context, page.gva, masks(), read).level == TlbLevel::miss ? '-' : 'x';
+            out += tlb.find_in(page.context, page.gva, masks(), load).level == TlbLevel::miss ? '-' : 'x';
         }
         return out;
     }
@@ -152,13 +152,13 @@ TEST_CASE("a page that is held in parts goes as a whole") {
     tlb.insert(0x40'2000, 12, c, true, {0x2000, all_rights, 0, 0, 21}, Access::read);
     tlb.insert(0x60'0000, 12, c, true, {0x3000, all_rights, 0, 0, 21}, Access::read);
     tlb.flush(flush::invlpg(c, 0x80'0000));
-    CHECK(tlb.find_in(c, 0x80'0000, masks(), read).level == TlbLevel::miss);
-    CHECK(tlb.find_in(c, 0xa0'0000, masks(), read).level == TlbLevel::miss);
-    CHECK(tlb.find_in(c, 0x40'1000, masks(), read).level == TlbLevel::l1);
+    CHECK(tlb.find_in(c, 0x80'0000, masks(), load).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0xa0'0000, masks(), load).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0x40'1000, masks(), load).level == TlbLevel::l1);
     tlb.flush(flush::invlpg(c, 0x5f'ffff));
-    CHECK(tlb.find_in(c, 0x40'1000, masks(), read).level == TlbLevel::miss);
-    CHECK(tlb.find_in(c, 0x40'2000, masks(), read).level == TlbLevel::miss);
-    CHECK(tlb.find_in(c, 0x60'0000, masks(), read).level == TlbLevel::l1);
+    CHECK(tlb.find_in(c, 0x40'1000, masks(), load).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0x40'2000, masks(), load).level == TlbLevel::miss);
+    CHECK(tlb.find_in(c, 0x60'0000, masks(), load).level == TlbLevel::l1);
 }
 
 TEST_CASE("pages larger than an array holds go in by parts") {
@@ -174,10 +174,10 @@ TEST_CASE("pages larger than an array holds go in by parts") {
     CHECK(hit.entry.guest_shift() == 30);
     CHECK(tlb.find_in(c, 0x1'2365'6789, masks(), fetch).level == TlbLevel::miss);
     // Data finds it in the second level, and then in its first.
-    CHECK(tlb.find_in(c, 0x1'2345'6789, masks(), read).level == TlbLevel::l2);
-    CHECK(tlb.find_in(c, 0x1'2345'6789, masks(), read).level == TlbLevel::l1);
+    CHECK(tlb.find_in(c, 0x1'2345'6789, masks(), load).level == TlbLevel::l2);
+    CHECK(tlb.find_in(c, 0x1'2345'6789, masks(), load).level == TlbLevel::l1);
     tlb.insert(0x8000'0000, 30, c, false, {0xc000'0000, all_rights, 0, 0, 30}, Access::read);
-    CHECK(tlb.find_in(c, 0xbfff'ffff, masks(), read).shift == 30);
+    CHECK(tlb.find_in(c, 0xbfff'ffff, masks(), load).shift == 30);
 }
 
 TEST_CASE("a hit needs the rights of the access, as the state of the moment has them") {
@@ -195,17 +195,17 @@ TEST_CASE("a hit needs the rights of the access, as the state of the moment has 
     const Row rows[] = {
         {"user write", full, 0, 0, false, user_write, true},
         {"write before the dirty flag is set", full & ~E::write_ready, 0, 0, false, user_write, false},
-        {"write by a supervisor, WP clear", full & ~E::writable, 0, 0, false, write, true},
-        {"write by a supervisor, WP set", full & ~E::writable, cr0::wp, 0, false, write, false},
+        {"write by a supervisor, WP clear", full & ~E::writable, 0, 0, false, store, true},
+        {"write by a supervisor, WP set", full & ~E::writable, cr0::wp, 0, false, store, false},
         {"write by a user, WP clear", full & ~E::writable, 0, 0, false, user_write, false},
         {"user read of a supervisor page", full & ~E::user, 0, 0, false, user_read, false},
-        {"SMAP", full, 0, cr4::smap, false, read, false},
-        {"SMAP with AC", full, 0, cr4::smap, true, read, true},
+        {"SMAP", full, 0, cr4::smap, false, load, false},
+        {"SMAP with AC", full, 0, cr4::smap, true, load, true},
         {"SMAP, implicit, with AC", full, 0, cr4::smap, true, {Access::read, false, true}, false},
         {"SMEP", full, 0, cr4::smep, false, fetch, false},
         {"fetch", full, 0, 0, false, fetch, true},
         {"fetch, no execute", full & ~E::executable, 0, 0, false, fetch, false},
-        {"read of what the second level lets only be fetched", full & ~E::readable, 0, 0, false, read, false},
+        {"read of what the second level lets only be fetched", full & ~E::readable, 0, 0, false, load, false},
         {"fetch of the same", full & ~E::readable, 0, 0, false, fetch, true},
     };
     for (const Row& row : rows) {
@@ -225,7 +225,7 @@ TEST_CASE("replacement is least recently used within the set") {
     const auto insert = [&](u64 page) {
         tlb.insert(page << 12, 12, {}, false, {page << 12, all_rights, 0, 0, 12}, Access::read);
     };
-    const auto hit = [&](u64 page) { return tlb.find_in({}, page << 12, masks(), read).level == TlbLevel::l1; };
+    const auto hit = [&](u64 page) { return tlb.find_in({}, page << 12, masks(), load).level == TlbLevel::l1; };
     insert(0);
     insert(4);
     insert(1);  // another set
@@ -249,7 +249,7 @@ TEST_CASE("a shape without a power of two of sets is a user's mistake") {
     CHECK_THROWS_AS(Tlb({.l1_data = {{.shape = {8, 0}}}}), sim::UserError);
     Tlb empty({});
     empty.insert(0, 12, {}, false, {}, Access::read);
-    CHECK(empty.find_in({}, 0, masks(), read).level == TlbLevel::miss);
+    CHECK(empty.find_in({}, 0, masks(), load).level == TlbLevel::miss);
 }
 
 TEST_CASE("random fills, flushes and look-ups: no hit returns what a flush had to remove") {
@@ -293,7 +293,7 @@ TEST_CASE("random fills, flushes and look-ups: no hit returns what a flush had t
                        dice.percent(30) ? Access::execute : Access::read);
             if (known.size() > 1500) known.erase(known.begin(), known.begin() + 500);
         } else if (what < 90) {
-            const AccessKind kind = dice.percent(30) ? fetch : read;
+            const AccessKind kind = dice.percent(30) ? fetch : load;
             const Tlb::Result hit = tlb.find_in(c, gva, masks(), kind);
             if (hit.level == TlbLevel::miss) {
                 ++misses;

@@ -13,7 +13,7 @@ using namespace mmu;
 constexpr u64 memory_bytes = 0x10'000;
 constexpr u64 P = pte::present, W = pte::writable, U = pte::user, A = pte::accessed, D = pte::dirty, PS = pte::large,
               G = pte::global, NX = pte::no_execute;
-constexpr AccessKind read{Access::read}, write{Access::write}, fetch{Access::execute};
+constexpr AccessKind load{Access::read}, store{Access::write}, fetch{Access::execute};
 constexpr AccessKind user_read{Access::read, true}, user_write{Access::write, true}, user_fetch{Access::execute, true};
 constexpr AccessKind implicit_read{Access::read, true, true};
 
@@ -68,27 +68,27 @@ TEST_CASE("access rights in long mode: every clause of 4.6.1") {
         {"no-execute above the leaf", rw, rw | NX, 0, 0, false, user_fetch, 0x15},
         {"no-execute leaf", rw | NX, rw, 0, 0, false, user_fetch, 0x15},
         {"no-execute does not stop reads", rw | NX, rw, 0, 0, false, user_read, -1},
-        {"supervisor reads a read-only page", P, rw, 0, 0, false, read, -1},
-        {"supervisor writes a read-only page", P, rw, 0, 0, false, write, 0x3},
-        {"supervisor writes a read-only page with WP clear", P, rw, cr0::wp, 0, false, write, -1},
+        {"supervisor reads a read-only page", P, rw, 0, 0, false, load, -1},
+        {"supervisor writes a read-only page", P, rw, 0, 0, false, store, 0x3},
+        {"supervisor writes a read-only page with WP clear", P, rw, cr0::wp, 0, false, store, -1},
         {"supervisor fetches from a no-execute page", P | NX, rw, 0, 0, false, fetch, 0x11},
         {"supervisor fetches from a user page", rw, rw, 0, 0, false, fetch, -1},
         {"the same with SMEP", rw, rw, 0, cr4::smep, false, fetch, 0x11},
         {"SMEP leaves supervisor pages alone", P, rw, 0, cr4::smep, false, fetch, -1},
         {"SMEP leaves user fetches alone", rw, rw, 0, cr4::smep, false, user_fetch, -1},
-        {"supervisor reads a user page", rw, rw, 0, 0, false, read, -1},
-        {"the same with SMAP", rw, rw, 0, cr4::smap, false, read, 0x1},
-        {"SMAP and write", rw, rw, 0, cr4::smap, false, write, 0x3},
-        {"SMAP with EFLAGS.AC", rw, rw, 0, cr4::smap, true, read, -1},
-        {"SMAP with EFLAGS.AC, read-only page", P | U, rw, 0, cr4::smap, true, write, 0x3},
-        {"SMAP and write with WP clear", P | U, rw, cr0::wp, cr4::smap, false, write, 0x3},
-        {"SMAP with EFLAGS.AC and WP clear", P | U, rw, cr0::wp, cr4::smap, true, write, -1},
+        {"supervisor reads a user page", rw, rw, 0, 0, false, load, -1},
+        {"the same with SMAP", rw, rw, 0, cr4::smap, false, load, 0x1},
+        {"SMAP and write", rw, rw, 0, cr4::smap, false, store, 0x3},
+        {"SMAP with EFLAGS.AC", rw, rw, 0, cr4::smap, true, load, -1},
+        {"SMAP with EFLAGS.AC, read-only page", P | U, rw, 0, cr4::smap, true, store, 0x3},
+        {"SMAP and write with WP clear", P | U, rw, cr0::wp, cr4::smap, false, store, 0x3},
+        {"SMAP with EFLAGS.AC and WP clear", P | U, rw, cr0::wp, cr4::smap, true, store, -1},
         {"SMAP does not concern fetches", rw, rw, 0, cr4::smap, false, fetch, -1},
         {"an implicit access is a supervisor access", P | W, rw, 0, 0, false, implicit_read, -1},
         {"SMAP and an implicit access: AC does not excuse it", rw, rw, 0, cr4::smap, true, implicit_read, 0x1},
         {"not present", W | U, rw, 0, 0, false, user_write, 0x6},
         {"not present above the leaf", rw, W | U, 0, 0, false, fetch, 0x10},
-        {"not present, supervisor read", 0, rw, 0, 0, false, read, 0x0},
+        {"not present, supervisor read", 0, rw, 0, 0, false, load, 0x0},
     };
     for (const Row& row : rows) {
         CAPTURE(row.why);
@@ -199,7 +199,7 @@ TEST_CASE("page sizes: address, size, memory type, global, number of references"
         CAPTURE(row.why);
         Machine m = long_mode(row.levels);
         m.entry(row.leaf_level, 0, row.leaf);
-        const Walk walk = mmu::walk(m.state, row.gva, read, m.port);
+        const Walk walk = mmu::walk(m.state, row.gva, load, m.port);
         REQUIRE(walk.ok());
         CHECK(walk.gpa == row.gpa);
         CHECK(walk.page_shift == row.shift);
@@ -209,7 +209,7 @@ TEST_CASE("page sizes: address, size, memory type, global, number of references"
         CHECK(walk.level == row.leaf_level);
         CHECK_FALSE(walk.dirty);
         m.state.cr4 &= ~cr4::pge;
-        CHECK_FALSE(mmu::walk(m.state, row.gva, read, m.port).global);
+        CHECK_FALSE(mmu::walk(m.state, row.gva, load, m.port).global);
     }
 }
 
@@ -226,7 +226,7 @@ TEST_CASE("canonical addresses") {
                            Row{5, 0xfeff'ffff'ffff'ffff, false}, Row{5, 0xff00'0000'0000'0000, true}}) {
         CAPTURE(row.gva);
         Machine m = long_mode(row.levels);
-        const Walk walk = mmu::walk(m.state, row.gva, read, m.port);
+        const Walk walk = mmu::walk(m.state, row.gva, load, m.port);
         CHECK((walk.kind != WalkKind::non_canonical) == row.canonical);
         if (!row.canonical) CHECK(walk.references == 0);
     }
@@ -254,16 +254,16 @@ TEST_CASE("32-bit paging: two levels of 1024, 4 MiB pages with 40 address bits")
     set(0x2000, 0, 0x1000 | 7);
     m.state.phys_bits = 40;
     m.state.cr4 = cr4::pse;
-    walk = mmu::walk(m.state, 0x7f'ffff, read, m.port);
+    walk = mmu::walk(m.state, 0x7f'ffff, load, m.port);
     REQUIRE(walk.ok());
     CHECK(walk.gpa == 0xab'127f'ffff);
     CHECK(walk.page_shift == 22);
     m.state.phys_bits = 36;  // 0xab needs 40
-    CHECK(mmu::walk(m.state, 0x7f'ffff, read, m.port).error_code == 0x9);
+    CHECK(mmu::walk(m.state, 0x7f'ffff, load, m.port).error_code == 0x9);
     set(0x2000, 1, (large & ~(0xffu << 13)) | 1u << 21);
-    CHECK(mmu::walk(m.state, 0x7f'ffff, read, m.port).error_code == 0x9);
+    CHECK(mmu::walk(m.state, 0x7f'ffff, load, m.port).error_code == 0x9);
     m.state.cr4 = 0;  // without PSE the flag is ignored: the entry refers to a table (out of memory: all ones)
-    walk = mmu::walk(m.state, 0x7f'ffff, read, m.port);
+    walk = mmu::walk(m.state, 0x7f'ffff, load, m.port);
     CHECK(walk.ok());
     CHECK(walk.gpa == 0xffff'ffff);
     // No-execute and its fault bit do not exist here, whatever EFER says.
@@ -296,9 +296,9 @@ TEST_CASE("PAE paging: registers, not memory, hold the PDPTEs") {
     CHECK(mmu::walk(m.state, gva, user_fetch, m.port).error_code == 0x15);
     CHECK(mmu::walk(m.state, gva, user_write, m.port).error_code == 0x7);
     m.memory.store<u64>(0x1000 + 8 * 0x1ff, 0x8000 | P | U | u64{1} << 52);  // reserved here, software's in long mode
-    CHECK(mmu::walk(m.state, gva, read, m.port).error_code == 0x9);
+    CHECK(mmu::walk(m.state, gva, load, m.port).error_code == 0x9);
     m.memory.store<u64>(0x2000 + 8 * 0x1ff, 0x40'0000 | P | PS);
-    walk = mmu::walk(m.state, gva, read, m.port);
+    walk = mmu::walk(m.state, gva, load, m.port);
     REQUIRE(walk.ok());
     CHECK(walk.gpa == 0x5f'f010);
     CHECK(walk.page_shift == 21);
@@ -330,25 +330,25 @@ TEST_CASE("loading PDPTE registers: a reserved bit of a present entry is a gener
 
 TEST_CASE("accessed and dirty: set once, by the access that needs them, and not by translate()") {
     Machine m = long_mode();
-    Walk walk = mmu::translate(m.state, 0, write, m.port);
+    Walk walk = mmu::translate(m.state, 0, store, m.port);
     CHECK(walk.ok());
     CHECK(walk.updates == 0);
     CHECK_FALSE(walk.dirty);
     CHECK(m.entry(1, 0) == (0x8000 | P | W | U));
-    CHECK(mmu::walk(m.state, 0, read, m.port).updates == 4);
-    CHECK(mmu::walk(m.state, 0, read, m.port).updates == 0);
-    walk = mmu::walk(m.state, 0, write, m.port);
+    CHECK(mmu::walk(m.state, 0, load, m.port).updates == 4);
+    CHECK(mmu::walk(m.state, 0, load, m.port).updates == 0);
+    walk = mmu::walk(m.state, 0, store, m.port);
     CHECK(walk.updates == 1);
     CHECK(walk.dirty);
     CHECK(m.entry(1, 0) == (0x8000 | P | W | U | A | D));
     CHECK((m.entry(2, 0) & (A | D)) == A);
-    CHECK(mmu::walk(m.state, 0, write, m.port).updates == 0);
+    CHECK(mmu::walk(m.state, 0, store, m.port).updates == 0);
 }
 
 TEST_CASE("a table that contains itself: the flags of one entry are set by two passes") {
     Machine m = long_mode();
     m.entry(4, 0, Machine::table(4) | P | W | U);
-    const Walk walk = mmu::walk(m.state, 0x18, write, m.port);
+    const Walk walk = mmu::walk(m.state, 0x18, store, m.port);
     REQUIRE(walk.ok());
     CHECK(walk.gpa == 0x4018);
     CHECK(walk.updates == 2);
@@ -376,16 +376,16 @@ TEST_CASE("a port that fails ends the walk; a port that claims endless change do
     };
     const PagingState state = long_mode().state;
     Port port{2, EntryUpdate::done};
-    Walk walk = mmu::walk(state, 0, read, port);
+    Walk walk = mmu::walk(state, 0, load, port);
     CHECK(walk.kind == WalkKind::nested_fault);
     CHECK(walk.references == 2);
     CHECK(walk.level == 2);
     port = {100, EntryUpdate::fault};
-    walk = mmu::walk(state, 0, read, port);
+    walk = mmu::walk(state, 0, load, port);
     CHECK(walk.kind == WalkKind::nested_fault);
     CHECK(walk.level == 4);
     port = {100000, EntryUpdate::changed};
-    walk = mmu::walk(state, 0x10, read, port);
+    walk = mmu::walk(state, 0x10, load, port);
     CHECK(walk.ok());
     CHECK(walk.gpa == 0x1010);
 }

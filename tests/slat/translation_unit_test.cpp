@@ -16,7 +16,7 @@ using namespace slat;
 
 constexpr u64 P = mmu::pte::present, W = mmu::pte::writable, U = mmu::pte::user, G = mmu::pte::global,
               PS = mmu::pte::large, A = mmu::pte::accessed, D = mmu::pte::dirty;
-constexpr mmu::AccessKind read{Access::read}, write{Access::write}, fetch{Access::execute};
+constexpr mmu::AccessKind load{Access::read}, store{Access::write}, fetch{Access::execute};
 constexpr u64 mib2 = u64{1} << 21;
 
 struct Pages final : TablePages {
@@ -83,12 +83,12 @@ TEST_CASE("what each access costs: memory references by what the caches know") {
         const Row rows[] = {
             // The four guest tables lie in one 2 MiB region: after the first 4 nested reads the nested
             // paging-structure cache leaves 1 for each further page. 4 + 1, three times 1 + 1, 1 for the page.
-            {"cold", 0x123, read, LookUp::walk, 12, 0x10'0123},
-            {"again", 0x456, read, LookUp::l1, 0, 0x10'0456},
-            {"the next page: one guest entry, one nested", 0x1000, read, LookUp::walk, 2, 0x10'1000},
+            {"cold", 0x123, load, LookUp::walk, 12, 0x10'0123},
+            {"again", 0x456, load, LookUp::l1, 0, 0x10'0456},
+            {"the next page: one guest entry, one nested", 0x1000, load, LookUp::walk, 2, 0x10'1000},
             // The PTE's table is known by its system address; the nested leaf is read again for its dirty flag.
-            {"first write: the dirty flag has to be set", 0x123, write, LookUp::walk, 2, 0x10'0123},
-            {"second write", 0x128, write, LookUp::l1, 0, 0x10'0128},
+            {"first write: the dirty flag has to be set", 0x123, store, LookUp::walk, 2, 0x10'0123},
+            {"second write", 0x128, store, LookUp::l1, 0, 0x10'0128},
             {"fetch: found in the second level", 0x128, fetch, LookUp::l2, 0, 0x10'0128},
             {"fetch again", 0x128, fetch, LookUp::l1, 0, 0x10'0128},
         };
@@ -113,8 +113,8 @@ TEST_CASE("without nested caches a cold walk makes all 24 references, each at it
     config.nested.nested_tlb.clear();
     config.nested.structures = {{}, {}, {}, {}};
     Machine m(Format::ept, 12, config);
-    const Explanation e = explain(m.unit.paging_state(), m.writer.second_level(), m.memory, 0x123, read);
-    CHECK(m.unit.look_up(0x123, read).level == LookUp::walk);
+    const Explanation e = explain(m.unit.paging_state(), m.writer.second_level(), m.memory, 0x123, load);
+    CHECK(m.unit.look_up(0x123, load).level == LookUp::walk);
     std::vector<u64> reads;
     std::size_t writes = 0;
     for (const Reference& reference : m.unit.references()) {
@@ -128,7 +128,7 @@ TEST_CASE("without nested caches a cold walk makes all 24 references, each at it
     }
     CHECK(reads.size() == 24);
     CHECK(writes == 4);  // the guest's accessed flags
-    CHECK(m.unit.look_up(0x1000, read).level == LookUp::walk);
+    CHECK(m.unit.look_up(0x1000, load).level == LookUp::walk);
     CHECK(m.unit.references().size() == 6);  // PTE and its flag, four nested
 }
 
@@ -142,48 +142,48 @@ TEST_CASE("large pages end in one entry of the smaller size") {
          {Row{mib2 | PS | P | W, 21, 21}, Row{mib2 | PS | P | W, 12, 12}, Row{0x1000 | P | W, 21, 12}}) {
         Machine m(Format::ept, row.nested_shift);
         m.memory.store<u64>(0x2000, row.pde);
-        CHECK(m.unit.look_up(0x3456, read).page_shift == row.shift);
-        CHECK(m.unit.look_up(0x3457, read).level == LookUp::l1);
-        CHECK(m.unit.look_up(0x3457, read).spa == (row.pde & PS ? mib2 + 0x3457 : 0x10'3457));
+        CHECK(m.unit.look_up(0x3456, load).page_shift == row.shift);
+        CHECK(m.unit.look_up(0x3457, load).level == LookUp::l1);
+        CHECK(m.unit.look_up(0x3457, load).spa == (row.pde & PS ? mib2 + 0x3457 : 0x10'3457));
         // INVLPG anywhere in the guest's page.
         m.unit.flush(mmu::flush::invlpg(m.unit.context(), row.pde & PS ? 0x1f'ffff : 0x3000));
-        CHECK(m.unit.look_up(0x3457, read).level == LookUp::walk);
+        CHECK(m.unit.look_up(0x3457, load).level == LookUp::walk);
     }
 }
 
 TEST_CASE("faults: exact, after a walk from both roots, and never from a stale entry") {
     Machine m(Format::ept);
-    CHECK(m.unit.look_up(0x123, read).ok());
+    CHECK(m.unit.look_up(0x123, load).ok());
     // Rights grow without a flush: no spurious fault.
     m.memory.store<u64>(0x1008, 0);
-    CHECK(m.unit.look_up(0x1000, read).level == LookUp::fault);
+    CHECK(m.unit.look_up(0x1000, load).level == LookUp::fault);
     CHECK(m.unit.last_walk().guest.error_code == 0);
     CHECK(m.unit.references().size() == 1);  // the PTE; confirming the fault is free
     m.memory.store<u64>(0x1008, 0x10'1000 | P);
-    CHECK(m.unit.look_up(0x1000, read).ok());
-    CHECK(m.unit.look_up(0x1000, write).level == LookUp::fault);
+    CHECK(m.unit.look_up(0x1000, load).ok());
+    CHECK(m.unit.look_up(0x1000, store).level == LookUp::fault);
     CHECK(m.unit.last_walk().guest.error_code == 3);
     m.memory.store<u64>(0x1008, 0x10'1000 | P | W);
-    CHECK(m.unit.look_up(0x1000, write).ok());
+    CHECK(m.unit.look_up(0x1000, store).ok());
     CHECK(m.unit.look_up(0x1000, {Access::read, true}).level == LookUp::fault);
     CHECK(m.unit.last_walk().guest.error_code == 5);
-    CHECK(m.unit.look_up(u64{1} << 47, read).level == LookUp::fault);
+    CHECK(m.unit.look_up(u64{1} << 47, load).level == LookUp::fault);
     CHECK(m.unit.last_walk().kind == TwoDimensionalKind::non_canonical);
     CHECK(m.writer.protect(0x10'2000, 4096, {true, false, true}) == Edit::ok);
-    CHECK(m.unit.look_up(0x2000, read).ok());
-    CHECK(m.unit.look_up(0x2000, write).level == LookUp::fault);
+    CHECK(m.unit.look_up(0x2000, load).ok());
+    CHECK(m.unit.look_up(0x2000, store).level == LookUp::fault);
     CHECK(m.unit.last_walk().kind == TwoDimensionalKind::violation);
     CHECK(m.unit.last_walk().nested.exit_info1 == 0x7aa);
     CHECK(m.writer.protect(0x10'2000, 4096, {}) == Edit::ok);  // granted again, no flush
-    CHECK(m.unit.look_up(0x2000, write).ok());
+    CHECK(m.unit.look_up(0x2000, store).ok());
 }
 
 TEST_CASE("a measuring unit leaves the tables alone") {
     Machine m(Format::npt, 12, {.leave_flags = true});
     const std::vector<std::byte> before = m.bytes;
-    CHECK(m.unit.look_up(0x123, read).level == LookUp::walk);
-    CHECK(m.unit.look_up(0x123, read).level == LookUp::l1);
-    CHECK(m.unit.look_up(0x123, write).level == LookUp::walk);
+    CHECK(m.unit.look_up(0x123, load).level == LookUp::walk);
+    CHECK(m.unit.look_up(0x123, load).level == LookUp::l1);
+    CHECK(m.unit.look_up(0x123, store).level == LookUp::walk);
     CHECK(m.bytes == before);
 }
 
@@ -338,13 +338,13 @@ TEST_CASE("a restored unit goes on like the straight run") {
     const TranslationUnitConfig config{.leave_flags = true};
     Machine straight(Format::ept, 12, config);
     slow::Dice dice(5);
-    for (int i = 0; i < 500; ++i) (void)straight.unit.look_up(dice.below(512) << 12, i % 3 ? read : fetch);
+    for (int i = 0; i < 500; ++i) (void)straight.unit.look_up(dice.below(512) << 12, i % 3 ? load : fetch);
     TranslationUnit resumed(config, straight.memory);
     sim::restore_from_bytes(resumed, sim::save_to_bytes(straight.unit));
     for (int i = 0; i < 500; ++i) {
         const u64 gva = dice.below(512) << 12;
-        const TranslationUnit::Result a = resumed.look_up(gva, read);
-        const TranslationUnit::Result b = straight.unit.look_up(gva, read);
+        const TranslationUnit::Result a = resumed.look_up(gva, load);
+        const TranslationUnit::Result b = straight.unit.look_up(gva, load);
         CHECK(a.level == b.level);
         CHECK(a.spa == b.spa);
         if (a.level == LookUp::walk) {

@@ -14,7 +14,7 @@ using namespace slat;
 constexpr u64 guest_memory = 0x40'0000;  // 4 MiB at system address 0; then table pages
 constexpr u64 memory_bytes = 0x80'0000;
 constexpr u64 P = mmu::pte::present, W = mmu::pte::writable, U = mmu::pte::user, PS = mmu::pte::large;
-constexpr mmu::AccessKind read{Access::read}, write{Access::write};
+constexpr mmu::AccessKind load{Access::read}, store{Access::write};
 
 struct Pages final : TablePages {
     explicit Pages(SystemMemory m) : memory(m) {}
@@ -80,23 +80,23 @@ TEST_CASE("references of a walk: (guest levels + 1) * (nested levels + 1) - 1") 
         for (const Row& row : rows) {
             CAPTURE(row.pages);
             Machine m(format, row.guest_levels, row.guest_leaf, row.nested_shift);
-            const TwoDimensionalWalk walk = slat::walk(m.state, m.writer.second_level(), m.memory, 0x123, read);
+            const TwoDimensionalWalk walk = slat::walk(m.state, m.writer.second_level(), m.memory, 0x123, load);
             REQUIRE(walk.ok());
             CHECK(walk.references == row.references);
             CHECK(walk.spa == 0x123);
             CHECK(walk.page_shift == std::min<int>(9 * row.guest_leaf + 3, row.nested_shift));
-            const Explanation explained = explain(m.state, m.writer.second_level(), m.memory, 0x123, read);
+            const Explanation explained = explain(m.state, m.writer.second_level(), m.memory, 0x123, load);
             CHECK(explained.steps.size() == static_cast<std::size_t>(row.references));
         }
     }
     SUBCASE("paging off: the nested walk alone") {
         Machine m(Format::ept, 4, 1, 12);
         m.state.cr0 = 0;
-        CHECK(slat::walk(m.state, m.writer.second_level(), m.memory, 0x123, read).references == 4);
+        CHECK(slat::walk(m.state, m.writer.second_level(), m.memory, 0x123, load).references == 4);
     }
     SUBCASE("no second level: the guest walk alone") {
         Machine m(Format::ept, 4, 1, 12);
-        CHECK(slat::walk(m.state, {.format = Format::none}, m.memory, 0x123, read).references == 4);
+        CHECK(slat::walk(m.state, {.format = Format::none}, m.memory, 0x123, load).references == 4);
     }
 }
 
@@ -115,18 +115,18 @@ TEST_CASE("faults of the two dimensions") {
     constexpr PageRights none{false, false, false}, read_only{true, false, false};
     const u64 pte = 0x8000 | P | W | U;
     const Row rows[] = {
-        {"guest fault", Format::ept, 0x20'0000, none, 0, write, Kind::page_fault, 0, 0},
-        {"EPT: final page", Format::ept, 0x8000, none, pte, write, Kind::violation, 0x782, 0x8123},
-        {"EPT: final page of a kernel read-only page", Format::ept, 0x8000, none, 0x8000 | P, read, Kind::violation,
+        {"guest fault", Format::ept, 0x20'0000, none, 0, store, Kind::page_fault, 0, 0},
+        {"EPT: final page", Format::ept, 0x8000, none, pte, store, Kind::violation, 0x782, 0x8123},
+        {"EPT: final page of a kernel read-only page", Format::ept, 0x8000, none, 0x8000 | P, load, Kind::violation,
          0x181, 0x8123},
-        {"EPT: page table", Format::ept, 0x1000, none, pte, read, Kind::violation, 0x083, 0x1000},
-        {"EPT: PML4", Format::ept, 0x4000, none, pte, read, Kind::violation, 0x083, 0x4000},
-        {"EPT: read-only page table", Format::ept, 0x1000, read_only, pte, read, Kind::violation, 0x08b, 0x1000},
-        {"NPT: final page", Format::npt, 0x8000, none, pte, write, Kind::violation, 0x1'0000'0006, 0x8123},
-        {"NPT: page table", Format::npt, 0x1000, none, pte, read, Kind::violation, 0x2'0000'0006, 0x1000},
-        {"NPT: read-only page table", Format::npt, 0x1000, read_only, pte, read, Kind::violation, 0x2'0000'0007,
+        {"EPT: page table", Format::ept, 0x1000, none, pte, load, Kind::violation, 0x083, 0x1000},
+        {"EPT: PML4", Format::ept, 0x4000, none, pte, load, Kind::violation, 0x083, 0x4000},
+        {"EPT: read-only page table", Format::ept, 0x1000, read_only, pte, load, Kind::violation, 0x08b, 0x1000},
+        {"NPT: final page", Format::npt, 0x8000, none, pte, store, Kind::violation, 0x1'0000'0006, 0x8123},
+        {"NPT: page table", Format::npt, 0x1000, none, pte, load, Kind::violation, 0x2'0000'0006, 0x1000},
+        {"NPT: read-only page table", Format::npt, 0x1000, read_only, pte, load, Kind::violation, 0x2'0000'0007,
          0x1000},
-        {"guest rights come before the second level's", Format::ept, 0x8000, none, 0x8000 | P, write, Kind::page_fault,
+        {"guest rights come before the second level's", Format::ept, 0x8000, none, 0x8000 | P, store, Kind::page_fault,
          0, 0},
     };
     for (const Row& row : rows) {
@@ -147,14 +147,14 @@ TEST_CASE("EPT without its own flags: a guest flag that cannot be set violates a
     CHECK(m.writer.protect(0x2000, 4096, {true, false, true}) == Edit::ok);
     SecondLevel second = m.writer.second_level();
     second.accessed_dirty = false;
-    TwoDimensionalWalk walk = slat::walk(m.state, second, m.memory, 0, read);
+    TwoDimensionalWalk walk = slat::walk(m.state, second, m.memory, 0, load);
     CHECK(walk.kind == TwoDimensionalKind::violation);
     CHECK(walk.nested.exit_info1 == 0x0aa);
     CHECK(walk.nested.exit_info2 == 0x2000);
-    CHECK(slat::translate(m.state, second, m.memory, 0, read).ok());
+    CHECK(slat::translate(m.state, second, m.memory, 0, load).ok());
     // With the flag set already nothing is written, and the walk goes through.
     m.set(2, m.get(2) | mmu::pte::accessed);
-    walk = slat::walk(m.state, second, m.memory, 0, read);
+    walk = slat::walk(m.state, second, m.memory, 0, load);
     CHECK(walk.ok());
     CHECK(walk.updates == 1);  // the PTE: the upper two have theirs from the first, failing, try
 }
@@ -178,7 +178,7 @@ TEST_CASE("PDPTE registers load through the second level") {
 TEST_CASE("the explanation lists the references in the order of the walk") {
     Machine m(Format::ept, 4, 1, 12);
     const std::vector<std::byte> before = m.bytes;
-    const Explanation e = explain(m.state, m.writer.second_level(), m.memory, 0x123, write);
+    const Explanation e = explain(m.state, m.writer.second_level(), m.memory, 0x123, store);
     CHECK(m.bytes == before);
     REQUIRE(e.steps.size() == 24);
     for (int i = 0; i < 24; ++i) {
@@ -196,6 +196,6 @@ TEST_CASE("the explanation lists the references in the order of the walk") {
         text.find("24 memory references. gva 0x123 -> gpa 0x123 -> spa 0x123; guest page 4 KiB, nested page 4 KiB\n") !=
         std::string::npos);
     m.set(1, 0);
-    CHECK(to_text(explain(m.state, m.writer.second_level(), m.memory, 0x123, write))
+    CHECK(to_text(explain(m.state, m.writer.second_level(), m.memory, 0x123, store))
               .find("page fault in the guest: error code 0x2, CR2 0x123") != std::string::npos);
 }
