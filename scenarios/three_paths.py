@@ -43,7 +43,7 @@ async def measured(sim, path, client, workload, name, cpu=False):
     sim.check(f"{path}, {name}: each processor's causes are its time",
               all(sum(each.values()) == times.window_ps for each in causes.values()))  # fmt: skip
     if cpu:
-        times.measure(sim, variant=path)
+        times.measure(sim, variant=path, workloads=[name])
     workload.stop()
     await sim.after("1ms")  # what is under way ends
     return result, causes

@@ -48,21 +48,24 @@ def _table(result: dict[str, Any], variants: list[str]) -> list[list[str]]:
                 show(points["99"], "ps") if "99" in points else "-",
                 show(rate["bits_per_second"], "bit/s") if rate else "-",
                 str(rate["per_second"]) if rate else "-",
-                _cost(result, variant, rate),
+                _cost(result, key),
             ])  # fmt: skip
     return rows if len(rows) > 1 else []
 
 
-def _cost(result: dict[str, Any], variant: str, rate: dict[str, int] | None) -> str:
-    """Busy time of all processors for each byte of the same window."""
-    cpu = result.get("cpu", {}).get(variant)
-    if cpu is None or rate is None or rate["window_ps"] != cpu["window_ps"]:
+def _cost(result: dict[str, Any], key: str) -> str:
+    """Busy time of all processors for each byte of the workloads that it was spent on; "-" if that cannot be told."""
+    variant, workload = split_key(key)
+    cpu, rates = result.get("cpu", {}).get(variant), result.get("throughput", {})
+    if cpu is None or key not in rates:
         return "-"
-    together = sum(
-        other["bytes"]
-        for key, other in result["throughput"].items()
-        if split_key(key)[0] == variant and other["window_ps"] == cpu["window_ps"]
-    )
+    own = [name for name in map(split_key, rates) if name[0] == variant]
+    # Where several were measured, perhaps one after the other, only who measured knows.
+    names = cpu.get("workloads") or ([workload] if len(own) == 1 else [])
+    there = [rates.get(f"{variant}/{name}") for name in names]
+    if workload not in names or any(rate is None or rate["window_ps"] != cpu["window_ps"] for rate in there):
+        return "-"
+    together = sum(rate["bytes"] for rate in there if rate is not None)
     causes = causes_of(cpu)
     busy = sum(causes.values()) - causes.get("idle", 0)
     return decimal(Fraction(busy, 1000 * together), 3) if together else "-"

@@ -66,8 +66,13 @@ class Measurements:
             "bytes": bytes, "count": count, "window_ps": window_ps,
         })  # fmt: skip
 
-    def cpu(self, processors: Mapping[str, Mapping[str, int]], *, window: str | int, variant: str = "") -> None:
-        """What each logical processor did in a window: cause -> ps. The causes of one sum exactly to the window."""
+    def cpu(
+        self, processors: Mapping[str, Mapping[str, int]], *, window: str | int, variant: str = "", workloads: Sequence[str] = ()
+    ) -> None:
+        """What each logical processor did in a window: cause -> ps. The causes of one sum exactly to the window.
+
+        `workloads` names those whose throughput is of the same window: their bytes are what the time was spent on.
+        """
         self._variant("cpu", variant)
         what = f"measure.cpu {variant}".rstrip()
         window_ps = _window(window, what)
@@ -75,7 +80,8 @@ class Measurements:
             together = _causes(causes, f"{what}: {processor}")
             if together != window_ps:
                 raise UserError(f"{what}: the causes of {processor} are {together} ps together, the window {window_ps} ps")
-        self._put("cpu", variant, {"window_ps": window_ps, "processors": {name: dict(causes) for name, causes in processors.items()}})
+        entry: dict[str, Any] = {"window_ps": window_ps, "processors": {name: dict(causes) for name, causes in processors.items()}}
+        self._put("cpu", variant, {**entry, "workloads": list(workloads)} if workloads else entry)
 
     def attribution(self, workload: str, *, count: int, total: int, causes: Mapping[str, int], variant: str = "") -> None:
         """Where the time of `count` requests went, summed over them: cause -> ps. The causes sum exactly to the total."""

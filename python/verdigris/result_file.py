@@ -20,7 +20,7 @@ MEASUREMENTS = {
         }
     },
     "throughput?": {"*": {"bits_per_second": int, "per_second": int, "bytes": int, "count": int, "window_ps": int}},
-    "cpu?": {"*": {"window_ps": int, "processors": {"*": _NUMBERS}}},
+    "cpu?": {"*": {"window_ps": int, "processors": {"*": _NUMBERS}, "workloads?": [str]}},
     "attribution?": {"*": {"unit": str, "count": int, "total": int, "causes": _NUMBERS}},
     "timeline?": {"*": {"unit": str, "step_ps": int, "start_ps": int, "values": [int]}},
     "drops?": {"*": _NUMBERS},

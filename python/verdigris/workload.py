@@ -363,9 +363,9 @@ class ProcessorTimes:
             found[f"host.lp{number}"] = {cause: ps for cause, ps in sorted(taken.items()) if ps}
         return found
 
-    def measure(self, sim: Simulation, variant: str = "") -> None:
-        """Puts it into the run's result."""
-        sim.measure.cpu(self.causes, window=self.window_ps, variant=variant)
+    def measure(self, sim: Simulation, variant: str = "", workloads: Sequence[str] = ()) -> None:
+        """Puts it into the run's result; `workloads` names those that were measured in the same window."""
+        sim.measure.cpu(self.causes, window=self.window_ps, variant=variant, workloads=workloads)
 
 
 class RequestResponse(Workload):

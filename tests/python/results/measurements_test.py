@@ -128,6 +128,15 @@ class Sentences(unittest.TestCase):
         self.assertEqual(sentence("y", after, "x", before), "x costs 123.3 us more than y: 44.4 us a, 44.4 us c, 35.9 us b, -1.4 us d")
         self.assertEqual(sentence("x", before, "y", before), "y saves 0.0 us against x")
 
+    def test_cost_of_a_byte(self) -> None:
+        """Only of workloads that the processors' time is known to be of."""
+        for workloads, costs in ((["a"], ["0.005", "-"]), (["a", "b"], ["0.004", "0.004"]), ([], ["-", "-"]), (["nope"], ["-", "-"])):
+            measurements = Measurements()
+            for name, size in (("a", 1000), ("b", 250)):
+                measurements.throughput(name, bytes=size, count=1, window=10_000, variant="vf")
+            measurements.cpu({"lp0": {"idle": 5000, "root": 5000}}, window=10_000, variant="vf", workloads=workloads)
+            self.assertEqual([line.split()[-1] for line in measured_lines(measurements.as_result())[1:]], costs)
+
     def test_one_way_only(self) -> None:
         measurements = Measurements()
         self.assertEqual(measured_lines(measurements.as_result()), [])
