@@ -43,6 +43,8 @@ public:
     // The data is copied at once; the memory changes when the last byte reaches it.
     [[nodiscard]] virtual bool write(BusMaster& function, std::uint64_t address, std::span<const std::byte> data,
                                      std::uint32_t cookie, bool notify) = 0;
+    // When the last write reaches the host, for whoever explains where time went.
+    virtual sim::Time last_write_done() const { return {}; }
     // MSI or MSI-X: a posted write of a dword, behind the writes before it. Always accepted: a vector that is on its
     // way already with the same address and data is not sent twice when there is no more room.
     virtual void message(BusMaster& function, std::uint64_t address, std::uint32_t data) = 0;

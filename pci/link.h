@@ -47,6 +47,7 @@ public:
                              std::uint32_t cookie, bool notify) override;
     void message(BusMaster& function, std::uint64_t address, std::uint32_t data) override;
     void forget(BusMaster& function) override;
+    sim::Time last_write_done() const override { return last_posted_; }
 
     // The processors' side, with addresses of the bus. A write is posted: it reaches the device at the time that is
     // given back, unless `size` bytes find no room: then zero, and the processor waits.

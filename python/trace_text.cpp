@@ -7,12 +7,23 @@
 #include <iterator>
 
 #include "sim/check.h"
+#include "sriov_nic/packet_record.h"
 
 namespace python {
 
 namespace {
 constexpr std::size_t flush_bytes = std::size_t{1} << 20;
+
+// Where the time of a network adapter's frame went: ` | to the wire: queue 0, 60 bytes, 1700 ps = doorbell 0 + ...`.
+void explain_packet(std::span<const std::uint64_t> words, std::string& line) {
+    const sriov_nic::PacketLife life = sriov_nic::packet_life(words);
+    auto out = std::back_inserter(line);
+    fmt::format_to(out, " | {}: queue {}, {} bytes, {} ps", life.way, life.queue, life.bytes, life.whole_ps);
+    for (std::size_t n = 0; n < life.names.size(); ++n) {
+        fmt::format_to(out, " {} {} {}", n == 0 ? '=' : '+', life.names[n], life.parts_ps[n]);
+    }
 }
+}  // namespace
 
 TraceText::TraceText(std::string path) : path_(std::move(path)), file_(std::fopen(path_.c_str(), "wb")) {
     if (!file_) throw sim::UserError(fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
@@ -32,6 +43,7 @@ void TraceText::record(sim::Time time, std::string_view component, const char* k
         fmt::format_to(out, " hex:");
         for (const std::byte byte : bytes) fmt::format_to(out, "{:02x}", static_cast<unsigned>(byte));
     }
+    if (words.size() == sriov_nic::packet_words && std::string_view{kind} == "packet") explain_packet(words, pending_);
     pending_ += '\n';
     const auto found = counts_.find(std::string_view{kind});
     if (found != counts_.end()) {

@@ -1,4 +1,5 @@
-// The trace as text, one record a line: `time_ps component kind words...`, bytes as `hex:0a0b`.
+// The trace as text, one record a line: `time_ps component kind words...`, bytes as `hex:0a0b`. A frame of a network
+// adapter is explained behind that, after ` | `.
 #pragma once
 
 #include <cstdint>

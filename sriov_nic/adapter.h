@@ -75,6 +75,7 @@ private:
     bool read(unsigned function, std::uint64_t address, std::uint32_t size, std::uint32_t cookie) override;
     bool write(unsigned function, std::uint64_t address, std::span<const std::byte> data) override;
     void interrupt(unsigned function, unsigned vector) override;
+    sim::Time last_write_done() const override { return dma_.last_write_done(); }
     void forget(unsigned function) override;
     pci::BusMaster* master(unsigned function);
 

@@ -157,7 +157,7 @@ void Controller::tell_physical() {
 void Controller::tell_virtual(unsigned vf) {
     const std::uint32_t entry = vf_ivar_misc_[vf];
     if ((entry & ivar::valid) != 0 && (entry & ivar::vector) < virtual_vectors) {
-        core_.interrupts[vf]->set_cause(std::uint64_t{1} << (entry & ivar::vector));
+        core_.interrupts[vf]->set_cause(entry & ivar::vector);
     }
 }
 

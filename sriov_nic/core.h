@@ -7,6 +7,7 @@
 
 #include "sim/scope.h"
 #include "sriov_nic/interrupts.h"
+#include "sriov_nic/packet_record.h"
 #include "sriov_nic/ports.h"
 #include "sriov_nic/profile.h"
 #include "sriov_nic/register_bank.h"
@@ -16,11 +17,6 @@
 namespace sriov_nic {
 
 enum class Direction : std::uint8_t { receive, transmit };
-
-// Where a frame's record in the trace ("packet") was written. Words after it: queue, bytes, and times in picoseconds:
-// of a sent frame when its first read was asked for, its last came, the transmit path ended, its first and last bit
-// went; of a received one its last bit, the end of filtering, and when its last write was handed to the bus.
-enum class PacketEnd : std::uint8_t { wire, loopback, memory };
 
 // What a read was for, in the upper bits of its cookie; below it how often the queue had been switched, which has more
 // bits than a driver can count through while a read is on its way.
@@ -64,13 +60,14 @@ struct Core {
         const std::uint32_t word = pf ? registers[reg::ivar + 4 * (own >> 1)] : vf_ivar[function][own >> 1];
         return word >> ((own & 1) * 16 + (direction == Direction::transmit ? 8 : 0)) & 0xff;
     }
-    void raise(unsigned queue, Direction direction) {
+    // When software is told: now, or when the vector's throttle ends. Zero: not by an interrupt, as things are.
+    sim::Time raise(unsigned queue, Direction direction) {
         const unsigned entry = vector_of(queue, direction);
-        if ((entry & ivar::valid) == 0) return;
+        if ((entry & ivar::valid) == 0) return {};
         const unsigned function = function_of(queue);
         const unsigned vector = entry & ivar::vector;
-        if (function != physical_function && vector >= virtual_vectors) return;
-        interrupts[function]->set_cause(std::uint64_t{1} << vector);
+        if (function != physical_function && vector >= virtual_vectors) return {};
+        return interrupts[function]->set_cause(vector);
     }
 
     sim::Scope scope;

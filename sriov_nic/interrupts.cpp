@@ -16,10 +16,18 @@ void Interrupts::reset() {
     timer_.disarm();
 }
 
-void Interrupts::set_cause(std::uint64_t vectors) {
+void Interrupts::set_causes(std::uint64_t vectors) {
     state_.cause |= vectors;
     state_.pending |= vectors;
     if ((vectors & state_.mask) != 0) update();
+}
+
+sim::Time Interrupts::set_cause(unsigned vector) {
+    const std::uint64_t bit = std::uint64_t{1} << vector;
+    const bool masked = (state_.mask & bit) == 0;
+    set_causes(bit);
+    if (masked) return {};
+    return (state_.pending & bit) != 0 ? state_.quiet_until[vector] : scope_.now();
 }
 
 void Interrupts::set_other(std::uint32_t causes) {

@@ -17,7 +17,9 @@ public:
     Interrupts(const Interrupts&) = delete;
 
     // Bit n of a cause is vector n. The others (mailbox, link) share the vector that IVAR_MISC names.
-    void set_cause(std::uint64_t vectors);
+    void set_causes(std::uint64_t vectors);
+    // Of one vector: when it fires, now or at the end of its throttle. Zero: it is masked.
+    sim::Time set_cause(unsigned vector);
     void set_other(std::uint32_t causes);
 
     std::uint64_t cause() const { return state_.cause; }

@@ -224,7 +224,7 @@ void Controller::write_eicr(unsigned, std::uint32_t value) {
 
 void Controller::write_eics(unsigned, std::uint32_t value) {
     Interrupts& own = *core_.interrupts[physical_function];
-    own.set_cause(value & low_vectors);
+    own.set_causes(value & low_vectors);
     if ((value & other_causes) != 0) own.set_other(value & other_causes);
 }
 
@@ -252,7 +252,7 @@ void Controller::write_eiam(unsigned, std::uint32_t value) {
 }
 
 void Controller::write_eics_ex(unsigned index, std::uint32_t value) {
-    core_.interrupts[physical_function]->set_cause(std::uint64_t{value} << 32 * index);
+    core_.interrupts[physical_function]->set_causes(std::uint64_t{value} << 32 * index);
 }
 
 std::uint32_t Controller::read_eims_ex(unsigned index, std::uint32_t) {

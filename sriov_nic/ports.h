@@ -25,6 +25,8 @@ public:
     virtual bool write(unsigned function, std::uint64_t address, std::span<const std::byte> data) = 0;
     // A function's MSI-X vector; goes out behind the writes before it.
     virtual void interrupt(unsigned function, unsigned vector) = 0;
+    // When the last write will have reached memory, for the trace.
+    virtual sim::Time last_write_done() const { return {}; }
     // None of the function's operations is answered any more: it was reset.
     virtual void forget(unsigned function) = 0;
 

@@ -3,6 +3,7 @@
 // frames.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -87,9 +88,11 @@ private:
         bool looped = false, inexact = false;
         FrameInfo info;
         sim::Time arrived, ready;
+        sim::Time taken, handed, in_memory;  // for the pool at hand: its turn, its first write, the end of its data
         template <class Archive>
         void fields(Archive& a) {
-            a(place, length, pools, step, queue, placed, waited, looped, inexact, info, arrived, ready);
+            a(place, length, pools, step, queue, placed, waited, looped, inexact, info, arrived, ready, taken, handed,
+              in_memory);
         }
     };
     // Segments of one TCP connection that are being merged (7.11).
@@ -151,6 +154,8 @@ private:
     Layout layout_of(const Frame& frame, unsigned queue) const;
     std::uint32_t status_of(const Frame& frame);
     void count(const Frame& frame, unsigned queue);
+    void explain(const Frame& frame, unsigned queue, sim::Time written, sim::Time told);
+    sim::Time last_write_done() const { return std::max(core_.scope.now(), core_.bus.last_write_done()); }
     unsigned queue_for(const Frame& frame, unsigned pool);
     struct Hash {
         std::uint32_t value = 0;

@@ -204,6 +204,7 @@ Receive::Outcome Receive::deliver(Frame& frame, unsigned pool) {
         frame.queue = static_cast<std::uint8_t>(queue_for(frame, pool));
         frame.placed = true;
         frame.step = 0;
+        frame.taken = core_.scope.now();
     }
     const unsigned queue = frame.queue;
     Queue& q = queues_[queue];
@@ -240,6 +241,8 @@ Receive::Outcome Receive::write_out(Frame& frame, unsigned queue, const Layout& 
     const std::uint32_t data = layout.length - layout.header;
     for (; frame.step <= 2 * n; ++frame.step) {
         bool sent = true;
+        if (frame.step == 0) frame.handed = core_.scope.now();
+        if (frame.step == n + 1) frame.in_memory = last_write_done();
         if (frame.step == 0) {
             const std::uint64_t address = q.cache[q.used % cache_size].high & ~std::uint64_t{1};
             sent = write_data(frame, address, function, layout.skipped, 0, layout.header);
@@ -264,8 +267,6 @@ Receive::Outcome Receive::write_out(Frame& frame, unsigned queue, const Layout& 
     q.head = static_cast<std::uint32_t>((q.first + q.used) % ring_size(q));
     count(frame, queue);
     evaluate(queue);
-    core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::memory), queue, frame.length, frame.arrived.ps(),
-                      frame.ready.ps(), core_.scope.now().ps());
     sim::Journeys& journeys = core_.scope.journeys();
     if (journeys.on()) {
         const sim::RequestId id = journeys.identify(memory_.span(frame.place, frame.length));
@@ -274,8 +275,21 @@ Receive::Outcome Receive::write_out(Frame& frame, unsigned queue, const Layout& 
         journeys.mark(id, "pci.dma", core_.scope.now());
         core_.interrupts[function]->follow(id);
     }
-    core_.raise(queue, Direction::receive);
+    const sim::Time written = last_write_done();
+    explain(frame, queue, written, core_.raise(queue, Direction::receive));
     return Outcome::done;
+}
+
+// In the order of packet_record.h. An interrupt's message goes behind the writes.
+void Receive::explain(const Frame& frame, unsigned queue, sim::Time written, sim::Time told) {
+    const std::size_t bytes = frame.length;
+    const sim::Time transfer = frame.looped
+                                   ? sim::Time::ps(static_cast<std::int64_t>(bytes) * core_.profile.loopback_byte_ps)
+                                   : core_.profile.wire_time(bytes);
+    core_.scope.trace("packet", static_cast<unsigned>(frame.looped ? PacketEnd::memory_looped : PacketEnd::memory),
+                      queue, bytes, (frame.arrived - transfer).ps(), frame.arrived.ps(),
+                      (frame.ready - core_.profile.classify).ps(), frame.ready.ps(), frame.taken.ps(),
+                      frame.handed.ps(), frame.in_memory.ps(), written.ps(), std::max(written, told).ps());
 }
 
 void Receive::count(const Frame& frame, unsigned queue) {

@@ -36,6 +36,7 @@ void Transmit::reset() {
         q = {};
         q.epoch = epoch;
     }
+    told_ = {};
     fetch_ = ready_ = flush_ = {};
     flush_at_ = {};
     flush_next_ = sim::Time::never();
@@ -102,6 +103,11 @@ void Transmit::write(unsigned queue, TxRegister which, std::uint32_t value) {
             break;
         case TxRegister::tdt:
             q.tail = value & index_bits;
+            if (q.tail < ring_size(q)) {
+                const std::uint32_t at = ring_index(q, q.fetched);
+                told_[queue].doorbells.ring(q.fetched + (q.tail >= at ? q.tail - at : q.tail + ring_size(q) - at),
+                                            core_.scope.now());
+            }
             evaluate(queue);
             pump();
             break;
@@ -137,6 +143,7 @@ void Transmit::enable(unsigned queue) {
     q.fetched = q.started = q.done = q.written = 0;
     q.ends = q.reports = q.fetching = q.taken = q.rest = 0;
     q.in_packet = q.stopped = false;
+    told_[queue].doorbells = {};
     flush_never(queue);
 }
 
@@ -203,6 +210,7 @@ bool Transmit::fetch(unsigned queue) {
         return false;
     }
     q.fetching = n;
+    told_[queue].asked = core_.scope.now();
     set(fetch_, queue, false);
     return true;
 }
@@ -219,7 +227,11 @@ void Transmit::descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, st
         for (std::uint32_t i = 0; i < n; ++i) {
             Descriptor& d = q.cache[(q.fetched + i) % cache_size];
             std::memcpy(&d, &data[std::size_t{i} * descriptor_bytes], descriptor_bytes);
-            if (!tx::is_context(d) && (tx::command_of(d) & tx::end_of_packet) != 0) ++q.ends;
+            if (tx::is_context(d) || (tx::command_of(d) & tx::end_of_packet) == 0) continue;
+            ++q.ends;
+            Told& told = told_[queue];
+            told.moments[(q.fetched + i) % cache_size] = {told.doorbells.of(q.fetched + i, told.asked), told.asked,
+                                                          core_.scope.now()};
         }
         q.fetched += n;
     }
@@ -232,6 +244,7 @@ void Transmit::data_read(unsigned slot, bool ok, std::span<const std::byte> data
     Slot& s = slots_[slot];
     Frame& f = frames_[s.frame];
     --f.outstanding;
+    f.read = core_.scope.now();
     if (ok && data.size() == s.bytes) {
         std::memcpy(memory_.at(s.place), data.data(), data.size());
     } else {
@@ -243,25 +256,6 @@ void Transmit::data_read(unsigned slot, bool ok, std::span<const std::byte> data
     }
     s = {};
     free_slots_ |= std::uint64_t{1} << slot;
-    pump();
-}
-
-void Transmit::forget(unsigned function) {
-    for (unsigned s = 0; s < slots_.size(); ++s) {
-        if (slots_[s].bytes == 0 || slots_[s].function != function) continue;
-        Frame& f = frames_[slots_[s].frame];
-        --f.outstanding;
-        f.dropped = true;
-        slots_[s] = {};
-        free_slots_ |= std::uint64_t{1} << s;
-    }
-    for (unsigned queue = 0; queue < queues; ++queue) {
-        if (core_.function_of(queue) != function) continue;
-        Queue& q = queues_[queue];
-        q.fetching = 0;
-        if (q.in_packet) give_up(queue);
-        evaluate(queue);
-    }
     pump();
 }
 

@@ -65,7 +65,7 @@ public:
 
     template <class Archive>
     void fields(Archive& a) {
-        a(queues_, headers_, flush_at_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_,
+        a(queues_, told_, headers_, flush_at_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_,
           last_pool_, last_of_pool_, share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, egress_,
           flush_timer_, rate_timer_);
         if constexpr (Archive::reading) flush_changed_ = true;
@@ -73,6 +73,48 @@ public:
 
 private:
     static constexpr unsigned cache_size = 40;
+    // Of a descriptor on chip: its doorbell, its fetch, its arrival.
+    struct Moments {
+        sim::Time rung, asked, came;
+        template <class Archive>
+        void fields(Archive& a) {
+            a(rung, asked, came);
+        }
+    };
+    // Tails that software has written, for the trace. Of more than there is room for, the later ones count as one.
+    struct Doorbells {
+        static constexpr unsigned most = 16;
+        std::array<std::uint64_t, most> ends{};
+        std::array<sim::Time, most> at{};
+        std::uint32_t first = 0, count = 0;
+        void ring(std::uint64_t end, sim::Time now) {
+            if (count != 0 && ends[(first + count - 1) % most] >= end) return;
+            if (count < most) at[(first + count++) % most] = now;
+            ends[(first + count - 1) % most] = end;
+        }
+        // The one that told of this descriptor; those before it are of no account any more.
+        sim::Time of(std::uint64_t descriptor, sim::Time unknown) {
+            while (count != 0 && ends[first] <= descriptor) {
+                first = (first + 1) % most;
+                --count;
+            }
+            return count != 0 ? at[first] : unknown;
+        }
+        template <class Archive>
+        void fields(Archive& a) {
+            a(ends, at, first, count);
+        }
+    };
+    // Of a queue, for the trace only.
+    struct Told {
+        Doorbells doorbells;
+        sim::Time asked;  // the fetch under way
+        std::array<Moments, cache_size> moments{};
+        template <class Archive>
+        void fields(Archive& a) {
+            a(doorbells, asked, moments);
+        }
+    };
     // What each frame needs comes first, in few of the simulating computer's cache lines.
     struct alignas(64) Queue {
         std::uint32_t length = 0, tail = 0, control = 0;
@@ -126,11 +168,12 @@ private:
         bool wire = false, inexact = false;
         Pools pools = 0;
         FrameInfo info;
-        sim::Time started, ready;
+        Moments moments;  // of its packet's last descriptor
+        sim::Time started, read, ready;
         template <class Archive>
         void fields(Archive& a) {
             a(place, length, reserved, outstanding, flags, options, context, segment, header_bytes, done, packet_end,
-              epoch, queue, cut, last, dropped, wire, inexact, pools, info, started, ready);
+              epoch, queue, cut, last, dropped, wire, inexact, pools, info, moments, started, read, ready);
         }
     };
     struct Slot {
@@ -188,6 +231,9 @@ private:
 
     void commit();
     bool commit(Frame& frame);
+    void explain(PacketEnd end, const Frame& frame, sim::Time from, sim::Time to) const;
+    // Its data and that of all before it had come.
+    sim::Time in_order(const Frame& frame) const { return frame.ready - core_.profile.transmit_path; }
 
     void report_done(unsigned queue);
     bool write_back(unsigned queue);
@@ -198,6 +244,7 @@ private:
     Core& core_;
     LoopbackTarget& loopback_;
     std::array<Queue, queues> queues_;
+    std::array<Told, queues> told_;
     std::array<std::array<std::byte, 1024>, queues> headers_{};  // of segmented packets
     std::array<sim::Time, queues> flush_at_{};                   // of those in flush_
     sim::Time flush_next_ = sim::Time::never();                  // the earliest of them, unless flush_changed_

@@ -167,6 +167,7 @@ bool Transmit::start_frame(unsigned queue) {
     f.packet_end = q.packet_end;
     f.header_bytes = q.header_bytes;
     f.last = chunk == q.rest;
+    f.moments = told_[queue].moments[(q.packet_end - 1) % cache_size];
     f.started = core_.scope.now();
     // The first segment brings the header along; the others get it when it is there.
     const std::uint32_t skipped = q.segment == 0 ? 0 : q.header_bytes;
@@ -231,6 +232,26 @@ bool Transmit::issue_reads() {
     f.done = q.started;
     evaluate(cutting_.queue);
     return true;
+}
+
+// What is being cut or read for it goes nowhere.
+void Transmit::forget(unsigned function) {
+    for (unsigned s = 0; s < slots_.size(); ++s) {
+        if (slots_[s].bytes == 0 || slots_[s].function != function) continue;
+        Frame& f = frames_[slots_[s].frame];
+        --f.outstanding;
+        f.dropped = true;
+        slots_[s] = {};
+        free_slots_ |= std::uint64_t{1} << s;
+    }
+    for (unsigned queue = 0; queue < queues; ++queue) {
+        if (core_.function_of(queue) != function) continue;
+        Queue& q = queues_[queue];
+        q.fetching = 0;
+        if (q.in_packet) give_up(queue);
+        evaluate(queue);
+    }
+    pump();
 }
 
 }  // namespace sriov_nic

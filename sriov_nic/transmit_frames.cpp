@@ -205,6 +205,14 @@ void mark_sent(const Core& core, std::span<const std::byte> frame, sim::Time rea
 
 }  // namespace
 
+// In the order of packet_record.h.
+void Transmit::explain(PacketEnd end, const Frame& frame, sim::Time from, sim::Time to) const {
+    const Moments& m = frame.moments;
+    core_.scope.trace("packet", static_cast<unsigned>(end), frame.queue, frame.length, m.rung.ps(), m.asked.ps(),
+                      m.came.ps(), frame.started.ps(), frame.read.ps(), in_order(frame).ps(), frame.ready.ps(),
+                      from.ps(), to.ps());
+}
+
 // False: not yet.
 bool Transmit::commit(Frame& frame) {
     const sim::Time now = core_.scope.now();
@@ -223,10 +231,8 @@ bool Transmit::commit(Frame& frame) {
             start + sim::Time::ps(static_cast<std::int64_t>(frame.length) * core_.profile.loopback_byte_ps);
         if (loopback_.loop_back(bytes, frame.info, frame.pools, frame.inexact, core_.pool_of(frame.queue), end)) {
             ++counts.loopback;
-            const sim::Time read = frame.ready - core_.profile.transmit_path;
-            core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::loopback), frame.queue, frame.length,
-                              frame.started.ps(), read.ps(), frame.ready.ps(), start.ps(), end.ps());
-            if (core_.scope.journeys().on()) mark_sent(core_, bytes, read, start, end, "nic");
+            explain(PacketEnd::loopback, frame, start, end);
+            if (core_.scope.journeys().on()) mark_sent(core_, bytes, in_order(frame), start, end, "nic");
         } else if ((core_.registers[reg::lbdrpen] & 1) != 0) {
             ++counts.loopback_drops;
         } else {
@@ -253,10 +259,8 @@ bool Transmit::commit(Frame& frame) {
             ++sent.by_size[size_class(octets)];
             sent.broadcast += frame.info.destination == broadcast_mac ? 1 : 0;
             sent.multicast += is_multicast(frame.info.destination) && frame.info.destination != broadcast_mac ? 1 : 0;
-            const sim::Time read = frame.ready - core_.profile.transmit_path;
-            core_.scope.trace("packet", static_cast<unsigned>(PacketEnd::wire), frame.queue, frame.length,
-                              frame.started.ps(), read.ps(), frame.ready.ps(), start.ps(), end.ps());
-            if (core_.scope.journeys().on()) mark_sent(core_, bytes, read, start, end, "wire");
+            explain(PacketEnd::wire, frame, start, end);
+            if (core_.scope.journeys().on()) mark_sent(core_, bytes, in_order(frame), start, end, "wire");
             core_.wire.transmit(bytes, start, end);
         }
     }

@@ -135,7 +135,7 @@ void Controller::vf_write_eicr(unsigned, std::uint32_t value) {
 }
 
 void Controller::vf_write_eics(unsigned, std::uint32_t value) {
-    vf_interrupts().set_cause(value & vector_bits);
+    vf_interrupts().set_causes(value & vector_bits);
 }
 
 std::uint32_t Controller::vf_read_eims(unsigned, std::uint32_t) {
