@@ -42,6 +42,9 @@ inline constexpr MacKey broadcast_mac = 0xffff'ffff'ffff;
 constexpr bool is_multicast(MacKey mac) {
     return (mac & 1) != 0;
 }
+constexpr bool valid_unicast(MacKey mac) {
+    return mac != 0 && !is_multicast(mac);
+}
 
 struct FrameInfo {
     MacKey destination = 0;

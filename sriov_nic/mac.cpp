@@ -9,7 +9,7 @@ namespace {
 
 constexpr MacKey pause_address = 0x0100'00c2'8001;  // 01-80-c2-00-00-01
 constexpr std::uint16_t pause_opcode = 1;
-constexpr std::uint32_t least_frame = 64, usual_frame = 1518;
+constexpr std::uint32_t least_octets = 64, usual_octets = 1518;
 constexpr unsigned opcode_at = 14, quanta_at = 16;
 
 }  // namespace
@@ -28,13 +28,13 @@ bool Mac::sound(std::span<const std::byte> frame, bool good_fcs) {
         ++counts.crc_errors;
         return false;
     }
-    if (octets < least_frame || frame.size() < mac_header_bytes) {
+    if (octets < least_octets || frame.size() < mac_header_bytes) {
         ++counts.undersize;
         return false;
     }
     const bool jumbo = (core_.registers[reg::hlreg0] & hlreg0::jumbo) != 0;
     const std::uint32_t tag = load_be16(&frame[12]) == ethertype_vlan ? vlan_bytes : 0;
-    if (octets > (jumbo ? core_.registers[reg::maxfrs] >> 16 : usual_frame) + tag) {
+    if (octets > (jumbo ? core_.registers[reg::maxfrs] >> 16 : usual_octets) + tag) {
         ++counts.oversize;
         return false;
     }

@@ -13,10 +13,6 @@ constexpr unsigned vlvf_entries = 64, rar_entries = 128, mta_dwords = 128;
 constexpr std::uint32_t other_vector = 1;
 constexpr std::uint32_t mailbox_filter_type = 0;  // MCSTCTRL.MO
 
-constexpr bool valid_unicast(MacKey mac) {
-    return mac != 0 && !is_multicast(mac);
-}
-
 }  // namespace
 
 PhysicalDriver::PhysicalDriver(const sim::Scope& scope, RegisterPort& registers)

@@ -7,14 +7,11 @@ namespace sriov_nic {
 
 namespace {
 
-constexpr std::uint32_t largest_frame = 9728, smallest_mtu = 68, plain_frame = 1514, fcs = 4;
+constexpr std::uint32_t largest_asked = 9728, smallest_mtu = 68, plain_frame = 1514, fcs = 4;
 constexpr unsigned most_hashes = 30, redirection_dwords = 8, key_dwords = 10;
 
 MacKey mac_in(std::span<const std::uint32_t> words) {
     return (std::uint64_t{words[1]} << 32 | words[0]) & 0xffff'ffff'ffff;
-}
-bool valid_unicast(MacKey mac) {
-    return mac != 0 && !is_multicast(mac);
 }
 // Version 2.0 is another driver's and numbered in between.
 bool at_least(Api have, Api wanted) {
@@ -171,7 +168,7 @@ bool PhysicalDriver::set_vlan(unsigned vf, const Words& words) {
 // All functions share one largest frame: with jumbo frames in play, VFs that do not know of them may not receive.
 bool PhysicalDriver::set_max_frame(unsigned vf, const Words& words) {
     const std::uint32_t frame = words[1];
-    if (frame < smallest_mtu || frame > largest_frame) return false;
+    if (frame < smallest_mtu || frame > largest_asked) return false;
     const bool host_jumbo = state_.max_frame - fcs > plain_frame;
     const bool knows = at_least(state_.vfs[vf].api, Api::v1_1);
     const bool refused = !(knows && host_jumbo) && (host_jumbo || frame > plain_frame + fcs);

@@ -9,8 +9,6 @@ namespace sriov_nic {
 
 namespace {
 
-constexpr std::uint32_t ring_length_bits = 0xfff80, index_bits = 0xffff;
-constexpr std::uint64_t base_low_bits = 0xffff'ff80;
 constexpr std::uint32_t buffer_size_bits = 0xffc00;
 
 }  // namespace
@@ -75,25 +73,25 @@ void Receive::write(unsigned queue, RxRegister which, std::uint32_t value) {
     Queue& q = queues_[queue];
     switch (which) {
         case RxRegister::rdbal:
-            q.base = (q.base & ~std::uint64_t{0xffff'ffff}) | (value & base_low_bits);
+            q.base = (q.base & ~std::uint64_t{0xffff'ffff}) | (value & ring_bits::base_low);
             break;
         case RxRegister::rdbah:
             q.base = (q.base & 0xffff'ffff) | std::uint64_t{value} << 32;
             break;
         case RxRegister::rdlen:
-            if ((q.control & rxdctl::enable) == 0) q.length = value & ring_length_bits;
+            if ((q.control & rxdctl::enable) == 0) q.length = value & ring_bits::length;
             break;
         case RxRegister::dca_rxctrl:
             q.dca = value;
             break;
         case RxRegister::rdh:
-            if ((q.control & rxdctl::enable) == 0) q.head = value & index_bits;
+            if ((q.control & rxdctl::enable) == 0) q.head = value & ring_bits::index;
             break;
         case RxRegister::srrctl:
             q.split = value;
             break;
         case RxRegister::rdt:
-            q.tail = value & index_bits;
+            q.tail = value & ring_bits::index;
             evaluate(queue);
             pump();
             break;

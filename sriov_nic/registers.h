@@ -218,4 +218,10 @@ constexpr unsigned destination(std::uint32_t v) {
 }
 }  // namespace mrctl
 
+// Of a ring's base, length, head and tail (8.2.3.8.1 to .5, 8.2.3.9.5 to .9), either direction.
+namespace ring_bits {
+inline constexpr std::uint64_t base_low = 0xffff'ff80;
+inline constexpr std::uint32_t length = 0xfff80, index = 0xffff;
+}  // namespace ring_bits
+
 }  // namespace sriov_nic

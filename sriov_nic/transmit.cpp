@@ -7,12 +7,7 @@
 
 namespace sriov_nic {
 
-namespace {
-
-constexpr std::uint32_t ring_length_bits = 0xfff80, index_bits = 0xffff;
-constexpr std::uint64_t base_low_bits = 0xffff'ff80;
-
-}  // namespace
+namespace {}  // namespace
 
 Transmit::Transmit(Core& core, LoopbackTarget& loopback)
     : core_(core),
@@ -86,23 +81,23 @@ void Transmit::write(unsigned queue, TxRegister which, std::uint32_t value) {
     const auto high = [value](std::uint64_t old) { return (old & 0xffff'ffff) | std::uint64_t{value} << 32; };
     switch (which) {
         case TxRegister::tdbal:
-            q.base = low(q.base) & (base_low_bits | ~std::uint64_t{0xffff'ffff});
+            q.base = low(q.base) & (ring_bits::base_low | ~std::uint64_t{0xffff'ffff});
             break;
         case TxRegister::tdbah:
             q.base = high(q.base);
             break;
         case TxRegister::tdlen:
             // A running ring keeps its size: nothing says what else would happen.
-            if ((q.control & txdctl::enable) == 0) q.length = value & ring_length_bits;
+            if ((q.control & txdctl::enable) == 0) q.length = value & ring_bits::length;
             break;
         case TxRegister::dca_txctrl:
             q.dca = value;
             break;
         case TxRegister::tdh:
-            if ((q.control & txdctl::enable) == 0) q.head = value & index_bits;
+            if ((q.control & txdctl::enable) == 0) q.head = value & ring_bits::index;
             break;
         case TxRegister::tdt:
-            q.tail = value & index_bits;
+            q.tail = value & ring_bits::index;
             if (q.tail < ring_size(q)) {
                 const std::uint32_t at = ring_index(q, q.fetched);
                 told_[queue].doorbells.ring(q.fetched + (q.tail >= at ? q.tail - at : q.tail + ring_size(q) - at),

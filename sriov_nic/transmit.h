@@ -73,6 +73,7 @@ public:
 
 private:
     static constexpr unsigned cache_size = 40;
+    static constexpr std::uint32_t least_frame = 60;  // shorter ones are padded
     // Of a descriptor on chip: its doorbell, its fetch, its arrival.
     struct Moments {
         sim::Time rung, asked, came;

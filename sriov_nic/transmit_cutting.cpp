@@ -10,7 +10,7 @@ namespace {
 
 // Room in front of a frame for the tag that may be put into it.
 constexpr std::uint32_t headroom = vlan_bytes;
-constexpr std::uint32_t least_frame = 60, largest_frame = 15872 - Profile::fcs_bytes;
+constexpr std::uint32_t largest_frame = 15872 - Profile::fcs_bytes;
 
 }  // namespace
 

@@ -9,7 +9,6 @@ namespace sriov_nic {
 
 namespace {
 
-constexpr std::uint32_t least_frame = 60;
 constexpr unsigned tcp_flags_at = 13, tcp_checksum_at = 16, udp_checksum_at = 6, sctp_checksum_at = 8;
 
 }  // namespace
