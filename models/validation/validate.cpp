@@ -17,6 +17,8 @@ constexpr ValidationSource sources[] = {
     {"5", "pcie-bench: latency of one DMA read", add_dma_latency_rows},
     {"6", "pcie-bench: memory of the other socket", add_remote_socket_rows},
     {"7", "pcie-bench: reads through the IOMMU", add_iommu_rows},
+    {"9", "sending by polling, one core", add_polling_rows},
+    {"10", "the same, frames in batches", add_batch_rows},
     {"11", "interrupt moderation of the 82599", add_moderation_rows},
     {"12", "receive buffer of the 82599", add_receive_buffer_rows},
     {"18", "exits to the hypervisor and to the root", add_exit_rows},

@@ -48,6 +48,8 @@ void add_dma_write_rows(ValidationRows& rows);       // row 4
 void add_dma_latency_rows(ValidationRows& rows);     // row 5
 void add_remote_socket_rows(ValidationRows& rows);   // row 6
 void add_iommu_rows(ValidationRows& rows);           // row 7
+void add_polling_rows(ValidationRows& rows);         // row 9
+void add_batch_rows(ValidationRows& rows);           // row 10
 void add_moderation_rows(ValidationRows& rows);      // row 11
 void add_receive_buffer_rows(ValidationRows& rows);  // row 12
 void add_exit_rows(ValidationRows& rows);            // row 18
