@@ -1,6 +1,6 @@
-// Rows 9 and 10: one core that sends 64-byte frames by polling, as netmap does on an 82599. The driver is behavioural: a
-// call costs a system call and a doorbell, a frame some cycles, one constant calibrated; the adapter, its link and the
-// wire do the rest.
+// Rows 9 and 10: one core that sends 64-byte frames by polling, as netmap does on an 82599. The driver is behavioural:
+// a call costs a system call and a doorbell, a frame some cycles, one constant calibrated; the adapter, its link and
+// the wire do the rest.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -22,11 +22,12 @@ class Pci(ExecutableCase):
         scenario = SOURCE / "scenarios/linux_sriov.py"
         for mailbox in ("0", "1"):
             with self.subTest(mailbox=mailbox):
-                options = ["--trace", "pcap"] if mailbox == "0" else []
+                options = ["--trace", "pcap,packet"] if mailbox == "0" else []
                 self.assert_passed(self.run_scenario(scenario, "--set", f"mailbox={mailbox}", "--out", "out", *options))
                 stats = {name: entry["value"] for name, entry in self.result()["stats"].items()}
                 if options:
                     self.check_captures(stats)
+                    self.check_lives(stats)
                 self.assertEqual(stats["host.pci.refused_dma"], 0)
                 self.assertEqual(stats["host.pci.iommu.blocked"], 0)
                 self.assertGreater(stats["host.pci.iommu.iotlb_hits"], stats["host.pci.iommu.walks"])
@@ -49,6 +50,25 @@ class Pci(ExecutableCase):
                 self.assertEqual(times, sorted(times))
         self.assertGreater(min(expected["nic-vf0"]), 100)
         self.assertGreater(max(expected["nic-vf0"]), 10000)
+
+    def check_lives(self, stats: dict[str, int]) -> None:
+        """Of each frame the text says where its time went; the parts are the whole."""
+        ways: dict[str, int] = {}
+        for line in (self.folder / "out/trace.txt").read_text().splitlines():
+            record, explained = line.split(" | ")
+            way, rest = explained.split(": ")
+            life, parts = rest.split(", ")[2].split(" ps = ")
+            times = [int(part.split()[1]) for part in parts.split(" + ")]
+            moments = [int(word, 16) for word in record.split()[6:]]
+            self.assertEqual((len(times), sum(times), moments[-1] - moments[0]), (8, int(life), int(life)), line)
+            self.assertGreaterEqual(min(times), 0, line)
+            ways[way] = ways.get(way, 0) + 1
+        names = ("client", "server")
+        # The physical function's own are among them.
+        received = ways["from other functions"] + ways.get("from the wire", 0)
+        self.assertGreaterEqual(received, sum(stats[f"scenario.{name}.vf.received"] for name in names))
+        sent = ways["to other functions"] + ways.get("to the wire", 0)
+        self.assertGreaterEqual(sent, sum(stats[f"scenario.{name}.vf.sent"] for name in names))
 
 
 if __name__ == "__main__":
