@@ -28,12 +28,13 @@ public:
         function_.identity.serial = 7;
         host.let_use(function_.id, &guest.loop.memory);
         host.listen(function_.id, this);
+        for (std::uint8_t n = 0; n < most_messages; ++n) messages_.push_back(host.root_message(function_.id, n));
         guest.target = this;
     }
     void offer() { bus_.offer(function_.identity); }
     void eject() { bus_.eject(); }
     void take() {
-        state_.window.reset();
+        remove_window();
         bus_.rescind();
         host_.reset(function_);
         source_.stop_vf();
@@ -118,24 +119,32 @@ private:
         state_.window = gpa;
         return true;
     }
-    void remove_window() override { state_.window.reset(); }
+    void remove_window() override {
+        state_.window.reset();
+        state_.targets.clear();
+    }
     std::optional<vmbus::PciMessage> create_interrupt(const vmbus::PciInterrupt& interrupt) override {
         state_.targets.push_back(
             {interrupt.vector, static_cast<std::uint32_t>(std::countr_zero(interrupt.processors))});
-        return vmbus::PciMessage{0xfee0'0000, static_cast<std::uint32_t>(state_.targets.size() - 1), 1};
+        if (state_.targets.size() > most_messages) return std::nullopt;
+        const pci::InterruptMessage& message = messages_[state_.targets.size() - 1];
+        return vmbus::PciMessage{message.address, message.data, 1};
     }
     void delete_interrupt(const vmbus::PciMessage&) override {}
     void ejected() override { take(); }
-    void message(std::uint32_t data) override {
-        if (data >= state_.targets.size()) return;
-        guest_.interrupt(state_.targets[data].vp, static_cast<std::uint8_t>(state_.targets[data].vector));
+    void message(std::uint32_t number) override {
+        if (number >= state_.targets.size()) return;
+        guest_.interrupt(state_.targets[number].vp, static_cast<std::uint8_t>(state_.targets[number].vector));
     }
+
+    static constexpr std::uint8_t most_messages = 8;
 
     VfSource& source_;
     PlainGuest& guest_;
     HostPci& host_;
     HostFunction function_;
     State state_;
+    std::vector<pci::InterruptMessage> messages_;
     vmbus::VirtualPci bus_;
     sim::StateRegistration registration_;
 };
