@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,13 @@ namespace {
 constexpr std::uint64_t memory_bytes = 64ull << 20;
 const MacAddress one_mac = mac_address("02:00:00:00:00:01"), two_mac = mac_address("02:00:00:00:00:02"),
                  far_mac = mac_address("02:00:00:00:00:09");
+
+struct Device final : HostDevice {
+    Device(const sim::Scope& scope, HostPci& pci, const HostAdapterConfig& c)
+        : adapter(scope, pci, pci.processor(), c) {}
+    pci::Function& function() override { return adapter.function(); }
+    HostAdapter adapter;
+};
 
 struct Machine {
     Machine() {
@@ -97,12 +105,6 @@ TEST_CASE("behavioural drivers in a host: the virtual function of a partition's 
         config.name = "nic";
         config.mac = mac_address("02:00:00:00:00:08");
         config.vfs = 2;
-        struct Device final : HostDevice {
-            Device(const sim::Scope& scope, HostPci& pci, const HostAdapterConfig& c)
-                : adapter(scope, pci, pci.processor(), c) {}
-            pci::Function& function() override { return adapter.function(); }
-            HostAdapter adapter;
-        };
         HostPci& pci = m.host->pci();
         HostAdapter& adapter =
             pci.keep(std::make_unique<Device>(m.simulation.scope("host.pci.nic"), pci, config)).adapter;
@@ -194,4 +196,50 @@ TEST_CASE("behavioural drivers in a host: the emulated adapter of a Generation 1
     CHECK(far.numbers.counts_up());
     CHECK(stack.numbers.got.size() == 200);
     CHECK(stack.numbers.counts_up());
+}
+
+TEST_CASE("behavioural drivers in a host: a checkpoint in the middle of a virtual function's traffic") {
+    struct WithVf : Machine {
+        WithVf() {
+            HostAdapterConfig config;
+            config.name = "nic";
+            config.mac = mac_address("02:00:00:00:00:08");
+            config.vfs = 1;
+            HostPci& pci = host->pci();
+            adapter = &pci.keep(std::make_unique<Device>(simulation.scope("host.pci.nic"), pci, config)).adapter;
+            adapter->connect_switch(network->ports(), "nic");
+            adapter->connect_wire(far);
+            Guest& guest = add("one");
+            SyntheticNic& nic = add_nic(guest, one_mac);
+            guest.pci().pair("vf", nic, adapter->reserve_vf(one_mac, sriov_nic::VfKind::hyper_v)).offer();
+            BehaviouralGuest& software = *guest.behavioural();
+            driver.emplace(software.scope().child("net"), software, stack, SyntheticDriver::config(costs, 1),
+                           VfDriver::config(costs, MemoryLayout::of_size(memory_bytes).high_window.first));
+            stack.driver = &*driver;
+            stack.own = one_mac;
+            stack.peer = far_mac;
+        }
+        FarEnd far{simulation.scope("far")};
+        TestStack stack{simulation.scope("stack")};
+        HostAdapter* adapter = nullptr;
+        std::optional<FailoverDriver> driver;
+    };
+    for (const std::int64_t moment : {0, 137, 4711}) {
+        CAPTURE(moment);
+        WithVf straight;
+        straight.run(Time::ms(60));
+        REQUIRE(straight.driver->on_vf());
+        straight.stack.send(3000);
+        straight.run(Time::us(300) + Time::ns(moment));
+        const std::vector<std::byte> checkpoint = straight.simulation.save();
+        REQUIRE(straight.far.numbers.got.size() < 3000);
+        WithVf restored;
+        restored.simulation.restore(checkpoint);
+        for (WithVf* machine : {&straight, &restored}) {
+            machine->run(Time::ms(10));
+            CHECK(machine->far.numbers.got.size() == 3000);
+            CHECK(machine->far.numbers.counts_up());
+        }
+        CHECK(straight.simulation.trace().hash() == restored.simulation.trace().hash());
+    }
 }
