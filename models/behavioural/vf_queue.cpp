@@ -114,9 +114,11 @@ std::uint32_t VfQueue::descriptors_for(const vmbus::OutgoingFrame& frame) const 
 
 VfQueue::Sending VfQueue::begin_send(std::uint32_t most) {
     Sending sending;
+    const std::uint64_t pages = state_.free_pages.size() + platform_.pages().available();
     while (!state_.backlog.empty() && sending.frames < most) {
         const std::uint32_t needed = descriptors_for(state_.backlog.front());
-        if (sending.descriptors + needed > room()) {
+        // Each descriptor needs a page at most.
+        if (sending.descriptors + needed > room() || sending.descriptors + needed > pages) {
             state_.stopped = true;
             break;
         }
