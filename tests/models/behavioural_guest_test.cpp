@@ -152,6 +152,26 @@ TEST_CASE("what passes on a processor has causes that sum to all of it") {
     CHECK(processors[0].at("hypervisor.exit.msr") == Time::us(18));
 }
 
+TEST_CASE("a checkpoint while it boots and connects goes on as the straight run") {
+    const auto run = [](Time at, bool restore) {
+        Machine m{2, worker("worker", 2)};
+        Opener opener{1};
+        m.software().add_driver(vmbus::interface_type::heartbeat, opener);
+        m.run(at);
+        const auto saved = m.simulation.save();
+        if (restore) {
+            m.run(Time::ms(3));
+            m.simulation.restore(saved);
+        }
+        m.run(Time::s(3));
+        return m.simulation.trace().hash();
+    };
+    for (const Time at : {Time::us(7), Time::us(12), Time::us(20), Time::us(33), Time::us(50)}) {
+        CAPTURE(at.ps());
+        CHECK(run(at, true) == run(at, false));
+    }
+}
+
 TEST_CASE("twenty partitions with 4 GiB each; at rest nothing is left to happen") {
     Machine m{8, worker("w0"), 128ull << 30};
     std::vector<models::Guest*> guests;
