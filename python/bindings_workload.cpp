@@ -80,10 +80,15 @@ sim::Scope scope_of(Machine& machine, const std::string& name) {
 
 models::GuestNetwork& add_guest_network(Machine& machine, Guest& guest, const std::string& name,
                                         const std::string& path, const std::string& mac, const std::string& address,
-                                        std::uint16_t channels, const std::string& profile) {
+                                        std::uint16_t channels, const std::string& profile, bool mailbox,
+                                        const std::string& moderation, std::int64_t interval_ps) {
     models::GuestNetworkConfig config;
     config.path = models::network_path(path);
     config.channels = channels;
+    config.mailbox = mailbox;
+    config.interval = sim::Time::ps(interval_ps);
+    if (moderation == "low latency") config.moderation = models::Moderation::low_latency;
+    if (moderation == "fixed") config.moderation = models::Moderation::fixed;
     const models::IpPrefix prefix = models::ip_prefix(address);
     if (!prefix.address.is_v4()) throw sim::UserError(fmt::format("{}: {} is no IPv4 address", name, address));
     config.host.mac = models::mac_address(mac);

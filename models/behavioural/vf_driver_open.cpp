@@ -198,9 +198,9 @@ void VfDriver::open_rings() {
 // Enabling takes effect a little later, as the device says; then it gets its buffers.
 void VfDriver::rings_read(std::span<const std::uint64_t> answers) {
     const auto last = answers.last(2u * state_.queues);
-    const bool enabled = std::ranges::all_of(last, [](std::uint64_t v) { return (v & nic::rxdctl::enable) != 0; });
+    const bool all_on = std::ranges::all_of(last, [](std::uint64_t v) { return (v & nic::rxdctl::enable) != 0; });
     static_assert(nic::rxdctl::enable == nic::txdctl::enable);
-    if (enabled) return enable();
+    if (all_on) return enable();
     if (++state_.tries == most_ring_reads) return give_up();
     for (std::size_t n = 0; n < state_.queues; ++n) {
         read(tx_register(n, TxRegister::txdctl));

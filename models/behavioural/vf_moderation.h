@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "sim/time.h"
+
 namespace models {
 
 enum class Moderation : std::uint8_t {
@@ -16,7 +18,12 @@ enum class Moderation : std::uint8_t {
 
 namespace eitr_value {
 inline constexpr std::uint32_t per_second_100k = 40, per_second_20k = 200, per_second_12k = 336, largest = 0xff8;
+// The value of an interval, rounded down; 0 if there is none that short or long.
+constexpr std::uint32_t of(sim::Time interval) {
+    const std::int64_t quarters = interval / sim::Time::ns(250);
+    return quarters >= 0 && quarters <= largest ? static_cast<std::uint32_t>(quarters) & largest : 0;
 }
+}  // namespace eitr_value
 
 // What a vector's rings have moved since it looked last.
 struct ModeratedTraffic {

@@ -21,6 +21,21 @@ StackSettings stack_settings(const PeerSettings& host, const Profile& profile) {
     return settings;
 }
 
+VfDriver::Config function_settings(const GuestNetworkConfig& config, const DriverCosts& costs) {
+    VfDriver::Config settings = VfDriver::config(costs, device_space);
+    if (config.mailbox) settings.kind = sriov_nic::VfKind::mailbox;
+    settings.vectors.moderation = config.moderation;
+    if (config.moderation == Moderation::fixed) {
+        settings.vectors.interval = eitr_value::of(config.interval);
+        if (settings.vectors.interval == 0) {
+            throw sim::UserError(
+                "moderation: a virtual function's interrupts are 2 to 1022 us apart, or \"adaptive\", or "
+                "\"low latency\"");
+        }
+    }
+    return settings;
+}
+
 }  // namespace
 
 NetworkPath network_path(std::string_view name) {
@@ -49,8 +64,7 @@ GuestNetwork::GuestNetwork(const sim::Scope& scope, BehaviouralGuest& guest, con
     }
     const SyntheticDriver::Config synthetic = SyntheticDriver::config(costs, channels);
     if (config.path == NetworkPath::paired) {
-        driver_ =
-            std::make_unique<FailoverDriver>(place, guest, stack_, synthetic, VfDriver::config(costs, device_space));
+        driver_ = std::make_unique<FailoverDriver>(place, guest, stack_, synthetic, function_settings(config, costs));
     } else {
         driver_ = std::make_unique<SyntheticDriver>(place, guest, stack_, synthetic);
     }

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "models/behavioural/behavioural_guest.h"
+#include "models/behavioural/vf_moderation.h"
 #include "models/profiles.h"
 #include "models/workload/guest_stack.h"
 
@@ -19,6 +20,10 @@ struct GuestNetworkConfig {
     NetworkPath path = NetworkPath::synthetic;
     PeerSettings host;           // its addresses
     std::uint16_t channels = 1;  // wanted
+    // Of a paired adapter's virtual function.
+    bool mailbox = false;
+    Moderation moderation = Moderation::adaptive;
+    sim::Time interval;  // the least time between interrupts, where it is fixed
 };
 
 class GuestNetwork final {

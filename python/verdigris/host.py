@@ -209,6 +209,7 @@ class Partition:
         sriov: bool = False,
         mailbox: bool = False,
         address: str = "",
+        moderation: str = "adaptive",
     ) -> NetworkAdapter:
         """Gives it a synthetic network adapter on a virtual switch; also while the guest runs.
 
@@ -217,7 +218,9 @@ class Partition:
         0 for no limit. legacy: it is an emulated DEC 21140 with one queue, in a partition of generation 1 before it runs.
         sriov: it has a virtual function of the switch's uplink beside it. mailbox: that is the adapter's ordinary one,
         which asks the host by mailbox, and not the one that Hyper-V's guests know. address: of a behavioural guest's stack
-        on it, as "10.0.0.2/24"; without it the guest does nothing with the adapter. UserError if a value is wrong.
+        on it, as "10.0.0.2/24"; without it the guest does nothing with the adapter. moderation: how its virtual function's driver
+        spaces interrupts: "adaptive" as ixgbevf does by default, "low latency", or a fixed interval as "50us". UserError if a
+        value is wrong.
         """
         if sriov and (switch.uplink is None or legacy):
             raise UserError(f"partition {self.name}: sriov=True needs a switch with an uplink, and no legacy adapter")
@@ -243,7 +246,7 @@ class Partition:
             uplink._native.add_address(own)
         if address:
             path = "emulated" if legacy else "paired" if sriov else "synthetic"
-            self._ends.append(guest_end(self, name, path, own, address, queues))
+            self._ends.append(guest_end(self, name, path, own, address, queues, bool(mailbox), moderation))
         if not sriov or uplink is None:
             return NetworkAdapter(name, own, native)
         number = uplink._native.reserved()

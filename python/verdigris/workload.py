@@ -204,10 +204,17 @@ class End:
         return self._local_port - count
 
 
-def guest_end(partition: Partition, name: str, path: str, mac: str, address: str, channels: int) -> End:
+def guest_end(
+    partition: Partition, name: str, path: str, mac: str, address: str, channels: int, mailbox: bool, moderation: str
+) -> End:
     """A network stack of a behavioural guest's, above the driver of an adapter."""
     machine = world().machine
-    native = machine.add_guest_network(partition._native, name, path, mac, address, channels, partition._host.profile)
+    kind, interval = moderation, 0
+    if moderation not in ("adaptive", "low latency"):
+        kind, interval = "fixed", parse_time(moderation, f"{name}: moderation")
+    native = machine.add_guest_network(
+        partition._native, name, path, mac, address, channels, partition._host.profile, mailbox, kind, interval
+    )
     return End(name, address.partition("/")[0], native.sockets, native)
 
 

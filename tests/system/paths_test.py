@@ -84,6 +84,18 @@ class Paths(ExecutableCase):
         self.assertEqual(self.result("again")["trace_hash"], result["trace_hash"])
         self.assertEqual(again.stdout, done.stdout)
 
+    def test_experiments(self) -> None:
+        """Scenarios that a researcher starts from: their checks, and that the same comes out again."""
+        for name in ("latency_under_load", "failover_under_load", "moderation", "noisy_neighbour", "storage_mix", "consolidation"):
+            with self.subTest(scenario=name):
+                scenario = SOURCE / f"scenarios/{name}.py"
+                done = self.run_scenario(scenario, "--out", name)
+                self.assert_passed(done)
+                self.assertGreaterEqual(len(self.result(name)["checks"]), 2)
+                self.assertEqual(self.run_scenario(scenario).stdout, done.stdout)
+        surprise = self.run_scenario(SOURCE / "scenarios/failover_under_load.py", "--set", "surprise=1")
+        self.assert_passed(surprise)
+
     def test_workloads(self) -> None:
         (self.folder / "arrivals.txt").write_text("2.5ms 100\n# a comment\n4ms\n40ms 1518\n")
         (self.folder / "workloads.py").write_text(WORKLOADS)
