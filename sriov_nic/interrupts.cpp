@@ -13,6 +13,7 @@ Interrupts::Interrupts(const sim::Scope& scope, BusPort& bus, unsigned function,
 
 void Interrupts::reset() {
     state_ = {};
+    followed_.clear();
     timer_.disarm();
 }
 

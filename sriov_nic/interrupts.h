@@ -72,7 +72,7 @@ public:
     void reset();
     template <class Archive>
     void fields(Archive& archive) {
-        archive(state_, timer_);
+        archive(state_, timer_, followed_);
     }
 
 private:
@@ -86,7 +86,7 @@ private:
     sim::Timer timer_;
     State state_;
     static constexpr std::size_t most_followed = 64;
-    std::vector<sim::RequestId> followed_;  // an observer's, and no state
+    std::vector<sim::RequestId> followed_;  // what journeys say is told again after a restore
 };
 
 }  // namespace sriov_nic

@@ -206,7 +206,7 @@ class Tutorial(unittest.TestCase):
             program = pathlib.Path(name) / "program"
             program.write_text(f"#!/bin/bash\n{behaviour}\n")
             program.chmod(0o755)
-            return tutorial_test.run_tutorial(page, str(program), pathlib.Path(name))
+            return tutorial_test.Page(page, str(program), pathlib.Path(name)).wrong
 
     def test_what_goes_wrong_is_found(self) -> None:
         good = '[ -f a.py ] || exit 3; mkdir -p $4; echo {} >$4/result.json; echo "trace_hash=$(printf %032d 7)"'
@@ -221,7 +221,8 @@ class Tutorial(unittest.TestCase):
             (mistake, "echo no >&2; exit 2", []),
             (mistake, "exit 2", ["./verdigris run b.py: not exactly one line on the error output"]),
             (mistake, "echo no >&2; exit 1", ["./verdigris run b.py: status 1"]),
-            ("```sh\nls\n```\n", "exit 0", ["ls: not a command that this test knows", "the tutorial has no command"]),
+            ("```sh\nls\n```\n", "exit 0", ["ls: not a command that this test knows"]),
+            ("no fence", "exit 0", ["the page has no command"]),
         ]
         for page, behaviour, expected in cases:
             with self.subTest(page=page, behaviour=behaviour):
