@@ -68,7 +68,7 @@ class Determinism(unittest.TestCase):
     def test_another_directory_and_environment(self) -> None:
         deep = self.folder / "a folder with spaces" / ("x" * 100)
         deep.mkdir(parents=True)
-        shutil.copy(SCENARIO, deep / "copy.py")
+        shutil.copy(SCENARIO, deep)
         env = {
             "HOME": str(deep),
             "PATH": "/usr/bin:/bin",
@@ -83,7 +83,7 @@ class Determinism(unittest.TestCase):
         }
         if images := os.environ.get("VERDIGRIS_IMAGES") or default_images():
             env["VERDIGRIS_IMAGES"] = images
-        self.assert_same(run(deep, scenario=deep / "copy.py", env=env))
+        self.assert_same(run(deep, scenario=deep / SCENARIO.name, env=env))
 
     def test_without_address_randomization(self) -> None:
         prefix = ["setarch", "--addr-no-randomize"]
