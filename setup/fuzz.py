@@ -11,6 +11,7 @@ import argparse
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -55,12 +56,13 @@ def run(target: str, runs: int, longest: int) -> bool:
         # Weighing inputs by their entropy took half of the time.
         "-entropic=0", "-reload=0",
     ]  # fmt: skip
-    begin = time.monotonic()
+    begin, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     log = BUILD / f"{target}.log"
     with open(log, "w", encoding="utf-8", errors="replace") as file:
         status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                                 env={**os.environ, "ASAN_OPTIONS": SANITIZER}).returncode
-    seconds = time.monotonic() - begin
+    seconds, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     text = log.read_text(encoding="utf-8", errors="replace")
     units = re.search(r"stat::number_of_executed_units: +(\d+)", text)
     peak = re.search(r"stat::peak_rss_mb: +(\d+)", text)
@@ -68,7 +70,7 @@ def run(target: str, runs: int, longest: int) -> bool:
     ended = "ok" if status == 0 else "interrupted" if "run interrupted" in text else f"FAILED, see {log}"
     edges, _, kept = coverage[-1] if coverage else ("?", "?", "?")
     print(
-        f"{target:20} {units.group(1) if units else '?':>9} inputs {seconds:8.1f} s  {edges:>6} edges  {kept:>5} kept"
+        f"{target:20} {units.group(1) if units else '?':>9} inputs {seconds:8.1f} s ({worked:.1f} of a processor)  {edges:>6} edges  {kept:>5} kept"
         f"  {peak.group(1) if peak else '?':>5} MiB  {ended}",
         flush=True,
     )

@@ -302,9 +302,11 @@ private:
     }
 
     void check() {
-        std::set<std::uint16_t> relids;
-        for (vmbus::Channel* channel : offered_) {
-            if (channel->relid() != 0) VG_CHECK(relids.insert(channel->relid()).second);
+        for (std::size_t n = 0; n < offered_.size(); ++n) {
+            vmbus::Channel* channel = offered_[n];
+            for (std::size_t other = 0; other < n && channel->relid() != 0; ++other) {
+                VG_CHECK(offered_[other]->relid() != channel->relid());
+            }
             if (channel->is_open()) {
                 VG_CHECK(channel->relid() != 0 && open_.contains(channel));
                 VG_CHECK(guest_.connections.contains(vmbus::Server::connection_of(channel->relid())));

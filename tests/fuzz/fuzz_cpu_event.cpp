@@ -1,7 +1,8 @@
 // Hostile descriptor tables, stacks and registers for event delivery.
 #include "tests/fuzz/cpu_inputs.h"
+#include "tests/fuzz/one_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    return fuzz::cpu_event({data, size});
+    return fuzz::one_input([](auto input) { return fuzz::cpu_event(input); }, data, size);
 }

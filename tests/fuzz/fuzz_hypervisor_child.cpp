@@ -9,8 +9,9 @@
 #define CHECK(...) VG_CHECK((__VA_ARGS__))
 
 #include "tests/fuzz/hypercall_inputs.h"
+#include "tests/fuzz/one_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    return fuzz::hypercall_child({data, size});
+    return fuzz::one_input([](auto input) { return fuzz::hypercall_child(input); }, data, size);
 }

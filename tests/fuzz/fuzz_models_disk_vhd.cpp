@@ -1,7 +1,8 @@
 // Hostile VHD files, opened, read, written and checked.
 #include "tests/fuzz/disk_inputs.h"
+#include "tests/fuzz/one_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    return fuzz::disk_vhd({data, size});
+    return fuzz::one_input([](auto input) { return fuzz::disk_vhd(input); }, data, size);
 }

@@ -1,7 +1,8 @@
 // Hostile frames to the virtual switch, NVGRE and a behavioural host.
 #include "tests/fuzz/frame_inputs.h"
+#include "tests/fuzz/one_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    return fuzz::hostile_frames({data, size});
+    return fuzz::one_input([](auto input) { return fuzz::hostile_frames(input); }, data, size);
 }

@@ -1,7 +1,8 @@
 // A virtual function's descriptors in the hands of a hostile driver.
 #include "tests/fuzz/nic_targets.h"
+#include "tests/fuzz/one_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    return fuzz::nic_descriptors({data, size});
+    return fuzz::one_input([](auto input) { return fuzz::nic_descriptors(input); }, data, size);
 }

@@ -1,7 +1,8 @@
 // Hostile control messages of a guest's.
 #include "tests/fuzz/bus_inputs.h"
+#include "tests/fuzz/one_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    return fuzz::vmbus_bus({data, size});
+    return fuzz::one_input([](auto input) { return fuzz::vmbus_bus(input); }, data, size);
 }
