@@ -248,10 +248,11 @@ void AtapiCd::prevent_removal(const Packet& command) {
 }
 
 void AtapiCd::read_capacity(const Packet&) {
-    std::vector<std::byte> data(8);
+    constexpr std::size_t bytes = 8;
+    std::vector<std::byte> data(bytes);
     put_big32(data, sectors() - 1);
     put_big32(std::span{data}.subspan(4), packet::cd_sector_bytes);
-    reply(std::move(data), data.size());
+    reply(std::move(data), bytes);
 }
 
 void AtapiCd::read10(const Packet& command) {

@@ -2,6 +2,8 @@
 // moments are those that follow, and the frames of every stay are counted.
 #include "models/pci/vf_pairing.h"
 
+#include <optional>
+
 #include "tests/models/pci_rig.h"
 #include "vmbus/network/nvsp.h"
 
@@ -102,7 +104,7 @@ struct Pair {
         nic_channel().open();
         put(vmbus::nvsp::Init{vmbus::nvsp::MessageType::init, vmbus::nvsp::version_5, vmbus::nvsp::version_5});
         settle();
-        pairing = &rig.a.pci.pair("vf", nic, source);
+        pairing.emplace(rig.machine.simulation.scope("pair"), nic, rig.a.pci.add("vf"), source, 1U);
     }
     vmbus::testing::ScriptedChannel& nic_channel() { return *rig.a.bus.channels.front(); }
     template <class Message>
@@ -172,7 +174,8 @@ struct Pair {
                      no_costs(),
                      [this](std::uint16_t) -> sim::Processor& { return rig.processor; }};
     Source source;
-    VfPairing* pairing = nullptr;
+    // The last: it leaves before the adapter and the function that it joins.
+    std::optional<VfPairing> pairing;
 };
 
 }  // namespace
@@ -273,8 +276,8 @@ TEST_CASE("what the adapter is told, and when") {
 TEST_CASE("frames of stays that have ended stay counted") {
     Pair pair;
     const auto shown = [&](const char* what) {
-        pair.rig.a.pci.update_statistics();
-        return pair.rig.count(std::string{"a.pci.vf.pair."} + what);
+        pair.pairing->update_statistics();
+        return pair.rig.count(std::string{"pair."} + what);
     };
     pair.source.counted = {100, 6400, 10, 640};  // of somebody before
     pair.perform(Op::offer);
