@@ -22,7 +22,7 @@ u64 entry(ProcessorBench& b, u64 linear) {
 }  // namespace
 
 TEST_CASE("page faults: error code, CR2 and the instruction") {
-    enum Kind { read, write, fetch };
+    enum class Kind { read, write, fetch };
     struct Row {
         const char* why;
         Kind kind;
@@ -33,26 +33,26 @@ TEST_CASE("page faults: error code, CR2 and the instruction") {
         u64 error;
     };
     for (const Row& row : {
-             Row{"read, not present", read, false, 0, 0, 0, 14, 0},
-             Row{"write, not present", write, false, 0, 0, 0, 14, 2},
-             Row{"read, not present, user", read, true, 0, 0, 0, 14, 4},
-             Row{"write, not present, user", write, true, 0, 0, 0, 14, 6},
-             Row{"fetch, not present", fetch, false, 0, 0, 0, 14, 0x10},
-             Row{"fetch, not present, user", fetch, true, 0, 0, 0, 14, 0x14},
-             Row{"read of a supervisor's page, user", read, true, present | writable, 0, 0, 14, 5},
-             Row{"write of a supervisor's page, user", write, true, present | writable, 0, 0, 14, 7},
-             Row{"write of a read-only page, user", write, true, present | user, 0, 0, 14, 7},
-             Row{"write of a read-only page", write, false, present, 0, 0, 14, 3},
-             Row{"the same without CR0.WP", write, false, present, cr0::wp, 0, -1, 0},
-             Row{"fetch of data", fetch, false, present | no_execute, 0, 0, 14, 0x11},
-             Row{"fetch of data, user", fetch, true, present | user | no_execute, 0, 0, 14, 0x15},
-             Row{"fetch of a user's page", fetch, false, present | user, 0, 0, -1, 0},
-             Row{"the same with SMEP", fetch, false, present | user, 0, cr4::smep, 14, 0x11},
-             Row{"read of a user's page", read, false, present | user, 0, 0, -1, 0},
-             Row{"the same with SMAP", read, false, present | user, 0, cr4::smap, 14, 1},
-             Row{"write with SMAP", write, false, present | writable | user, 0, cr4::smap, 14, 3},
-             Row{"a reserved bit", read, false, present | 1ull << 50, 0, 0, 14, 9},
-             Row{"a reserved bit, write by a user", write, true, present | 1ull << 50, 0, 0, 14, 15},
+             Row{"read, not present", Kind::read, false, 0, 0, 0, 14, 0},
+             Row{"write, not present", Kind::write, false, 0, 0, 0, 14, 2},
+             Row{"read, not present, user", Kind::read, true, 0, 0, 0, 14, 4},
+             Row{"write, not present, user", Kind::write, true, 0, 0, 0, 14, 6},
+             Row{"fetch, not present", Kind::fetch, false, 0, 0, 0, 14, 0x10},
+             Row{"fetch, not present, user", Kind::fetch, true, 0, 0, 0, 14, 0x14},
+             Row{"read of a supervisor's page, user", Kind::read, true, present | writable, 0, 0, 14, 5},
+             Row{"write of a supervisor's page, user", Kind::write, true, present | writable, 0, 0, 14, 7},
+             Row{"write of a read-only page, user", Kind::write, true, present | user, 0, 0, 14, 7},
+             Row{"write of a read-only page", Kind::write, false, present, 0, 0, 14, 3},
+             Row{"the same without CR0.WP", Kind::write, false, present, cr0::wp, 0, -1, 0},
+             Row{"fetch of data", Kind::fetch, false, present | no_execute, 0, 0, 14, 0x11},
+             Row{"fetch of data, user", Kind::fetch, true, present | user | no_execute, 0, 0, 14, 0x15},
+             Row{"fetch of a user's page", Kind::fetch, false, present | user, 0, 0, -1, 0},
+             Row{"the same with SMEP", Kind::fetch, false, present | user, 0, cr4::smep, 14, 0x11},
+             Row{"read of a user's page", Kind::read, false, present | user, 0, 0, -1, 0},
+             Row{"the same with SMAP", Kind::read, false, present | user, 0, cr4::smap, 14, 1},
+             Row{"write with SMAP", Kind::write, false, present | writable | user, 0, cr4::smap, 14, 3},
+             Row{"a reserved bit", Kind::read, false, present | 1ull << 50, 0, 0, 14, 9},
+             Row{"a reserved bit, write by a user", Kind::write, true, present | 1ull << 50, 0, 0, 14, 15},
          }) {
         const std::string why = row.why;
         CAPTURE(why);
@@ -70,20 +70,20 @@ TEST_CASE("page faults: error code, CR2 and the instruction") {
             r[Gpr::rdi] = page + 0x123;
         });
         // NOP; MOV EAX, [RDI] or MOV [RDI], EAX or JMP RDI; HLT
-        const auto exit = row.kind == read    ? b.run({0x90, 0x8b, 0x07, 0xf4})
-                          : row.kind == write ? b.run({0x90, 0x89, 0x07, 0xf4})
-                                              : b.run({0x90, 0xff, 0xe7, 0xf4});
+        const auto exit = row.kind == Kind::read    ? b.run({0x90, 0x8b, 0x07, 0xf4})
+                          : row.kind == Kind::write ? b.run({0x90, 0x89, 0x07, 0xf4})
+                                                    : b.run({0x90, 0xff, 0xe7, 0xf4});
         CHECK(exit == ExitCode::halt);
         if (row.vector < 0) {
             CHECK(b.handler() == -1);
-            CHECK(b.context->rip() == (row.kind == fetch ? page + 0x123 : code + 3));
+            CHECK(b.context->rip() == (row.kind == Kind::fetch ? page + 0x123 : code + 3));
             continue;
         }
         CHECK(b.handler() == row.vector);
         CHECK(b.pushed(0) == row.error);
-        CHECK(b.pushed(1) == (row.kind == fetch ? page + 0x123 : code + 1));
+        CHECK(b.pushed(1) == (row.kind == Kind::fetch ? page + 0x123 : code + 1));
         CHECK(b.context->cr2() == page + 0x123);
-        CHECK(b.engine.instructions() == (row.kind == fetch ? 2 : 1));
+        CHECK(b.engine.instructions() == (row.kind == Kind::fetch ? 2 : 1));
     }
 }
 

@@ -9,7 +9,6 @@ using Mode = ProcessorBench::Mode;
 namespace {
 
 constexpr u64 code = ProcessorBench::code;
-constexpr u64 gdt = ProcessorBench::gdt;
 constexpr u64 second_tss = ProcessorBench::tss + 0x100;
 constexpr u64 second_code = code + 0x200;
 constexpr u16 first = 0x40, second = 0x48, gate = 0x50;

@@ -286,8 +286,9 @@ TEST_CASE("what is no disk image is refused") {
         {"vhdxfile", 8, "the file ends within its headers; it is truncated"},
         {"conectix", 512, "its footer, in the last 512 bytes, is damaged"},
     };
-    for (const auto& [start, size, message] : rows) {
-        CAPTURE(start);
+    for (const auto& row : rows) {
+        CAPTURE(row.start);
+        const auto& [start, size, message] = row;
         MemoryFile file("no image");
         REQUIRE(file.write(0, std::as_bytes(std::span{start, std::strlen(start)})) == IoStatus::ok);
         REQUIRE(file.resize(size) == IoStatus::ok);

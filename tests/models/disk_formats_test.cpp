@@ -96,9 +96,10 @@ TEST_CASE("transfers are in whole sectors inside the disk") {
             {sector / 2, sector, IoStatus::misaligned},
             {0, sector - 1, IoStatus::misaligned},
         };
-        for (const auto& [offset, length, status] : cases) {
-            CAPTURE(offset);
-            CAPTURE(length);
+        for (const auto& request : cases) {
+            CAPTURE(request.offset);
+            CAPTURE(request.length);
+            const auto& [offset, length, status] = request;
             Bytes data(length);
             CHECK(disk->read(offset, data) == status);
             CHECK(disk->write(offset, data) == status);

@@ -223,8 +223,9 @@ TEST_CASE("a log that nobody can have meant is refused") {
         {{0, 1, 0, {{target, 0, ~std::uint64_t{4095}}}}, "its log writes to 0x400000, beyond 128 TiB"},
         {{0, 1, 0, {{target, 'a'}}, 5 * mib, far}, "its log asks for more than 128 TiB"},
     };
-    for (const auto& [entry, message] : rows) {
-        CAPTURE(message);
+    for (const Refused& row : rows) {
+        CAPTURE(row.message);
+        const auto& [entry, message] = row;
         MemoryFile file = image_with({entry});
         const Bytes before = all_of(file, file.size());
         CHECK_THROWS_WITH(open_shared(file, Access::read_only), doctest::Contains(message));

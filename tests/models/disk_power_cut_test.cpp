@@ -39,7 +39,7 @@ public:
                 if (disk.read(sector * 512, run) != IoStatus::ok) return sector;
             }
             const auto found = std::span{run}.subspan((sector - run_first) * 512, 512);
-            const auto is = [&](std::uint64_t version) { return matches(found, sector, version, before); };
+            const auto is = [&, at = sector](std::uint64_t version) { return matches(found, at, version, before); };
             if (is(state.durable)) continue;
             if (std::none_of(state.since.begin(), state.since.end(), is)) return sector;
         }

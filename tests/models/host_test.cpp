@@ -437,9 +437,9 @@ TEST_CASE("a checkpoint continues as the straight run does") {
     CHECK(copy->now() == host->now());
     CHECK(again.trace().hash() == straight.trace().hash());
     REQUIRE(again.statistics().all().size() == straight.statistics().all().size());
-    for (const auto& [name, statistic] : straight.statistics().all()) {
-        CAPTURE(name);
-        CHECK(again.statistics().all().at(name).counter.value() == statistic.counter.value());
+    for (const auto& row : straight.statistics().all()) {
+        CAPTURE(row.first);
+        CHECK(again.statistics().all().at(row.first).counter.value() == row.second.counter.value());
     }
 }
 

@@ -157,7 +157,7 @@ struct VfHost {
 
     VfHost(vmbus::test::Loopback& the_loop, sriov_nic::VfKind kind)
         : loop(the_loop),
-          pci(loop.simulation.scope("pci"), {sim::Time::ns(500), sim::Time::ns(50)}, {bytes.data(), bytes.size()}) {
+          pci(loop.simulation.scope("pci"), {{sim::Time::ns(500), sim::Time::ns(50)}}, {bytes.data(), bytes.size()}) {
         HostAdapterConfig config;
         config.name = "nic";
         config.mac = host_mac;

@@ -15,6 +15,18 @@ using sim::Priority;
 using sim::Time;
 using sim::Timer;
 
+namespace {
+
+// Two timers that tell their order.
+struct Box {
+    Agenda agenda;
+    std::string order;
+    Timer a{agenda, "a", [this] { order += 'a'; }};
+    Timer b{agenda, "b", [this] { order += 'b'; }};
+};
+
+}  // namespace
+
 TEST_CASE("events fire by time, then devices before processors, then in the order they were armed") {
     Agenda agenda;
     std::string order;
@@ -107,12 +119,6 @@ TEST_CASE("100,000 random armings and cancellations come out as a sorted list wo
 }
 
 TEST_CASE("a restored agenda fires equal times in the saved order") {
-    struct Box {
-        Agenda agenda;
-        std::string order;
-        Timer a{agenda, "a", [this] { order += 'a'; }};
-        Timer b{agenda, "b", [this] { order += 'b'; }};
-    };
     Box first;
     first.b.arm(5_us);
     first.a.arm(5_us);

@@ -40,7 +40,7 @@ TEST_CASE("numbers, sizes, directions and first versions") {
     for (std::size_t n = 0; n < expected.size(); ++n) {
         const auto& [number, name, size, to_host, first] = expected[n];
         const MessageRow& row = message_table[n];
-        CAPTURE(name);
+        CAPTURE(std::get<1>(expected[n]));
         CHECK(static_cast<std::uint32_t>(row.type) == number);
         CHECK(row.name == name);
         CHECK(row.size == size);
