@@ -9,6 +9,7 @@
 
 #include "sim/archive.h"
 #include "sim/random.h"
+#include "tests/effort.h"
 
 using hypervisor::GpaEdit;
 using hypervisor::GpaMapping;
@@ -289,7 +290,7 @@ TEST_CASE("gpa space: random changes agree with a plain map, and no page is lost
         const auto where = [&] {
             return random.below(3) * 512 + random.below(512) + (random.one_in(4) ? 1ull << 30 : 0);
         };
-        for (int step = 0; step < 4'000; ++step) {
+        for (int step = 0; step < effort(4'000); ++step) {
             const u64 gpa = where();
             const slat::PageRights rights = random.one_in(2) ? rwx : random.one_in(2) ? rw : ro;
             switch (random.below(5)) {

@@ -3,13 +3,14 @@
 #include <doctest/doctest.h>
 
 #include "sim/random.h"
+#include "tests/effort.h"
 #include "tests/fuzz/hypercall_inputs.h"
 
 TEST_CASE("hostile children") {
     sim::Random random(1, "hostile children");
     fuzz::HostileChild::Done done;
     std::vector<std::uint8_t> input;
-    while (done.writes < 200'000 || done.calls < 200'000) {
+    while (done.writes < effort(200'000u) || done.calls < effort(200'000u)) {
         input.resize(random.between(1, 60'000));
         for (std::size_t at = 0; at < input.size(); at += 8) {
             const std::uint64_t word = random.next_u64();

@@ -1,6 +1,7 @@
 // Guests that execute noise, in states that nobody would choose, and write random registers of their own: the
 // simulator never stops, time always goes on, and the neighbour's memory stays what it was.
 #include "sim/random.h"
+#include "tests/effort.h"
 #include "whole_machine.h"
 
 using namespace hypervisor;
@@ -127,7 +128,7 @@ void change_mode(WholeMachine& m, std::uint32_t vp, sim::Random& random) {
 
 struct Noise {
     std::uint64_t seed;
-    int rounds = 3000;
+    int rounds = effort(3000);
     bool any_mode = false;
     std::uint32_t lps = 1;
     std::uint32_t vps = 1;

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "sim/random.h"
+#include "tests/effort.h"
 #include "tests/fuzz/disk_inputs.h"
 #include "tests/fuzz/kept_seeds.h"
 
@@ -39,9 +40,9 @@ TEST_CASE("hostile disk images, from kept seeds") {
 }
 
 TEST_CASE("hostile VHDX files") {
-    CHECK(try_inputs(fuzz::disk_vhdx, 4000).replayed > 100);
+    CHECK(try_inputs(fuzz::disk_vhdx, effort(4000u)).replayed > effort(100u));
 }
 
 TEST_CASE("hostile VHD files") {
-    try_inputs(fuzz::disk_vhd, 20'000);
+    try_inputs(fuzz::disk_vhd, effort(20'000u));
 }

@@ -10,6 +10,7 @@
 
 #include "models/disk/power_cut_file.h"
 #include "models/virtual_disk.h"
+#include "tests/effort.h"
 #include "tests/models/disk_bench.h"
 #include "tests/vmbus/storage_loopback.h"
 
@@ -223,10 +224,10 @@ TEST_CASE("power cuts at random instants of a guest that writes") {
     constexpr std::uint64_t cuts = 50;  // of each machine
     constexpr models::DiskGeometry geometry{Writer::sectors * 512, 512, 512};
     const Row rows[] = {
-        {"VHDX dynamic", {ImageFormat::vhdx, ImageKind::dynamic, geometry, 1 << 20}, 20},
-        {"VHDX fixed", {ImageFormat::vhdx, ImageKind::fixed, geometry, 1 << 20}, 4},
-        {"VHD dynamic", {ImageFormat::vhd, ImageKind::dynamic, geometry, 1 << 20}, 10},
-        {"raw", {ImageFormat::raw, ImageKind::fixed, geometry, 0}, 4},
+        {"VHDX dynamic", {ImageFormat::vhdx, ImageKind::dynamic, geometry, 1 << 20}, effort(20u)},
+        {"VHDX fixed", {ImageFormat::vhdx, ImageKind::fixed, geometry, 1 << 20}, effort(4u)},
+        {"VHD dynamic", {ImageFormat::vhd, ImageKind::dynamic, geometry, 1 << 20}, effort(10u)},
+        {"raw", {ImageFormat::raw, ImageKind::fixed, geometry, 0}, effort(4u)},
     };
     for (const Row& row : rows) {
         CAPTURE(row.name);

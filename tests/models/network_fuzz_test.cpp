@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "sim/random.h"
+#include "tests/effort.h"
 #include "tests/fuzz/frame_inputs.h"
 #include "tests/fuzz/kept_seeds.h"
 
@@ -18,12 +19,12 @@ std::vector<std::uint8_t> some_bytes(sim::Random& random, std::size_t n) {
 TEST_CASE("hostile frames") {
     sim::Random random(1, "hostile frames");
     fuzz::HostileFrames::Done done;
-    while (done.frames < 100'000) fuzz::hostile_frames(some_bytes(random, random.between(1, 20'000)), &done);
+    while (done.frames < effort(100'000u)) fuzz::hostile_frames(some_bytes(random, random.between(1, 20'000)), &done);
     // Not all of it was nonsense.
     CHECK(done.answers > done.frames / 10);
-    CHECK(done.opened > 300);
-    CHECK(done.ended > 300);
-    CHECK(done.tenants > 300);
+    CHECK(done.opened > effort(300u));
+    CHECK(done.ended > effort(300u));
+    CHECK(done.tenants > effort(300u));
 }
 
 TEST_CASE("hostile frames, from kept seeds") {

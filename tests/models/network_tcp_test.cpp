@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "models/network/peer/sha256.h"
+#include "tests/effort.h"
 #include "tests/models/network_frames.h"
 #include "tests/models/network_hosts.h"
 
@@ -99,6 +100,7 @@ TEST_CASE("TCP: 10 MiB over every kind of network, intact") {
         const std::string name = row.name;
         CAPTURE(name);
         std::string first_hash;
+        constexpr auto length = effort(10 * mib);
         for (int run = 0; run < 2; ++run) {
             PeerSettings one = host(1);
             one.tcp.large_send_bytes = row.large_send;
@@ -108,17 +110,17 @@ TEST_CASE("TCP: 10 MiB over every kind of network, intact") {
             TwoHosts net(3, row.bad, one, host(2), {.queue_bytes = 4 * mib});
             net.b.tcp().listen(5001, sink);
             const auto id =
-                net.a.connect({row.v6 ? net.b.settings().ipv6 : net.b.settings().ipv4, 5001}, source(10 * mib));
+                net.a.connect({row.v6 ? net.b.settings().ipv6 : net.b.settings().ipv4, 5001}, source(length));
             REQUIRE(net.run_until_end_of(net.a, id, sim::Time::s(row.limit_s)));
             net.run_for(1_s);
             const auto sent = *net.a.tcp().result(id);
             CHECK(sent.end == TcpEnd::closed);
-            CHECK(sent.sent == 10 * mib);
+            CHECK(sent.sent == length);
             REQUIRE(net.b.tcp().results().size() == 1);
             const auto got = net.b.tcp().results().back();
             CHECK(got.end == TcpEnd::closed);
-            CHECK(got.received == 10 * mib);
-            CHECK(got.received_digest == pattern_digest(7, 10 * mib));
+            CHECK(got.received == length);
+            CHECK(got.received_digest == pattern_digest(7, length));
             if (run == 0) {
                 MESSAGE(name << ": " << (sent.ended_at - sent.opened_at) / 1_us << " us, again " << sent.retransmissions
                              << ", time-outs " << net.counter("a.tcp.time_outs") << ", recoveries "

@@ -2,11 +2,12 @@
 #include <doctest/doctest.h>
 
 #include "sim/random.h"
+#include "tests/effort.h"
 #include "tests/fuzz/pci_inputs.h"
 
 TEST_CASE("random software and devices: no property fails, and most of what they try is carried out") {
     fuzz::HostilePci::Done done;
-    constexpr unsigned inputs = 500;
+    constexpr unsigned inputs = effort(500u);
     for (unsigned seed = 0; seed < inputs; ++seed) {
         sim::Random random{seed, "pci"};
         std::vector<std::uint8_t> data(random.between(16, 1500));

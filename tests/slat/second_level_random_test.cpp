@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "slat/two_dimensional.h"
+#include "tests/effort.h"
 #include "tests/slat/slow_second_level.h"
 
 namespace {
@@ -389,13 +390,13 @@ TEST_CASE("half a million random translations in each format agree with the slow
     for (const bool ept : {true, false}) {
         CAPTURE(ept);
         Tally tally;
-        run_second_level(world, ept, 1000, 500, tally);
-        CHECK(tally.walks == 500'000);
-        CHECK(tally.ok > 50'000);
-        CHECK(tally.large > 20'000);
-        CHECK(tally.violation > 20'000);
-        CHECK(tally.updates > 20'000);
-        if (ept) CHECK(tally.misconfiguration > 10'000);
+        run_second_level(world, ept, effort(1000), 500, tally);
+        CHECK(tally.walks == effort(500'000u));
+        CHECK(tally.ok > effort(50'000u));
+        CHECK(tally.large > effort(20'000u));
+        CHECK(tally.violation > effort(20'000u));
+        CHECK(tally.updates > effort(20'000u));
+        if (ept) CHECK(tally.misconfiguration > effort(10'000u));
     }
 }
 
@@ -404,16 +405,16 @@ TEST_CASE("half a million random two-dimensional walks agree with the slow model
     for (const bool ept : {true, false}) {
         Tally tally;
         for (const auto& [mode, trees] : {std::pair{0, 20}, {1, 200}, {2, 200}, {3, 300}, {4, 150}}) {
-            run_two_dimensional(world, ept, mode, trees, 350, tally);
+            run_two_dimensional(world, ept, mode, effort(trees), 350, tally);
         }
         CAPTURE(ept);
         CAPTURE(tally.walks);
-        CHECK(tally.walks > 250'000);
-        CHECK(tally.ok > 15'000);
-        CHECK(tally.page_fault > 20'000);
-        CHECK(tally.violation > 20'000);
-        if (ept) CHECK(tally.misconfiguration > 10'000);
-        CHECK(tally.updates > 50'000);
+        CHECK(tally.walks > effort(250'000u));
+        CHECK(tally.ok > effort(15'000u));
+        CHECK(tally.page_fault > effort(20'000u));
+        CHECK(tally.violation > effort(20'000u));
+        if (ept) CHECK(tally.misconfiguration > effort(10'000u));
+        CHECK(tally.updates > effort(50'000u));
         CHECK(tally.abandoned < 60);
     }
 }

@@ -8,6 +8,7 @@
 #include "sim/archive.h"
 #include "slat/table_writer.h"
 #include "slat/translation_unit.h"
+#include "tests/effort.h"
 #include "tests/mmu/slow_paging.h"
 
 namespace {
@@ -254,7 +255,7 @@ TEST_CASE("random guests, processes and partitions: look_up agrees with the unca
                    dice.below(4096);
         };
         u64 faults = 0, checked = 0, address = 0;
-        for (int step = 0; step < 400'000; ++step) {
+        for (int step = 0; step < effort(400'000); ++step) {
             const u64 what = dice.below(300);
             const u64 base = (vp->slat - 1u) * partition_bytes;
             if (what < 285) {
@@ -327,8 +328,8 @@ TEST_CASE("random guests, processes and partitions: look_up agrees with the unca
             }
         }
         CHECK(faults > 10'000);
-        CHECK(checked > 300'000);
-        CHECK(unit.counts().l1_hits > 10'000);
+        CHECK(checked > effort(300'000u));
+        CHECK(unit.counts().l1_hits > effort(10'000u));
         CHECK(unit.counts().l2_hits > 1'000);
         CHECK(unit.counts().nested_hits > 10'000);
     }
