@@ -51,6 +51,7 @@ async def measured(sim, path, client, workload, name, cpu=False):
 
 async def main(sim):
     sim.measure.variants(*PATHS)
+    sim.measure.machine(*host.diagram())
     await sim.after("50ms")
     requests, locally, streams, busy = {}, {}, {}, {}
     for path, client in clients.items():

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
+from .diagram import diagram
 from .errors import Timeout, UserError
 from .guests import Elf, Image, Linux
 from .input import Keyboard, Pointer, Screen
@@ -59,6 +60,7 @@ class Host:
         self.fidelity = fidelity
         self.quantum_ps = parse_time(quantum, "quantum")
         self.partitions: list[Partition] = []
+        self.switches: list[VirtualSwitch] = []
         self.adapters = 0
         self.stats = Statistics("", [""])
         here = world()
@@ -88,7 +90,13 @@ class Host:
             raise UserError(f"virtual switch {name}: uplink {uplink!r} is no adapter; make one with host.add(...)")
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
             raise UserError(f"virtual switch: {name!r} is not a name of letters, digits, _ and -")
-        return VirtualSwitch(name, uplink)
+        switch = VirtualSwitch(name, uplink)
+        self.switches.append(switch)
+        return switch
+
+    def diagram(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        """The machine as it is built now, as nodes and edges: `sim.measure.machine(*host.diagram())`."""
+        return diagram(self)
 
     def processor_times(self) -> ProcessorTimes:
         """Counts what each logical processor's time goes to, from now on."""
@@ -167,6 +175,7 @@ class Partition:
         self._disks = 0
         self._dvds = 0
         self._workloads = 0
+        self.networks: list[tuple[VirtualSwitch, NetworkAdapter]] = []
         self._ends: list[End] = []
         self.console = Console(name, native)
         self.keyboard = Keyboard(native)
@@ -247,11 +256,13 @@ class Partition:
         if address:
             path = "emulated" if legacy else "paired" if sriov else "synthetic"
             self._ends.append(guest_end(self, name, path, own, address, queues, bool(mailbox), moderation))
-        if not sriov or uplink is None:
-            return NetworkAdapter(name, own, native)
-        number = uplink._native.reserved()
-        pairing = self._native.add_vf(native, uplink._native, f"vf{self._adapters}", own, bool(mailbox))
-        return NetworkAdapter(name, own, native, VirtualFunction(name, uplink, number, pairing))
+        adapter = NetworkAdapter(name, own, native)
+        if sriov and uplink is not None:
+            number = uplink._native.reserved()
+            pairing = self._native.add_vf(native, uplink._native, f"vf{self._adapters}", own, bool(mailbox))
+            adapter = NetworkAdapter(name, own, native, VirtualFunction(name, uplink, number, pairing))
+        self.networks.append((switch, adapter))
+        return adapter
 
     @property
     def path(self) -> str:

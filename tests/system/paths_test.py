@@ -78,6 +78,12 @@ class Paths(ExecutableCase):
             self.assertEqual("root.emulation" in causes, path == "emulated")
             self.assertEqual("vmbus.signal" in causes, path == "synthetic")
             self.assertEqual("root.network" in causes, path != "vf")
+        machine = result["machine"]
+        kinds = [node["kind"] for node in machine["nodes"]]
+        self.assertEqual([kinds.count(kind) for kind in ("root", "partition", "hypervisor", "switch", "adapter", "peer")], [1, 6, 1, 1, 1, 1])
+        lines = {(edge["from"], edge["to"]): edge["label"] for edge in machine["edges"]}
+        self.assertEqual(lines["p.vf-client", "a.nic"], "VF 0")
+        self.assertEqual([lines["p.emulated-client", "s.external"], lines["s.external", "a.nic"]], ["", "uplink"])
         for row in ("request to the wire, median (us)", "stream to the wire (Gb/s)", "together"):
             self.assertRegex(done.stdout, re.escape(row) + r"( +[0-9.,]+){3}\n")
         again = self.run_scenario(SOURCE / "scenarios/three_paths.py", "--set", "window=3ms", "--out", "again")

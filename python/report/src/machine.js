@@ -12,6 +12,8 @@ const KINDS = {
 const STYLES = { guest: 'partition', child: 'partition', virtual_switch: 'switch', adapter: 'nic', pf: 'nic', vf: 'nic' };
 const COLUMNS = ['switch', 'pci', 'nic', 'vf', 'wire', 'peer'];
 const BOX = { width: 132, height: 46, gap: 22, aside: 64, stack: 16 };
+// Beside a column, where lines pass to its lower boxes.
+const GUTTER = { first: 6, step: 8 };
 // More nodes of a kind than this are drawn as one stack.
 const MANY = 9;
 
@@ -44,7 +46,9 @@ function gathered({ nodes, edges }) {
         rest.forEach((node) => stand_in.set(node.id, `other ${kind}`));
     }
     const seen = new Set();
-    const joined = edges.map((edge) => ({ ...edge, from: stand_in.get(edge.from), to: stand_in.get(edge.to) })).filter((edge) => {
+    // Lines of those that are gathered are one: their numbers go.
+    const label_of = (edge) => ([edge.from, edge.to].some((id) => stand_in.get(id) !== id) ? String(edge.label ?? '').replace(/\s*\d+$/, '') : edge.label);
+    const joined = edges.map((edge) => ({ ...edge, label: label_of(edge), from: stand_in.get(edge.from), to: stand_in.get(edge.to) })).filter((edge) => {
         const key = `${edge.from} ${edge.to} ${edge.label}`;
         return edge.from && edge.to && edge.from !== edge.to && !seen.has(key) && seen.add(key);
     });
@@ -78,7 +82,10 @@ function laid_out({ nodes, edges }) {
     const bar_y = top_y + (top.length ? BOX.height + 14 : 0);
     bars.forEach((bar, index) => Object.assign(bar, { width: width / bars.length - (bars.length > 1 ? 12 : 0), x: (width / bars.length) * (index + 0.5), y: bar_y }));
     const low_y = bar_y + (bars.length ? BOX.height + 62 : 0);
-    spread(columns.map(column_width), BOX.aside, (index, x) => columns[index].forEach((item, level) => Object.assign(item, { x, y: low_y + level * (BOX.height + BOX.stack) })));
+    spread(columns.map(column_width), BOX.aside, (index, x) => columns[index].forEach((item, level) => {
+        const beside = x - column_width(columns[index]) / 2 - GUTTER.first - level * GUTTER.step;
+        Object.assign(item, { x, y: low_y + level * (BOX.height + BOX.stack), level, beside, above: low_y });
+    }));
     const height = Math.max(...items.map((item) => item.y)) + BOX.height / 2 + 10;
     return { items, lines, width, height, single_bar: bars.length === 1 };
 }
@@ -101,14 +108,20 @@ function path_of({ a, b }, arc_index) {
     const x0 = Math.abs(upper.x - lower.x) < upper.width / 2 - 12 ? lower.x : upper.x;
     const [y0, y1] = [upper.y + half, lower.y - half];
     const through = upper.place === 'top' ? y0 + BOX.height + 16 : y0;
-    const middle = Math.min(through, y1 - 20);
+    const middle = Math.min(through, (lower.above ?? lower.y) - half - 20);
+    if (lower.level > 0) {
+        // To the side of a box that stands below others of its column.
+        const [x, y, turn] = [lower.beside, lower.y - 10, lower.above - half - 6];
+        const half_way = (turn - middle) / 2;
+        return { d: `M${x0},${y0} L${x0},${middle} C${x0},${middle + half_way} ${x},${turn - half_way} ${x},${turn} L${x},${y} L${lower.x - lower.width / 2},${y}`, at: [(x0 + x) / 2, middle + half_way + 4] };
+    }
     const bend = (y1 - middle) / 2;
     return { d: `M${x0},${y0} L${x0},${middle} C${x0},${middle + bend} ${lower.x},${y1 - bend} ${lower.x},${y1}`, at: [(x0 + lower.x) / 2, middle + bend + 4] };
 }
 
 function drawing(machine) {
     const { items, lines, width, height, single_bar } = laid_out(gathered(machine));
-    const margin = 12;
+    const margin = Math.max(12, 4 - Math.min(0, ...items.filter(({ level }) => level > 0).map(({ beside }) => beside)));
     // A partition stands on the only hypervisor: no line needs to say so.
     const drawn = lines.filter(({ a, b }) => !(single_bar && [a.place, b.place].includes('bar') && [a.place, b.place].includes('top')));
     const labels_of_arcs = new Set(drawn.filter(({ a, b }) => a.place === 'top' && b.place === 'top').map((line) => line.label));
