@@ -43,14 +43,14 @@ EXPECTED = {"none": (495, 505), "weight": (740, 755), "reserve": (595, 605), "ca
 FULL = """\
 import verdigris as vg
 
-host = vg.Host(cores=8, memory="8GiB")
+host = vg.Host(cores=8, memory="16GiB")
 guests = []
 for a in range(2):
     adapter = host.add(vg.Intel82599(f"nic{a}", vfs=63))
     switch = host.virtual_switch(f"external{a}", uplink=adapter)
     server = switch.peer(f"server{a}", address=f"10.{a}.0.1/16")
     for n in range(63):
-        vm = host.partition(f"vm{a}-{n}", memory="32MiB", guest=vg.Behavioural())
+        vm = host.partition(f"vm{a}-{n}", memory="64MiB", guest=vg.Behavioural())
         network = vm.network(switch, address=f"10.{a}.1.{n + 1}/16", sriov=True)
         guests.append((vm, network, server))
 
