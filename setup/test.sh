@@ -12,7 +12,7 @@ run_tests() { # PRESET [NAME]
     local dir=$VG_ROOT/build/$preset
     local results=$dir/test_results.xml
     rm -f "$results"
-    ctest --test-dir "$dir" -j "$(nproc)" --timeout 600 --output-junit "$results" ${1:+-R "$1"} --no-tests=error \
+    ctest --test-dir "$dir" -j $(($(nproc) + 1)) --timeout 600 --output-junit "$results" ${1:+-R "$1"} --no-tests=error \
         >"$dir/ctest.log" 2>&1 </dev/null || status=$?
     /usr/bin/python3 "$VG_ROOT/setup/test_summary.py" "$results" "$status" "${1:-}" || status=$?
     return "$status"
