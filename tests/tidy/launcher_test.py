@@ -206,7 +206,7 @@ class Launcher(unittest.TestCase):
         target.chmod(0o755)
         result = self.run_launcher("fuzz", "vmbus_ring", "--runs", "9")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertRegex(result.stdout, r"^vmbus_ring +9 inputs +[\d.]+ s +7 edges +3 kept +5 MiB +ok\n$")
+        self.assertRegex(result.stdout, r"^vmbus_ring +9 inputs +[\d.]+ s \([\d.]+ of a processor\) +7 edges +3 kept +5 MiB +ok\n$")
         self.assertTrue(self.calls("ninja")[0].endswith(" fuzz_vmbus_ring"), self.calls("ninja"))
 
 
