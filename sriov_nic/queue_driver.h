@@ -17,8 +17,8 @@ struct QueueDriverLayout {
     std::uint32_t transmit_descriptors = 512;
     std::uint32_t receive_descriptors = 512;
     std::uint32_t buffer_bytes = 2048;  // a multiple of 1024
-    // Buffers begin at so many different lines of their pieces of memory, by turns. Where all begin at the same one,
-    // the first lines of all meet in few sets of the computer's caches.
+    // Buffers begin at so many different lines of their pieces of memory. Where all begin at the same one, or at one
+    // that follows from the piece's own place, the first lines of all meet in few sets of the computer's caches.
     std::uint32_t colours = 1;
     static constexpr std::uint32_t colour_bytes = 64;
     std::uint64_t bytes() const {
@@ -70,10 +70,11 @@ public:
     }
 
 private:
+    std::uint32_t colour(std::uint32_t i) const { return (i * 0x9e37'79b1u >> 16) % layout_.colours; }
     std::uint64_t receive_ring() const { return std::uint64_t{layout_.transmit_descriptors} * descriptor_bytes; }
     std::uint64_t transmit_buffer(std::uint32_t i) const {
         return receive_ring() + std::uint64_t{layout_.receive_descriptors} * descriptor_bytes +
-               std::uint64_t{i} * layout_.buffer_bytes + i % layout_.colours * layout_.colour_bytes;
+               std::uint64_t{i} * layout_.buffer_bytes + colour(i) * layout_.colour_bytes;
     }
     std::uint64_t receive_buffer(std::uint32_t i) const { return transmit_buffer(layout_.transmit_descriptors + i); }
     void set_descriptor(std::uint64_t at, const Descriptor& d) { std::memcpy(&memory_[at], &d, sizeof d); }

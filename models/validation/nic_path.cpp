@@ -267,9 +267,10 @@ std::string_view name_of(NicWay way) {
     return "?";
 }
 
-NicRings even_rings(unsigned vfs) {
+NicRings even_rings(unsigned vfs, std::uint32_t frame_bytes) {
     constexpr std::uint32_t descriptors_in_all = 4096;
-    return {std::bit_floor(descriptors_in_all / vfs), 8};
+    return {std::bit_floor(descriptors_in_all / vfs),
+            (buffer_bytes - frame_bytes) / QueueDriverLayout::colour_bytes + 1};
 }
 
 NicMemory nic_memory(const std::function<std::uint64_t()>& heap_bytes) {
@@ -333,6 +334,7 @@ NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std
     row.events = agenda.events_fired() - events;
     row.interrupts = machine.memory.interrupts - interrupts;
     row.dma_operations = machine.link.up().packets() - packets;
+    row.trace_hash = machine.simulation.trace().hash();
     VG_CHECK(machine.iommu.faults().size() == 0);
     return row;
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct NicPathRow {
     std::uint64_t dma_operations = 0;
     std::uint64_t events = 0;  // of the agenda
     std::uint64_t wall_ns = 0;
+    std::string trace_hash;  // of the whole run: the same on every computer
 };
 
 std::string_view name_of(NicWay way);
@@ -35,7 +37,7 @@ struct NicRings {
 };
 // For a comparison of one function with many: all drivers together have as many buffers as one has by itself, so that
 // what more of them cost the simulating computer's caches is not laid to the adapter.
-NicRings even_rings(unsigned vfs);
+NicRings even_rings(unsigned vfs, std::uint32_t frame_bytes);
 
 // About so many frames, by as many functions (of which half receive, from one to the other), each with such
 // rings for each direction. `clock_ns` reads the computer's clock, nothing where nobody wants to know.
