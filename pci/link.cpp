@@ -44,7 +44,6 @@ Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig
       completing_(config.tags),
       downward_(downward_room),
       slots_(read_room),
-      arena_(arena_bytes),
       headers_left_(config.posted_headers),
       data_left_(config.posted_data),
       tags_left_(config.tags),
@@ -80,20 +79,21 @@ void Link::log_errors(std::uint32_t bits) {
     if (device != nullptr && device->present()) device->log_correctable(bits);
 }
 
-// A piece of the arena without a seam, given back in the same order.
-std::optional<std::uint32_t> Link::reserve(std::uint32_t bytes) {
+bool Link::reserve(std::uint32_t bytes) {
     std::uint64_t head = arena_head_;
     const std::uint64_t left_to_seam = arena_bytes - head % arena_bytes;
     if (left_to_seam < bytes) head += left_to_seam;
-    if (head + bytes - arena_tail_ > arena_bytes) return std::nullopt;
+    if (head + bytes - arena_tail_ > arena_bytes) return false;
     arena_head_ = head + bytes;
-    return static_cast<std::uint32_t>(head % arena_bytes);
+    return true;
 }
 
+// In the order of reserve().
 void Link::release(const Posted& write) {
-    const std::uint64_t at = arena_tail_ % arena_bytes;
-    if (at > write.data) arena_tail_ += arena_bytes - at;  // its writer skipped the seam
-    arena_tail_ = arena_tail_ / arena_bytes * arena_bytes + write.data + write.size;
+    const std::uint64_t left_to_seam = arena_bytes - arena_tail_ % arena_bytes;
+    if (left_to_seam < write.size) arena_tail_ += left_to_seam;
+    arena_tail_ += write.size;
+    data_.give_back(write.data, write.size);
 }
 
 // Posted credits come back when memory has the data, by a DLLP downwards.
@@ -159,16 +159,15 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
         }
         return true;
     }
-    const auto place = reserve(size);
-    if (!place) {
+    if (!reserve(size)) {
         starved_ = true;
         return false;
     }
-    std::memcpy(&arena_[*place], data.data(), size);
     Posted entry;
+    entry.data = data_.take(size);
+    std::memcpy(data_.at(entry.data), data.data(), size);
     entry.address = address;
     entry.size = size;
-    entry.data = *place;
     entry.place = function.place();
     send_posted(function.id(), address, size, entry);
     posted_.push(entry);
@@ -328,7 +327,7 @@ void Link::carry_out(const Posted& entry) {
         return;
     }
     scope_.trace("dma_write", entry.place, entry.address, entry.size);
-    (void)function->master().write(entry.address, std::span{arena_}.subspan(entry.data, entry.size));
+    (void)function->master().write(entry.address, data_.span(entry.data, entry.size));
 }
 
 void Link::arrive(const Posted& entry) {

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "pci/link_channel.h"
 #include "pci/link_rate.h"
 #include "pci/ring_queue.h"
+#include "sim/pieces.h"
 #include "sim/scope.h"
 
 namespace pci {
@@ -70,7 +70,7 @@ public:
         archive(arena_head_, arena_tail_, headers_left_, data_left_, tags_left_, at_host_, room_used_, last_posted_,
                 starved_, timer_);
         for (Slot& slot : slots_) archive(slot);
-        archive(free_slots_, arena_);
+        archive(free_slots_, data_);
     }
 
 private:
@@ -80,7 +80,7 @@ private:
         sim::Time due;
         std::uint64_t address = 0;
         std::uint32_t size = 0;
-        std::uint32_t data = 0;  // place in the arena, or a message's content
+        std::uint32_t data = 0;  // place of the bytes, or a message's content
         std::uint16_t place = 0;
         Kind kind = Kind::write;
         template <class Archive>
@@ -150,7 +150,7 @@ private:
 
     sim::Time now() const { return scope_.now(); }
     Function* function_of(std::uint16_t place) const { return bus_.function_at(place); }
-    std::optional<std::uint32_t> reserve(std::uint32_t bytes);
+    bool reserve(std::uint32_t bytes);
     void release(const Posted& write);
     sim::Time send_posted(RequesterId requester, std::uint64_t address, std::uint32_t size, Posted& entry);
     sim::Time wait_for_credits(WireBytes wire, std::uint32_t size);
@@ -195,9 +195,10 @@ private:
     RingQueue<Down> downward_;          // processors' writes
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_slots_;
-    std::vector<std::byte> arena_;  // data of writes on their way, in order
+    // Room for the data of writes on their way: a ring, without a seam in a write. The bytes themselves are in data_.
     std::uint64_t arena_head_ = 0;
     std::uint64_t arena_tail_ = 0;
+    sim::Pieces data_;
     std::uint32_t headers_left_;
     std::uint32_t data_left_;
     std::uint32_t tags_left_;

@@ -1,8 +1,12 @@
-// A queue of fixed room in one block of memory: what is in flight on a link, without an allocation per operation.
+// A queue of fixed room: what is in flight on a link, without an allocation per operation. It has memory for as many as
+// were ever in it at once, so that one that is seldom full stays in few of the simulating computer's cache lines.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "sim/check.h"
@@ -12,12 +16,13 @@ namespace pci {
 template <class T>
 class RingQueue final {
 public:
-    explicit RingQueue(std::size_t room) : slots_(std::bit_ceil(room)), mask_(slots_.size() - 1) {}
+    explicit RingQueue(std::size_t room)
+        : room_(std::bit_ceil(room)), slots_(std::min<std::size_t>(room_, 16)), mask_(slots_.size() - 1) {}
 
     bool empty() const { return head_ == tail_; }
-    bool full() const { return size() == slots_.size(); }
+    bool full() const { return size() == room_; }
     std::size_t size() const { return tail_ - head_; }
-    std::size_t room() const { return slots_.size() - size(); }
+    std::size_t room() const { return room_ - size(); }
 
     // From the oldest on.
     T& operator[](std::size_t i) { return slots_[(head_ + i) & mask_]; }
@@ -25,8 +30,9 @@ public:
     T& front() { return slots_[head_ & mask_]; }
     const T& front() const { return slots_[head_ & mask_]; }
 
+    // `item` is not one of its own.
     void push(const T& item) {
-        VG_CHECK(!full());
+        if (size() == slots_.size()) grow(size() + 1);
         slots_[tail_++ & mask_] = item;
     }
     void pop() { ++head_; }
@@ -59,7 +65,9 @@ public:
         std::uint64_t count = size();
         archive(count);
         if constexpr (Archive::reading) {
-            if (count > slots_.size()) throw sim::UserError("checkpoint: more in flight than the link has room for");
+            if (count > room_) throw sim::UserError("checkpoint: more in flight than the link has room for");
+            clear();
+            if (count > slots_.size()) grow(static_cast<std::size_t>(count));
             head_ = 0;
             tail_ = static_cast<std::size_t>(count);
         }
@@ -67,6 +75,18 @@ public:
     }
 
 private:
+    void grow(std::size_t least) {
+        VG_CHECK(least <= room_);
+        std::vector<T> more(std::bit_ceil(least));
+        const std::size_t count = size();
+        for (std::size_t i = 0; i < count; ++i) more[i] = (*this)[i];
+        slots_ = std::move(more);
+        mask_ = slots_.size() - 1;
+        head_ = 0;
+        tail_ = count;
+    }
+
+    std::size_t room_;
     std::vector<T> slots_;
     std::size_t mask_;
     std::size_t head_ = 0;

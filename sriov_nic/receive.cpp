@@ -258,7 +258,7 @@ void Receive::pump() {
                 f.placed = f.waited = false;
             }
             if (f.pools != 0) break;
-            memory_.release(f.length);
+            memory_.release(f.place, f.length);
             frames_.pop();
             thresholds();
             if (refused_) {

@@ -180,7 +180,7 @@ void Transmit::commit() {
     while (frames_.first() != finish_) {
         Frame& f = frames_.front();
         if (!f.dropped && !commit(f)) return;
-        if (f.reserved != 0) memory_.release(f.reserved);
+        if (f.reserved != 0) memory_.release(f.place, f.reserved);
         frames_.pop();
         again_ = true;
     }
