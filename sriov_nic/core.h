@@ -37,11 +37,17 @@ constexpr unsigned index_of(std::uint32_t cookie) {
 
 struct Core {
     Core(const sim::Scope& s, const Profile& p, BusPort& b, Wire& w, RegisterValues& r)
-        : scope(s), profile(p), bus(b), wire(w), registers(r), bridge(r) {
+        : scope(s),
+          profile(p),
+          bus(b),
+          wire(w),
+          registers(r),
+          bridge(r),
+          throttle_clock(s.agenda(), s.path() + ".throttle") {
         for (unsigned f = 0; f < functions; ++f) {
             const bool pf = f == physical_function;
-            interrupts[f] = std::make_unique<Interrupts>(pf ? s.child("pf") : s.child("vf" + std::to_string(f)), b, f,
-                                                         p.moderation_quantum);
+            interrupts[f] = std::make_unique<Interrupts>(pf ? s.child("pf") : s.child("vf" + std::to_string(f)), b,
+                                                         throttle_clock, f, p.moderation_quantum);
         }
     }
     Core(const Core&) = delete;
@@ -77,6 +83,7 @@ struct Core {
     FrameWatcher* watcher = nullptr;
     RegisterValues& registers;
     EmbeddedSwitch bridge;
+    ThrottleClock throttle_clock;
     std::array<std::unique_ptr<Interrupts>, functions> interrupts;
     std::array<std::array<std::uint32_t, 4>, max_pools> vf_ivar{};
     Statistics statistics;
@@ -88,7 +95,7 @@ struct Core {
     template <class Archive>
     void fields(Archive& archive) {
         for (auto& one : interrupts) archive(*one);
-        archive(vf_ivar, statistics, vfs, pool_shift, link_up, bus_full);
+        archive(throttle_clock, vf_ivar, statistics, vfs, pool_shift, link_up, bus_full);
         if constexpr (Archive::reading) bridge.invalidate();
     }
 };

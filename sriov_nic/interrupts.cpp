@@ -4,17 +4,16 @@
 
 namespace sriov_nic {
 
-Interrupts::Interrupts(const sim::Scope& scope, BusPort& bus, unsigned function, sim::Time quantum)
-    : scope_(scope),
-      bus_(bus),
-      function_(function),
-      quantum_(quantum),
-      timer_(scope.agenda(), scope.path() + ".throttle", [this] { update(); }) {}
+Interrupts::Interrupts(const sim::Scope& scope, BusPort& bus, ThrottleClock& clock, unsigned function,
+                       sim::Time quantum)
+    : bus_(bus), clock_(clock), function_(function), quantum_(quantum), scope_(scope) {
+    clock_.connect(function, *this);
+}
 
 void Interrupts::reset() {
     state_ = {};
     followed_.clear();
-    timer_.disarm();
+    clock_.forget(function_);
 }
 
 void Interrupts::set_causes(std::uint64_t vectors) {
@@ -28,7 +27,7 @@ sim::Time Interrupts::set_cause(unsigned vector) {
     const bool masked = (state_.mask & bit) == 0;
     set_causes(bit);
     if (masked) return {};
-    return (state_.pending & bit) != 0 ? state_.quiet_until[vector] : scope_.now();
+    return (state_.pending & bit) != 0 ? state_.throttles[vector].quiet_until : scope_.now();
 }
 
 void Interrupts::set_other(std::uint32_t causes) {
@@ -60,19 +59,20 @@ void Interrupts::disable(std::uint64_t vectors, std::uint32_t other) {
 // Without "counter write disable" the running counter is replaced too: by its field, bits 27:21, in units of the
 // quantum.
 void Interrupts::write_throttle(unsigned vector, std::uint32_t value) {
-    state_.interval[vector] = static_cast<std::uint16_t>(value & eitr::interval);
+    Throttle& throttle = state_.throttles[vector];
+    throttle.interval = static_cast<std::uint16_t>(value & eitr::interval);
     if ((value & eitr::counter_write_disable) != 0) return;
-    state_.quiet_until[vector] = scope_.now() + quantum_ * (value >> 21 & 0x7f);
+    throttle.quiet_until = scope_.now() + quantum_ * (value >> 21 & 0x7f);
     update();
 }
 
 bool Interrupts::fire(unsigned vector) {
-    sim::Time& quiet_until = state_.quiet_until[vector];
-    if (scope_.now() < quiet_until) {
-        if (!timer_.armed() || quiet_until < timer_.deadline()) timer_.arm(quiet_until);
+    Throttle& throttle = state_.throttles[vector];
+    if (scope_.now() < throttle.quiet_until) {
+        clock_.wake_at(function_, throttle.quiet_until);
         return false;
     }
-    quiet_until = scope_.now() + quantum_ * (state_.interval[vector] >> 3);
+    throttle.quiet_until = scope_.now() + quantum_ * (throttle.interval >> 3);
     ++state_.fired;
     scope_.trace("msix", vector, state_.cause);
     for (const sim::RequestId id : followed_) scope_.journeys().mark(id, "interrupt.moderation", scope_.now());

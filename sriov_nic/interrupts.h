@@ -8,12 +8,13 @@
 #include "sim/scope.h"
 #include "sriov_nic/ports.h"
 #include "sriov_nic/registers.h"
+#include "sriov_nic/throttle_clock.h"
 
 namespace sriov_nic {
 
-class Interrupts final {
+class Interrupts final : private ThrottleClock::Sleeper {
 public:
-    Interrupts(const sim::Scope& scope, BusPort& bus, unsigned function, sim::Time quantum);
+    Interrupts(const sim::Scope& scope, BusPort& bus, ThrottleClock& clock, unsigned function, sim::Time quantum);
     Interrupts(const Interrupts&) = delete;
 
     // Bit n of a cause is vector n. The others (mailbox, link) share the vector that IVAR_MISC names.
@@ -42,13 +43,23 @@ public:
     }
 
     void write_throttle(unsigned vector, std::uint32_t value);
-    std::uint32_t read_throttle(unsigned vector) const { return state_.interval[vector]; }
+    std::uint32_t read_throttle(unsigned vector) const { return state_.throttles[vector].interval; }
     // When the vector may fire at the earliest, and whether it is throttled at all.
-    sim::Time quiet_until(unsigned vector) const { return state_.quiet_until[vector]; }
-    bool throttled(unsigned vector) const { return state_.interval[vector] != 0; }
+    sim::Time quiet_until(unsigned vector) const { return state_.throttles[vector].quiet_until; }
+    bool throttled(unsigned vector) const { return state_.throttles[vector].interval != 0; }
     std::uint64_t fired() const { return state_.fired; }
 
-    struct State {
+    struct Throttle {
+        sim::Time quiet_until;
+        std::uint16_t interval = 0;  // as in EITR, bits 11:3
+        bool operator==(const Throttle&) const = default;
+        template <class Archive>
+        void fields(Archive& a) {
+            a(quiet_until, interval);
+        }
+    };
+    // What a virtual function's vector needs lies in two of the simulating computer's cache lines.
+    struct alignas(64) State {
         std::uint64_t cause = 0;
         std::uint64_t mask = 0;
         std::uint64_t auto_clear = 0;
@@ -59,32 +70,32 @@ public:
         bool other_pending = false;
         std::uint8_t other_vector = 0;
         std::uint64_t fired = 0;
-        std::array<std::uint16_t, physical_vectors> interval{};  // as in EITR, bits 11:3
-        std::array<sim::Time, physical_vectors> quiet_until{};
+        std::array<Throttle, physical_vectors> throttles{};
         bool operator==(const State&) const = default;
         template <class Archive>
         void fields(Archive& a) {
             a(cause, mask, auto_clear, auto_mask, pending, other_cause, other_mask, other_pending, other_vector, fired,
-              interval, quiet_until);
+              throttles);
         }
     };
     const State& state() const { return state_; }
     void reset();
     template <class Archive>
     void fields(Archive& archive) {
-        archive(state_, timer_, followed_);
+        archive(state_, followed_);
     }
 
 private:
+    void wake() override { update(); }
     void update();
     bool fire(unsigned vector);
 
-    sim::Scope scope_;
     BusPort& bus_;
+    ThrottleClock& clock_;
     unsigned function_;
     sim::Time quantum_;
-    sim::Timer timer_;
     State state_;
+    sim::Scope scope_;
     static constexpr std::size_t most_followed = 64;
     std::vector<sim::RequestId> followed_;  // what journeys say is told again after a restore
 };

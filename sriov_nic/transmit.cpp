@@ -7,8 +7,6 @@
 
 namespace sriov_nic {
 
-namespace {}  // namespace
-
 Transmit::Transmit(Core& core, LoopbackTarget& loopback)
     : core_(core),
       loopback_(loopback),
@@ -17,6 +15,7 @@ Transmit::Transmit(Core& core, LoopbackTarget& loopback)
       egress_(core.scope.agenda(), core.scope.path() + ".egress", [this] { pump(); }),
       flush_timer_(core.scope.agenda(), core.scope.path() + ".write_back", [this] { pump(); }),
       rate_timer_(core.scope.agenda(), core.scope.path() + ".rate", [this] { enables_changed(); }) {
+    core_.throttle_clock.connect_first(*this);
     reset();
 }
 

@@ -33,7 +33,7 @@ protected:
     ~LoopbackTarget() = default;
 };
 
-class Transmit final {
+class Transmit final : private ThrottleClock::Sleeper {
 public:
     Transmit(Core& core, LoopbackTarget& loopback);
     Transmit(const Transmit&) = delete;
@@ -238,6 +238,9 @@ private:
 
     void report_done(unsigned queue);
     bool write_back(unsigned queue);
+    void wake() override {
+        if (flush_next_ <= core_.scope.now()) pump();
+    }
     void flush_due();
     void flush_at(unsigned queue, sim::Time at);
     void flush_never(unsigned queue);
