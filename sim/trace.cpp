@@ -37,7 +37,8 @@ struct Trace::Hasher {
     }
 
     XXH3_state_t* state;
-    std::array<std::byte, 16384> buffer;
+    // Little enough to stay in the first-level cache.
+    std::array<std::byte, 2048> buffer;
     std::size_t used = 0;
 };
 
