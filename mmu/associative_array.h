@@ -67,6 +67,16 @@ public:
         return nullptr;
     }
 
+    // The slot of `key`, or nullptr, without counting as a use.
+    [[nodiscard]] Slot* peek(u64 index, u64 key, u64 context) {
+        if (size_ == 0) return nullptr;
+        Slot* const set = &slots_[static_cast<std::size_t>(index & set_mask_) * ways_];
+        for (u32 way = 0; way < ways_; ++way) {
+            if (set[way].key == key && set[way].context == context) return &set[way];
+        }
+        return nullptr;
+    }
+
     // A use of a slot that the caller has recognised by itself.
     void touch(Slot& slot) { slot.last_use = ++clock_; }
 

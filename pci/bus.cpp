@@ -9,14 +9,6 @@ Slot::~Slot() {
     if (bus_ != nullptr) bus_->release(index_);
 }
 
-RequesterId Slot::id() const {
-    return bus_->id_of(index_);
-}
-
-Upstream& Slot::upstream() const {
-    return bus_->upstream_;
-}
-
 Slot Bus::slot_at(unsigned index) {
     VG_CHECK(is_free(index));
     places_[index];

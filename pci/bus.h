@@ -120,4 +120,12 @@ private:
     std::uint8_t lines_ = 0;  // as upstream knows them
 };
 
+inline RequesterId Slot::id() const {
+    return bus_->id_of(index_);
+}
+
+inline Upstream& Slot::upstream() const {
+    return bus_->upstream_;
+}
+
 }  // namespace pci

@@ -13,18 +13,6 @@ namespace {
 constexpr unsigned first_further_range = 16;
 }
 
-RequesterId BusMaster::id() const {
-    return function_.slot_.id();
-}
-
-std::uint16_t BusMaster::place() const {
-    return static_cast<std::uint16_t>(function_.slot_.index());
-}
-
-bool BusMaster::enabled() const {
-    return function_.may_master_;
-}
-
 DmaStatus BusMaster::read(std::uint64_t address, std::span<std::byte> out) {
     if (!function_.may_master_) return function_.ended(DmaStatus::not_sent, false);
     const DmaStatus status = function_.slot_.upstream().dma_read(id(), address, out);
@@ -44,12 +32,12 @@ void BusMaster::message(std::uint64_t address, std::uint32_t data) {
 
 Function::Function(const sim::Scope& scope, Slot slot, std::shared_ptr<const FunctionLayout> layout,
                    FunctionModel& model)
-    : scope_(scope),
-      slot_(std::move(slot)),
+    : slot_(std::move(slot)),
+      master_(*this),
+      scope_(scope),
       layout_(std::move(layout)),
       model_(model),
       config_(std::shared_ptr<const ConfigLayout>{layout_, &layout_->config}),
-      master_(*this),
       failed_dma_(scope.counter("failed_dma", "count", "accesses to memory that were refused or not sent")),
       power_(layout_->config.capability(capability_id::power_management)),
       express_(layout_->config.capability(capability_id::express)),

@@ -147,12 +147,14 @@ private:
     void restored();
     DmaStatus ended(DmaStatus status, bool write);
 
+    // What each transaction needs comes first, in one of the simulating computer's cache lines.
+    alignas(64) Slot slot_;
+    BusMaster master_;
+    bool may_master_ = false;  // follows from the command register and the power state
     sim::Scope scope_;
-    Slot slot_;
     std::shared_ptr<const FunctionLayout> layout_;
     FunctionModel& model_;
     ConfigSpace config_;
-    BusMaster master_;
     sim::Counter& failed_dma_;
     std::uint16_t power_ = 0;  // offsets of capabilities, 0 if absent
     std::uint16_t express_ = 0;
@@ -161,8 +163,19 @@ private:
     std::uint16_t msix_ = 0;
     std::vector<FunctionPart*> parts_;
     std::vector<Range> further_ranges_;
-    bool may_master_ = false;  // follows from the command register and the power state
     State state_;
 };
+
+inline RequesterId BusMaster::id() const {
+    return function_.slot_.id();
+}
+
+inline std::uint16_t BusMaster::place() const {
+    return static_cast<std::uint16_t>(function_.slot_.index());
+}
+
+inline bool BusMaster::enabled() const {
+    return function_.may_master_;
+}
 
 }  // namespace pci

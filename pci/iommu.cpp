@@ -25,6 +25,12 @@ struct TableRecorder {
     }
 };
 
+// Where an address of the page lies.
+std::uint64_t inside(const IotlbEntry& page, std::uint64_t address) {
+    const std::uint64_t within = (std::uint64_t{1} << page.page_shift) - 1;
+    return (page.frame & ~within) | (address & within);
+}
+
 slat::PageRights narrowed(slat::Format format, const slat::PageRights& rights, std::uint64_t entry) {
     const bool ept = format == slat::Format::ept;
     return {rights.readable && (entry & (ept ? slat::ept::read : mmu::pte::user)) != 0,
@@ -114,9 +120,16 @@ Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool
         place.spa = address;
         return place;
     }
+    const IotlbEntry* const known = caches_.find_known(requester.value, address, look == Look::timed);
+    if (known != nullptr && known->rights.allow(!write, write, false)) {
+        if (look == Look::timed) ++hits_;
+        place.ready = std::max(now, known->ready);
+        place.spa = inside(*known, address);
+        return place;
+    }
     if (look == Look::only) {
-        if (const auto* recent = caches_.find_recent(requester.value, address >> 12, write)) {
-            place.spa = recent->spa | (address & 4095);
+        if (const auto recent = caches_.find_recent(requester.value, address, write)) {
+            place.spa = *recent;
             return place;
         }
     }
@@ -136,9 +149,9 @@ Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool
     if (cached != nullptr && cached->rights.allow(!write, write, false)) {
         if (look == Look::timed) ++hits_;
         place.ready = std::max(now, cached->ready);
-        const std::uint64_t within = (std::uint64_t{1} << cached->page_shift) - 1;
-        place.spa = (cached->frame & ~within) | (address & within);
-        caches_.keep_recent(requester.value, address >> 12, place.spa & ~std::uint64_t{4095}, cached->rights);
+        place.spa = inside(*cached, address);
+        if (look == Look::timed) caches_.know(requester.value, context.domain, address, cached->page_shift);
+        caches_.keep_recent(requester.value, address, inside(*cached, 0), cached->page_shift, cached->rights);
         return place;
     }
 
@@ -173,7 +186,8 @@ Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool
         caches_.insert_table(level, context.domain, address, entry & mmu::pte::address, rights);
     }
     caches_.insert(context.domain, address, {found.spa, place.ready, rights, found.page_shift});
-    caches_.keep_recent(requester.value, address >> 12, place.spa & ~std::uint64_t{4095}, rights);
+    caches_.keep_recent(requester.value, address, inside({found.spa, {}, rights, found.page_shift}, 0),
+                        found.page_shift, rights);
     return place;
 }
 

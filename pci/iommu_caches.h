@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "mmu/associative_array.h"
@@ -74,39 +75,79 @@ public:
             const std::uint64_t index = index_of(address >> shift, domain);
             if (used) {
                 if (const auto* slot = iotlb_.find(index, key, domain, domain)) return &slot->payload;
-            } else if (const IotlbEntry* entry = peek(index, key, domain)) {
-                return entry;
+            } else if (const auto* slot = iotlb_.peek(index, key, domain)) {
+                return &slot->payload;
             }
         }
         return nullptr;
     }
     void insert(std::uint16_t domain, std::uint64_t address, const IotlbEntry& entry) {
         if (entry.page_shift != mmu::shift_4k) large_pages_ |= entry.page_shift == mmu::shift_1g ? 2 : 1;
+        // A smaller page goes first from now on.
+        if (large_pages_ != 0) known_.fill({});
         iotlb_.insert(index_of(address >> entry.page_shift, domain), key_of(address, entry.page_shift), domain, entry);
+    }
+
+    // The translation of a function's address as the context cache and the IOTLB have it, both used by that, where both
+    // are known to be where they were the last time: no sets are searched. Nothing: they have to be asked.
+    // With `used` false it counts as nobody's use, and the context may have made room for others.
+    const IotlbEntry* find_known(std::uint16_t requester, std::uint64_t address, bool used) {
+        const Known& it = known_[known_index(requester, address)];
+        if (it.requester != requester || (address ^ it.first) >> it.page_shift != 0) return nullptr;
+        if (it.translation->key != it.key || it.translation->context != it.domain) return nullptr;
+        if (used) {
+            if (it.context->key != requester) return nullptr;
+            contexts_.touch(*it.context);
+            iotlb_.touch(*it.translation);
+        }
+        return &it.translation->payload;
+    }
+    // What find_context() and find() have just found.
+    void know(std::uint16_t requester, std::uint16_t domain, std::uint64_t address, std::uint8_t page_shift) {
+        const std::uint64_t key = key_of(address, page_shift);
+        auto* const context = contexts_.peek(index_of(requester), requester, 0);
+        auto* const translation = iotlb_.peek(index_of(address >> page_shift, domain), key, domain);
+        if (context == nullptr || translation == nullptr) return;
+        known_[known_index(requester, address)] = {address, key, context, translation, requester, domain, page_shift};
     }
 
     // What was found last for a function's page, whether or not the IOTLB still has it: a second look within an access
     // costs no walk of ours. Hardware may keep translations as long until it is told to forget; so does this.
     struct Recent {
-        std::uint64_t page = ~std::uint64_t{0};
+        std::uint64_t first = ~std::uint64_t{0};
         std::uint64_t spa = 0;
         std::uint16_t requester = 0;
+        std::uint8_t page_shift = 0;
         bool readable = false;
         bool writable = false;
         template <class Archive>
         void fields(Archive& archive) {
-            archive(page, spa, requester, readable, writable);
+            archive(first, spa, requester, page_shift, readable, writable);
         }
     };
-    const Recent* find_recent(std::uint16_t requester, std::uint64_t page, bool write) const {
-        const Recent& it = recent_[recent_index(requester, page)];
-        const bool known = it.page == page && it.requester == requester && (write ? it.writable : it.readable);
-        return known ? &it : nullptr;
+    std::optional<std::uint64_t> find_recent(std::uint16_t requester, std::uint64_t address, bool write) const {
+        for (const std::uint8_t shift : {mmu::shift_2m, mmu::shift_4k}) {
+            if (shift != mmu::shift_4k && large_pages_ == 0) continue;
+            const Recent& it = recent_[recent_index(requester, address >> shift)];
+            const bool here = (address ^ it.first) >> it.page_shift == 0 && it.requester == requester;
+            if (here && (write ? it.writable : it.readable)) {
+                return it.spa | (address & ((std::uint64_t{1} << it.page_shift) - 1));
+            }
+        }
+        return std::nullopt;
     }
-    void keep_recent(std::uint16_t requester, std::uint64_t page, std::uint64_t spa, const slat::PageRights& rights) {
-        recent_[recent_index(requester, page)] = {page, spa, requester, rights.readable, rights.writable};
+    // `spa` is where the page begins that is so large. Of one of 1 GiB each piece of 2 MiB is kept by itself.
+    void keep_recent(std::uint16_t requester, std::uint64_t address, std::uint64_t spa, std::uint8_t page_shift,
+                     const slat::PageRights& rights) {
+        const std::uint8_t shift = std::min(page_shift, mmu::shift_2m);
+        const std::uint64_t within = (std::uint64_t{1} << page_shift) - 1, kept = (std::uint64_t{1} << shift) - 1;
+        recent_[recent_index(requester, address >> shift)] = {
+            address & ~kept, spa | (address & within & ~kept), requester, shift, rights.readable, rights.writable};
     }
-    void drop_recent() { recent_.assign(recent_.size(), {}); }
+    void drop_recent() {
+        recent_.assign(recent_.size(), {});
+        known_.fill({});
+    }
 
     // The lowest table known on the way to `address`.
     slat::Start start(const slat::SecondLevel& second, std::uint16_t domain, std::uint64_t address) {
@@ -169,6 +210,7 @@ public:
         archive(iotlb_, tables_, contexts_, large_pages_);
         for (sim::Time& walker : walkers_) archive(walker);
         for (Recent& it : recent_) archive(it);
+        if constexpr (Archive::reading) known_.fill({});
     }
 
 private:
@@ -181,6 +223,19 @@ private:
             archive(table, rights);
         }
     };
+    struct alignas(64) Known {
+        std::uint64_t first = 0;  // an address of the page
+        std::uint64_t key = 0;
+        mmu::AssociativeArray<IommuContext>::Slot* context = nullptr;
+        mmu::AssociativeArray<IotlbEntry>::Slot* translation = nullptr;
+        std::uint32_t requester = ~std::uint32_t{0};
+        std::uint16_t domain = 0;
+        std::uint8_t page_shift = 0;
+    };
+    static constexpr std::size_t known_entries = 128;
+    static std::size_t known_index(std::uint16_t requester, std::uint64_t address) {
+        return (address >> mmu::shift_2m ^ requester >> 1) % known_entries;
+    }
     static constexpr std::size_t recent_entries = 1024;
     static std::size_t recent_index(std::uint16_t requester, std::uint64_t page) {
         return (page ^ requester * 37u) % recent_entries;
@@ -190,20 +245,11 @@ private:
     static std::uint64_t key_of(std::uint64_t address, std::uint8_t shift) { return address >> shift << shift | shift; }
     // Domains share the sets without meeting in the same ones.
     static std::uint64_t index_of(std::uint64_t page, std::uint16_t domain) { return page + domain * 0x9e37u; }
-    const IotlbEntry* peek(std::uint64_t index, std::uint64_t key, std::uint16_t domain) const {
-        if (iotlb_.size() == 0) return nullptr;
-        const std::uint64_t sets = iotlb_.capacity() / iotlb_.ways();
-        const auto* set = &iotlb_.slots()[(index & (sets - 1)) * iotlb_.ways()];
-        for (std::uint32_t way = 0; way < iotlb_.ways(); ++way) {
-            if (set[way].key == key && set[way].context == domain) return &set[way].payload;
-        }
-        return nullptr;
-    }
-
     mmu::AssociativeArray<IotlbEntry> iotlb_;
     std::array<mmu::AssociativeArray<Table>, 3> tables_;
     mmu::AssociativeArray<IommuContext> contexts_;
     std::vector<sim::Time> walkers_;
+    std::array<Known, known_entries> known_{};  // derived
     std::vector<Recent> recent_ = std::vector<Recent>(recent_entries);
     std::uint8_t large_pages_ = 0;  // sizes that were ever put in: bit 0 2 MiB, bit 1 1 GiB
 };

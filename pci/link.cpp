@@ -52,6 +52,15 @@ Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig
     VG_CHECK(config.limits.max_payload >= 64 && config.limits.max_read_request >= 64);
     VG_CHECK(config.errors.one_in_packets != 1);
     for (std::uint32_t slot = read_room; slot-- > 0;) free_slots_.push_back(slot);
+    look_at_all();
+}
+
+void Link::look_at_all() {
+    look(of_posted, posted_, &Posted::due);
+    look(of_serving, serving_, &Request::at);
+    look(of_completing, completing_, &Request::at);
+    look(of_notices, notices_, &Notice::at);
+    look(of_downward, downward_, &Down::at);
 }
 
 bool Link::idle() const {
@@ -140,6 +149,7 @@ void Link::refuse(BusMaster& function, std::uint32_t cookie, bool of_read) {
                         of_read,
                         false};
     notices_.push(notice);
+    look(of_notices, notices_, &Notice::at);
     arm();
 }
 
@@ -171,9 +181,11 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
     entry.place = function.place();
     send_posted(function.id(), address, size, entry);
     posted_.push(entry);
+    look(of_posted, posted_, &Posted::due);
     if (notify) {
         const Notice notice{entry.sent, cookie, entry.place, DmaStatus::ok, false, false};
         notices_.insert(notice, [](const Notice& a, const Notice& b) { return a.at < b.at; });
+        look(of_notices, notices_, &Notice::at);
     }
     arm();
     return true;
@@ -207,6 +219,7 @@ void Link::message(BusMaster& function, std::uint64_t address, std::uint32_t dat
     entry.kind = Kind::message;
     send_posted(function.id(), address, 4, entry);
     posted_.push(entry);
+    look(of_posted, posted_, &Posted::due);
     arm();
 }
 
@@ -259,29 +272,16 @@ void Link::pump_reads() {
         const sim::Time served = host_.served({requester, address, size, false}, arrival);
         serving_.insert({served, number, slot.asked, size},
                         [](const Request& a, const Request& b) { return a.at < b.at; });
+        look(of_serving, serving_, &Request::at);
         slot.asked += size;
         if (slot.asked == slot.size) waiting_.pop();
     }
 }
 
-sim::Time Link::next() const {
-    sim::Time first = posted_.empty() ? sim::Time::never() : posted_.front().due;
-    if (!serving_.empty()) first = std::min(first, serving_.front().at);
-    if (!completing_.empty()) first = std::min(first, completing_.front().at);
-    if (!notices_.empty()) first = std::min(first, notices_.front().at);
-    if (!downward_.empty()) first = std::min(first, downward_.front().at);
-    return first;
-}
-
 void Link::arm() {
     if (running_) return;
     const sim::Time first = next();
-    if (first == timer_.deadline()) return;
-    if (first.is_never()) {
-        timer_.disarm();
-    } else {
-        timer_.arm(first);
-    }
+    if (first != timer_.deadline()) timer_.arm(first);
 }
 
 // All that is due, the earliest first; at the same instant what arrives at the host goes first.
@@ -289,25 +289,30 @@ void Link::run() {
     running_ = true;
     const sim::Time present = now();
     for (sim::Time first = next(); first <= present; first = next()) {
-        if (!posted_.empty() && posted_.front().due == first) {
+        if (heads_[of_posted] == first) {
             const Posted entry = posted_.front();
             posted_.pop();
+            look(of_posted, posted_, &Posted::due);
             arrive(entry);
-        } else if (!serving_.empty() && serving_.front().at == first) {
+        } else if (heads_[of_serving] == first) {
             const Request request = serving_.front();
             serving_.pop();
+            look(of_serving, serving_, &Request::at);
             serve(request);
-        } else if (!completing_.empty() && completing_.front().at == first) {
+        } else if (heads_[of_completing] == first) {
             const Request request = completing_.front();
             completing_.pop();
+            look(of_completing, completing_, &Request::at);
             complete(request);
-        } else if (!notices_.empty() && notices_.front().at == first) {
+        } else if (heads_[of_notices] == first) {
             const Notice notice = notices_.front();
             notices_.pop();
+            look(of_notices, notices_, &Notice::at);
             this->notify(notice);
         } else {
             const Down write = downward_.front();
             downward_.pop();
+            look(of_downward, downward_, &Down::at);
             (void)bus_.write(Space::memory, write.address, write.size, write.value);
         }
         if (starved_ && !free_slots_.empty() && posted_.size() < write_room && !notices_.full()) {
@@ -354,6 +359,7 @@ void Link::serve(const Request& request) {
     Request ending = request;
     ending.at = send_down(now(), wire) + config_.flight;
     completing_.push(ending);
+    look(of_completing, completing_, &Request::at);
     pump_reads();
 }
 
@@ -422,6 +428,7 @@ sim::Time Link::post_write(std::uint64_t address, unsigned size, std::uint64_t v
     const sim::Time sent = send_down(now(), write_packets(config_.limits, address, size));
     const sim::Time at = sent + config_.flight;
     downward_.push({at, address, value, static_cast<std::uint8_t>(size)});
+    look(of_downward, downward_, &Down::at);
     arm();
     return at;
 }
@@ -430,6 +437,7 @@ Link::Value Link::read_now(std::uint64_t address, unsigned size) {
     while (!downward_.empty()) {
         const Down write = downward_.front();
         downward_.pop();
+        look(of_downward, downward_, &Down::at);
         (void)bus_.write(Space::memory, write.address, write.size, write.value);
     }
     const sim::Time asked = send_down(now(), {1, request_overhead(address, size)}) + config_.flight;

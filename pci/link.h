@@ -3,6 +3,8 @@
 // changes; each request of a read two, when the host takes the data and when their last byte is in the device.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -71,6 +73,7 @@ public:
                 starved_, timer_);
         for (Slot& slot : slots_) archive(slot);
         archive(free_slots_, data_);
+        if constexpr (Archive::reading) look_at_all();
     }
 
 private:
@@ -161,7 +164,17 @@ private:
 
     void run();
     void arm();
-    sim::Time next() const;
+    sim::Time next() const {
+        return std::min(std::min(std::min(heads_[of_posted], heads_[of_serving]), heads_[of_completing]),
+                        std::min(heads_[of_notices], heads_[of_downward]));
+    }
+    // What is done for the queues, in this order at the same instant, and when the first of each is due.
+    enum Work : std::uint8_t { of_posted, of_serving, of_completing, of_notices, of_downward, works };
+    template <class T>
+    void look(Work work, const RingQueue<T>& queue, sim::Time T::*at) {
+        heads_[work] = queue.empty() ? sim::Time::never() : queue.front().*at;
+    }
+    void look_at_all();
     sim::Time send_up(sim::Time from, WireBytes wire);
     sim::Time send_down(sim::Time from, WireBytes wire);
     void log_errors(std::uint32_t bits);
@@ -205,6 +218,7 @@ private:
     std::uint32_t at_host_ = 0;
     std::uint32_t room_used_ = 0;
     sim::Time last_posted_;
+    std::array<sim::Time, works> heads_;
     bool starved_ = false;
     bool running_ = false;
     sim::Timer timer_;

@@ -75,7 +75,7 @@ public:
     }
 
 private:
-    void grow(std::size_t least) {
+    [[gnu::noinline]] void grow(std::size_t least) {
         VG_CHECK(least <= room_);
         std::vector<T> more(std::bit_ceil(least));
         const std::size_t count = size();
