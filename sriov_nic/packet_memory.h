@@ -85,7 +85,7 @@ public:
     }
 
 private:
-    void grow() {
+    [[gnu::noinline]] void grow() {
         std::vector<T> more(items_.size() * 2);
         for (std::uint32_t p = first_; p != end_; ++p) more[p & (more.size() - 1)] = (*this)[p];
         items_ = std::move(more);

@@ -2,14 +2,12 @@
 // would be as long as there are functions, for everybody.
 #pragma once
 
-#include <algorithm>
 #include <array>
-#include <cstddef>
-#include <cstdint>
 #include <string>
 #include <utility>
 
 #include "sim/agenda.h"
+#include "sriov_nic/due_list.h"
 #include "sriov_nic/ports.h"
 
 namespace sriov_nic {
@@ -25,9 +23,7 @@ public:
     };
 
     ThrottleClock(sim::Agenda& agenda, std::string name)
-        : agenda_(agenda), timer_(agenda, std::move(name), [this] { run(); }) {
-        at_.fill(sim::Time::never());
-    }
+        : agenda_(agenda), timer_(agenda, std::move(name), [this] { run(); }) {}
     ThrottleClock(const ThrottleClock&) = delete;
     void connect(unsigned function, Sleeper& sleeper) { sleepers_[function] = &sleeper; }
     // Who acts before any function at the same time: descriptors that the end of a throttle writes back come before the
@@ -36,40 +32,30 @@ public:
 
     // The function is woken at `at`, or before if it has asked for that.
     void wake_at(unsigned function, sim::Time at) {
-        if (at_[function] <= at) return;
-        forget(function);
-        at_[function] = at;
-        std::size_t place = count_++;
-        for (; place > 0 && at_[order_[place - 1]] > at; --place) order_[place] = order_[place - 1];
-        order_[place] = static_cast<std::uint8_t>(function);
-        if (place == 0 && !running_) arm();
+        if (due_.at(function) <= at) return;
+        due_.put(function, at);
+        if (!running_) arm();
     }
     void forget(unsigned function) {
-        if (at_[function].is_never()) return;
-        at_[function] = sim::Time::never();
-        const auto end = order_.begin() + count_;
-        const auto place = std::find(order_.begin(), end, function);
-        std::move(place + 1, end, place);
-        --count_;
+        due_.remove(function);
         if (!running_) arm();
     }
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(at_, order_, count_, timer_);
+        archive(due_, timer_);
     }
 
 private:
     void arm() {
-        const sim::Time first = count_ == 0 ? sim::Time::never() : at_[order_[0]];
-        if (first != timer_.deadline()) timer_.arm(first);
+        if (due_.first() != timer_.deadline()) timer_.arm(due_.first());
     }
     void run() {
         running_ = true;
         if (first_ != nullptr) first_->wake();
-        while (count_ != 0 && at_[order_[0]] <= agenda_.now()) {
-            const unsigned function = order_[0];
-            forget(function);
+        while (due_.first() <= agenda_.now()) {
+            const unsigned function = due_.front();
+            due_.remove(function);
             sleepers_[function]->wake();
         }
         running_ = false;
@@ -79,9 +65,7 @@ private:
     sim::Agenda& agenda_;
     Sleeper* first_ = nullptr;
     std::array<Sleeper*, functions> sleepers_{};
-    std::array<sim::Time, functions> at_;          // never: sleeps without end
-    std::array<std::uint8_t, functions> order_{};  // the first to wake first; at the same time who asked first
-    std::uint32_t count_ = 0;
+    DueList<functions> due_;
     bool running_ = false;
     sim::Timer timer_;
 };

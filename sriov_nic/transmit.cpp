@@ -31,10 +31,8 @@ void Transmit::reset() {
         q.epoch = epoch;
     }
     told_ = {};
-    fetch_ = ready_ = flush_ = {};
-    flush_at_ = {};
-    flush_next_ = sim::Time::never();
-    flush_changed_ = false;
+    fetch_ = ready_ = {};
+    flush_.clear();
     frames_.clear();
     finish_ = frames_.first();
     memory_.clear();
@@ -137,8 +135,8 @@ void Transmit::enable(unsigned queue) {
     q.fetched = q.started = q.done = q.written = 0;
     q.ends = q.reports = q.fetching = q.taken = q.rest = 0;
     q.in_packet = q.stopped = false;
-    told_[queue].doorbells = {};
-    flush_never(queue);
+    told_[queue].forget();
+    flush_.remove(queue);
 }
 
 bool Transmit::running(unsigned queue) const {
@@ -176,7 +174,7 @@ void Transmit::evaluate(unsigned queue) {
             ++core_.statistics.malformed;
             set(ready_, queue, false);
         } else if (q.done == q.started && q.reports != 0) {
-            flush_at(queue, core_.scope.now());
+            flush_.put(queue, core_.scope.now());
         }
     }
     const bool below = idle < txdctl::prefetch(q.control) && waiting >= txdctl::host(q.control);
@@ -223,9 +221,7 @@ void Transmit::descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, st
             std::memcpy(&d, &data[std::size_t{i} * descriptor_bytes], descriptor_bytes);
             if (tx::is_context(d) || (tx::command_of(d) & tx::end_of_packet) == 0) continue;
             ++q.ends;
-            Told& told = told_[queue];
-            told.moments[(q.fetched + i) % cache_size] = {told.doorbells.of(q.fetched + i, told.asked), told.asked,
-                                                          core_.scope.now()};
+            told_[queue].came(q.fetched + i, core_.scope.now());
         }
         q.fetched += n;
     }
@@ -298,53 +294,30 @@ void Transmit::report_done(unsigned queue) {
         write_back(queue);
         return;
     }
-    if (has(flush_, queue)) return;
+    if (flush_.has(queue)) return;
     const unsigned entry = core_.vector_of(queue, Direction::transmit);
     const Interrupts& interrupts = *core_.interrupts[core_.function_of(queue)];
     const unsigned vector = entry & ivar::vector;
     const sim::Time now = core_.scope.now();
     const bool moderated = (entry & ivar::valid) != 0 && interrupts.throttled(vector);
-    flush_at(queue, moderated ? std::max(now, interrupts.quiet_until(vector)) : now + core_.profile.write_back_idle);
+    flush_.put(queue, moderated ? std::max(now, interrupts.quiet_until(vector)) : now + core_.profile.write_back_idle);
     again_ = true;
 }
 
-void Transmit::flush_at(unsigned queue, sim::Time at) {
-    flush_at_[queue] = at;
-    flush_next_ = std::min(flush_next_, at);
-    set(flush_, queue, true);
-}
-
-void Transmit::flush_never(unsigned queue) {
-    if (!has(flush_, queue)) return;
-    flush_changed_ |= flush_at_[queue] <= flush_next_;
-    set(flush_, queue, false);
-}
-
+// Those that are due, by number. One that is refused, and what becomes due meanwhile, is the next turn's.
 void Transmit::flush_due() {
     const sim::Time now = core_.scope.now();
-    if (flush_changed_ || flush_next_ <= now) {
-        flush_next_ = sim::Time::never();
-        sim::Time next = sim::Time::never();
-        for (unsigned word = 0; word < 2; ++word) {
-            for (std::uint64_t left = flush_[word]; left != 0; left &= left - 1) {
-                const unsigned queue = word * 64 + static_cast<unsigned>(std::countr_zero(left));
-                if (flush_at_[queue] > now) {
-                    next = std::min(next, flush_at_[queue]);
-                } else if (!write_back(queue)) {
-                    flush_changed_ = true;
-                    return;
-                }
-            }
+    if (flush_.first() <= now) {
+        QueueSet due{};
+        for (std::size_t i = 0; i < flush_.size() && flush_.at(flush_[i]) <= now; ++i) set(due, flush_[i], true);
+        for (unsigned queue = first_from(due, 0); queue != queues; queue = first_from(due, queue + 1)) {
+            if (!write_back(queue)) return;
         }
-        flush_changed_ = !flush_next_.is_never();  // meanwhile one has come
-        flush_next_ = next;
     }
-    if (flush_timer_.deadline() == flush_next_) return;
-    if (flush_next_.is_never()) {
-        flush_timer_.disarm();
-    } else {
-        flush_timer_.arm(flush_next_);
-    }
+    std::size_t i = 0;
+    while (i < flush_.size() && flush_.at(flush_[i]) <= now) ++i;
+    const sim::Time next = i < flush_.size() ? flush_.at(flush_[i]) : sim::Time::never();
+    if (next != flush_timer_.deadline()) flush_timer_.arm(next);
 }
 
 bool Transmit::write_back(unsigned queue) {
@@ -352,7 +325,7 @@ bool Transmit::write_back(unsigned queue) {
     const unsigned function = core_.function_of(queue);
     const auto refused = [&] {
         core_.bus_full = true;
-        flush_at(queue, core_.scope.now());
+        flush_.put(queue, core_.scope.now());
         return false;
     };
     if ((q.head_write_back & 1) != 0) {
@@ -382,7 +355,7 @@ bool Transmit::write_back(unsigned queue) {
         q.written += n;
     }
     q.reports = 0;
-    flush_never(queue);
+    flush_.remove(queue);
     q.head = ring_index(q, q.written);
     evaluate(queue);
     core_.raise(queue, Direction::transmit);

@@ -9,6 +9,7 @@
 
 #include "sriov_nic/core.h"
 #include "sriov_nic/descriptors.h"
+#include "sriov_nic/due_list.h"
 #include "sriov_nic/packet_memory.h"
 
 namespace sriov_nic {
@@ -65,10 +66,9 @@ public:
 
     template <class Archive>
     void fields(Archive& a) {
-        a(queues_, told_, headers_, flush_at_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_,
-          last_pool_, last_of_pool_, share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, egress_,
-          flush_timer_, rate_timer_);
-        if constexpr (Archive::reading) flush_changed_ = true;
+        a(queues_, told_, headers_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_, last_pool_,
+          last_of_pool_, share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, egress_, flush_timer_,
+          rate_timer_);
     }
 
 private:
@@ -77,6 +77,7 @@ private:
     // Of a descriptor on chip: its doorbell, its fetch, its arrival.
     struct Moments {
         sim::Time rung, asked, came;
+        bool operator==(const Moments&) const = default;
         template <class Archive>
         void fields(Archive& a) {
             a(rung, asked, came);
@@ -106,14 +107,53 @@ private:
             a(ends, at, first, count);
         }
     };
-    // Of a queue, for the trace only.
-    struct Told {
-        Doorbells doorbells;
+    // Of a queue, for the trace only. Descriptors that were told of and fetched together have the same moments.
+    struct alignas(64) Told {
+        struct Batch {
+            std::uint64_t first = 0;  // descriptor
+            Moments moments;
+            template <class Archive>
+            void fields(Archive& a) {
+                a(first, moments);
+            }
+        };
+        static constexpr std::uint32_t most = cache_size;
         sim::Time asked;  // the fetch under way
-        std::array<Moments, cache_size> moments{};
+        // Of the descriptor that was looked for last, and from which one on it is another batch's.
+        Moments moments;
+        std::uint64_t until = 0;
+        std::uint32_t begin = 0, count = 0;
+        std::array<Batch, most> batches{};  // further ones
+        Doorbells doorbells;
+
+        Batch& batch(std::uint32_t n) { return batches[(begin + n) % most]; }
+        void came(std::uint64_t descriptor, sim::Time now) {
+            const Moments here{doorbells.of(descriptor, asked), asked, now};
+            if (count != 0 && batch(count - 1).moments == here) return;
+            // Those of packets that were never cut are not looked for.
+            if (count == most) {
+                begin = (begin + 1) % most;
+                --count;
+            }
+            batch(count++) = {descriptor, here};
+            until = batch(0).first;
+        }
+        // Descriptors are asked for in order.
+        const Moments& of(std::uint64_t descriptor) {
+            while (descriptor >= until && count != 0) {
+                moments = batch(0).moments;
+                begin = (begin + 1) % most;
+                until = --count != 0 ? batch(0).first : ~std::uint64_t{0};
+            }
+            return moments;
+        }
+        void forget() {
+            doorbells = {};
+            begin = count = 0;
+        }
         template <class Archive>
         void fields(Archive& a) {
-            a(doorbells, asked, moments);
+            a(doorbells, asked, moments, until, begin, count, batches);
         }
     };
     // What each frame needs comes first, in few of the simulating computer's cache lines.
@@ -152,9 +192,19 @@ private:
               rest, segment, header_bytes, rate, may_send, header_read);
         }
     };
-    struct Frame {
+    // A full buffer holds thousands. What is needed when one leaves comes first, in two cache lines.
+    struct alignas(64) Frame {
         std::uint32_t place = 0, length = 0;  // in the buffer, with headroom
         std::uint32_t reserved = 0;
+        std::uint8_t queue = 0;
+        bool cut = false;   // all its reads have been issued
+        bool last = false;  // of its packet
+        bool dropped = false;
+        bool wire = false, inexact = false;
+        Pools pools = 0;
+        sim::Time ready, read, started;
+        Moments moments;  // of its packet's last descriptor
+        FrameInfo info;
         std::uint32_t outstanding = 0;
         std::uint32_t flags = 0, options = 0;
         TxContext context;
@@ -162,15 +212,6 @@ private:
         std::uint64_t done = 0;        // of the queue when its data is there
         std::uint64_t packet_end = 0;  // as the queue's, of its packet
         std::uint32_t epoch = 0;
-        std::uint8_t queue = 0;
-        bool cut = false;   // all its reads have been issued
-        bool last = false;  // of its packet
-        bool dropped = false;
-        bool wire = false, inexact = false;
-        Pools pools = 0;
-        FrameInfo info;
-        Moments moments;  // of its packet's last descriptor
-        sim::Time started, read, ready;
         template <class Archive>
         void fields(Archive& a) {
             a(place, length, reserved, outstanding, flags, options, context, segment, header_bytes, done, packet_end,
@@ -239,21 +280,17 @@ private:
     void report_done(unsigned queue);
     bool write_back(unsigned queue);
     void wake() override {
-        if (flush_next_ <= core_.scope.now()) pump();
+        if (flush_.first() <= core_.scope.now()) pump();
     }
     void flush_due();
-    void flush_at(unsigned queue, sim::Time at);
-    void flush_never(unsigned queue);
 
     Core& core_;
     LoopbackTarget& loopback_;
     std::array<Queue, queues> queues_;
     std::array<Told, queues> told_;
     std::array<std::array<std::byte, 1024>, queues> headers_{};  // of segmented packets
-    std::array<sim::Time, queues> flush_at_{};                   // of those in flush_
-    sim::Time flush_next_ = sim::Time::never();                  // the earliest of them, unless flush_changed_
-    bool flush_changed_ = false;
-    QueueSet fetch_{}, ready_{}, flush_{};
+    DueList<queues> flush_;                                      // whose descriptors are to be written back, and when
+    QueueSet fetch_{}, ready_{};
     std::array<Slot, 64> slots_{};
     std::uint64_t free_slots_ = 0;
     PacketMemory memory_;

@@ -80,6 +80,13 @@ void Transmit::cut_frames() {
         if (!start_frame(queue)) return;
         last_pool_ = queue >> core_.pool_shift;
         last_of_pool_[last_pool_] = static_cast<std::uint8_t>(queue);
+        // Whose turn is next, the simulating computer may fetch meanwhile.
+        if (const unsigned next = first_from(ready_, (last_pool_ + 1) << core_.pool_shift); next != queues) {
+            const auto* const line = reinterpret_cast<const std::byte*>(&queues_[next]);
+            __builtin_prefetch(line);
+            __builtin_prefetch(line + 64);
+            __builtin_prefetch(&told_[next]);
+        }
     }
 }
 
@@ -167,7 +174,7 @@ bool Transmit::start_frame(unsigned queue) {
     f.packet_end = q.packet_end;
     f.header_bytes = q.header_bytes;
     f.last = chunk == q.rest;
-    f.moments = told_[queue].moments[(q.packet_end - 1) % cache_size];
+    f.moments = told_[queue].of(q.packet_end - 1);
     f.started = core_.scope.now();
     // The first segment brings the header along; the others get it when it is there.
     const std::uint32_t skipped = q.segment == 0 ? 0 : q.header_bytes;
