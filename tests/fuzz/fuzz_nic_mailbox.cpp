@@ -1,8 +1,7 @@
 // A virtual function's mailbox in the hands of a hostile driver.
-#include "tests/fuzz/nic_targets.h"
-#include "tests/fuzz/one_input.h"
+#include "tests/fuzz/kept_nic.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    return fuzz::one_input([](auto input) { return fuzz::nic_mailbox(input); }, data, size);
+    return fuzz::one_input(fuzz::kept_nic<fuzz::nic_mailbox_target>(), data, size);
 }

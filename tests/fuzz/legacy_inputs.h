@@ -86,21 +86,33 @@ public:
         }
     }
 
-    // What must hold whatever the guest did.
-    void check() {
-        VG_CHECK(nic_->state().frame.size() <= models::dec21140::jabber_bytes);
+    void run(std::span<const std::uint8_t> data) {
+        unsigned sum = 0;
+        for (const std::uint8_t byte : data) sum += byte;
+        ByteInput input{data};
+        while (!input.empty()) act(input);
+        // It takes longer than the rest.
+        if (sum % 4 == 0) compare_with_twin();
+        check();
+    }
+
+    // A machine of the same make takes up the state and goes on the same way.
+    void compare_with_twin() {
         const auto saved = save();
         VG_CHECK(saved.size() <= 700'000);
-        // A machine of the same make takes up the state and goes on the same way.
         HostileLegacyGuest twin;
         sim::Reader reader{saved};
         twin.exchange(reader);
-        VG_CHECK(reader.remaining() == 0 && twin.save() == saved);
+        VG_CHECK(reader.remaining() == 0 && same(twin.save(), saved));
         twin.memory_.bytes = memory_.bytes;
         const sim::Time until = simulation_.agenda().now() + sim::Time::us(50);
         simulation_.agenda().run_until(until);
         twin.simulation_.agenda().run_until(until);
-        VG_CHECK(twin.save() == save() && twin.memory_.bytes == memory_.bytes);
+        VG_CHECK(same(twin.save(), save()) && same(twin.memory_.bytes, memory_.bytes));
+    }
+    // What must hold whatever the guest did.
+    void check() {
+        VG_CHECK(nic_->state().frame.size() <= models::dec21140::jabber_bytes);
         // And a reset silences it.
         devices_.reset();
         const Done before = done_;
@@ -108,8 +120,21 @@ public:
         VG_CHECK(done_ == before && simulation_.agenda().next_event().is_never());
     }
     const Done& done() const { return done_; }
+    // What it has come to.
+    std::uint64_t sum() {
+        std::uint64_t sum = 0;
+        for (const std::uint64_t part : {done_.ports, done_.commands, done_.sent, done_.received, done_.interrupts,
+                                         simulation_.agenda().events_fired(), simulation_.trace().records()}) {
+            sum = (sum ^ part) * 0x100000001b3;
+        }
+        return sum;
+    }
 
 private:
+    // Byte by byte takes long under sanitizers.
+    static bool same(const std::vector<std::byte>& one, const std::vector<std::byte>& other) {
+        return one.size() == other.size() && std::memcmp(one.data(), other.data(), one.size()) == 0;
+    }
     struct Memory final : vmbus::GuestMemory {
         std::vector<std::byte> bytes = std::vector<std::byte>(0x8000);
         bool inside(std::uint64_t gpa, std::size_t length) const {
@@ -379,8 +404,7 @@ private:
 
 inline int legacy_devices(std::span<const std::uint8_t> data, HostileLegacyGuest::Done* done = nullptr) {
     HostileLegacyGuest guest;
-    ByteInput input{data};
-    while (!input.empty()) guest.act(input);
+    guest.run(data);
     if (done != nullptr) {
         done->ports += guest.done().ports;
         done->commands += guest.done().commands;
@@ -388,7 +412,6 @@ inline int legacy_devices(std::span<const std::uint8_t> data, HostileLegacyGuest
         done->received += guest.done().received;
         done->interrupts += guest.done().interrupts;
     }
-    guest.check();
     return 0;
 }
 

@@ -18,8 +18,8 @@ using nic_test::GuardedMachine;
 using nic_test::GuardedSettings;
 using nic_test::WatchedWire;
 
-// `Input` gives byte(), take<T>() and flag().
-template <class Input>
+// `Input` gives byte(), take<T>() and flag(); its rings have so many entries.
+template <class Input, unsigned ring_entries = 256>
 class HostileVf {
 public:
     HostileVf(GuardedMachine& machine, unsigned vf)
@@ -399,7 +399,6 @@ public:
     }
     void put(std::uint64_t at, const Descriptor& d) { std::memcpy(&own_[at % own_.size()], &d, sizeof d); }
 
-    static constexpr unsigned ring_entries = 256;
     static constexpr std::uint32_t ring_bytes = ring_entries * descriptor_bytes;
     static constexpr std::uint64_t first_buffer = std::uint64_t{4} * ring_bytes;
     static std::uint64_t ring_at(unsigned queue, bool receive) {

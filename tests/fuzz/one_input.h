@@ -16,4 +16,18 @@ using Target = int (*)(std::span<const std::uint8_t>);
 // ends. (A report says little of where a block came from; the ordinary tests replay an input on the sanitizer's heap.)
 int one_input(Target target, const std::uint8_t* data, std::size_t size);
 
+// A target whose machine takes longer to make than an input to run. Of each kind one machine is made and kept: after an
+// input its memory is as it was, byte for byte, whatever the input did. One input in `fresh_each`, chosen by its bytes,
+// meets a new machine as well, which is unmade after it: both must come to the same end, and nothing may be left.
+struct KeptTarget {
+    static constexpr unsigned most_kinds = 64, fresh_each = 64;
+
+    unsigned (*kind_of)(std::span<const std::uint8_t> input);  // below most_kinds
+    void* (*make)(unsigned kind);
+    void (*run)(void* machine, std::span<const std::uint8_t> input);
+    std::uint64_t (*sum)(void* machine);  // of what an input has come to
+    void (*unmake)(void* machine);
+};
+int one_input(const KeptTarget& target, const std::uint8_t* data, std::size_t size);
+
 }  // namespace fuzz

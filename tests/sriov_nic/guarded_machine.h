@@ -25,7 +25,7 @@ namespace nic_test {
 // no right to is a failure of the adapter, the link or the IOMMU: VG_CHECK.
 class GuardedMemory final : public pci::HostPort {
 public:
-    static constexpr std::uint64_t tables_bytes = 256 * 1024, guard_bytes = 16 * 1024, page_bytes = 4096;
+    static constexpr std::uint64_t tables_bytes = 128 * 1024, guard_bytes = 16 * 1024, page_bytes = 4096;
     static constexpr std::uint64_t root_table = 0x1000, context_table = 0x2000, interrupt_table = 0x3000,
                                    first_page = 0x4000;
     static constexpr std::uint8_t first_vector = 0x40;
