@@ -52,6 +52,7 @@ public:
         done_.refused += guest_.all_refused();
     }
     const Done& done() const { return done_; }
+    sim::Simulation& simulation() { return guest_.simulation; }
 
 private:
     static constexpr std::uint64_t pages = 40;

@@ -78,6 +78,7 @@ public:
         check();
     }
     const Done& done() const { return done_; }
+    sim::Simulation& simulation() { return simulation_; }
 
 private:
     using Frame = models::Frame;

@@ -9,7 +9,17 @@ constexpr fuzz::KeptTarget target{
     .kind_of = [](std::span<const std::uint8_t>) { return 0u; },
     .make = [](unsigned) -> void* { return new Guest; },
     .run = [](void* guest, std::span<const std::uint8_t> input) { static_cast<Guest*>(guest)->run(input); },
-    .sum = [](void* guest) { return static_cast<Guest*>(guest)->sum(); },
+    .sum =
+        [](void* guest) {
+            auto& [ports, commands, sent, received, interrupts] = static_cast<Guest*>(guest)->done();
+            sim::Simulation& simulation = static_cast<Guest*>(guest)->simulation();
+            std::uint64_t sum = simulation.trace().records();
+            for (const std::uint64_t part :
+                 {ports, commands, sent, received, interrupts, simulation.agenda().events_fired()}) {
+                sum = sum * 0x100000001b3 + part;
+            }
+            return sum;
+        },
     .unmake = [](void* guest) { delete static_cast<Guest*>(guest); }};
 
 }  // namespace

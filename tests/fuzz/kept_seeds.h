@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/check.h"
+#include "sim/simulation.h"
 
 namespace fuzz {
 
@@ -28,6 +29,23 @@ inline std::vector<std::vector<std::uint8_t>> kept_seeds(const std::string& fold
             input.push_back(static_cast<std::uint8_t>(digit(line[at]) << 4 | digit(line[at + 1])));
     }
     return inputs;
+}
+
+// What a simulation has come to.
+inline std::string end_of(sim::Simulation& simulation) {
+    return simulation.trace().hash() + " " + std::to_string(simulation.agenda().events_fired()) + " " +
+           std::to_string(simulation.agenda().now().ps());
+}
+// An input comes to the same end whatever was before it: some of them, forwards and then backwards.
+template <class Run>
+bool same_in_any_order(const std::vector<std::vector<std::uint8_t>>& inputs, const Run& run) {
+    constexpr std::size_t step = 16;
+    std::vector<std::string> ends;
+    for (std::size_t n = 0; n < inputs.size(); n += step) ends.push_back(run(inputs[n]));
+    for (std::size_t n = ends.size(); n-- > 0;) {
+        if (run(inputs[step * n]) != ends[n]) return false;
+    }
+    return true;
 }
 
 }  // namespace fuzz

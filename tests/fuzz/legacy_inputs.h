@@ -120,15 +120,7 @@ public:
         VG_CHECK(done_ == before && simulation_.agenda().next_event().is_never());
     }
     const Done& done() const { return done_; }
-    // What it has come to.
-    std::uint64_t sum() {
-        std::uint64_t sum = 0;
-        for (const std::uint64_t part : {done_.ports, done_.commands, done_.sent, done_.received, done_.interrupts,
-                                         simulation_.agenda().events_fired(), simulation_.trace().records()}) {
-            sum = (sum ^ part) * 0x100000001b3;
-        }
-        return sum;
-    }
+    sim::Simulation& simulation() { return simulation_; }
 
 private:
     // Byte by byte takes long under sanitizers.

@@ -58,6 +58,7 @@ public:
         done_.frames_sent = rig_.port.frames.size();
     }
     const Done& done() const { return done_; }
+    sim::Simulation& simulation() { return rig_.simulation; }
 
 private:
     using Bytes = vmbus::network_rig::Bytes;

@@ -55,6 +55,7 @@ public:
         if (!broken_->is_open()) ++done_.ended;
     }
     const Done& done() const { return done_; }
+    sim::Simulation& simulation() { return guest_.simulation; }
 
 private:
     static constexpr std::uint64_t pages = 20;

@@ -55,6 +55,7 @@ public:
         settle();
     }
     const Done& done() const { return done_; }
+    sim::Simulation& simulation() { return simulation_; }
 
 private:
     struct Disk {

@@ -379,9 +379,8 @@ inline void act(Script& script, Root& root, Target& target) {
     root.settle();
 }
 
-inline int run(std::span<const std::uint8_t> data) {
+inline int run(std::span<const std::uint8_t> data, Root& root) {
     Script script{data};
-    Root root;
     const auto number = script.take<std::uint8_t>();
     const auto target = make_target(number, root);
     root.channel().open();
@@ -396,6 +395,10 @@ inline int run(std::span<const std::uint8_t> data) {
     target->restore(saved);
     VG_CHECK(target->save() == saved);
     return 0;
+}
+inline int run(std::span<const std::uint8_t> data) {
+    Root root;
+    return run(data, root);
 }
 
 }  // namespace fuzz::utilities
