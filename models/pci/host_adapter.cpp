@@ -71,6 +71,7 @@ HostAdapter::HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor&
 HostAdapter::~HostAdapter() {
     host_.listen(physical_.id, nullptr);
     host_.let_use(physical_.id, nullptr);
+    adapter_.controller().set_link(false);  // what it has in hand has no cable to go to any more
 }
 
 // What firmware, the bus driver and the adapter's driver do, in this order.
