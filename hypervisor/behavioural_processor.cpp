@@ -288,7 +288,9 @@ HvStatus BehaviouralProcessor::assert_interrupt(const InterruptRequest& request)
         return HvStatus::invalid_parameter;
     }
     scope_.trace("assert_interrupt", request.vector);
+    const bool interrupted = state_.interrupted;
     apic_.accept(static_cast<std::uint8_t>(request.vector), request.level_triggered);
+    if (request.posted) state_.interrupted = interrupted;
     return HvStatus::success;
 }
 

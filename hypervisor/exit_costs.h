@@ -2,6 +2,7 @@
 // timing profile fills the table and names the sources.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "cpu/control_block.h"
@@ -9,6 +10,12 @@
 #include "sim/time.h"
 
 namespace hypervisor {
+
+// How a logical processor sleeps: in this state when it has idled so long, and so much later awake.
+struct IdleState {
+    sim::Time after;
+    sim::Time exit;
+};
 
 struct ExitCosts {
     sim::Time exit;   // any exit and the entry after it: the world switch and its dispatch
@@ -21,8 +28,18 @@ struct ExitCosts {
     sim::Time root_round_trip;     // an intercept that the root's stack handles, its virtual processor's time included
     sim::Time interrupt_delivery;  // injecting an event
     sim::Time halt;
-    sim::Time context_switch;  // another virtual processor on a logical processor
-    sim::Time ipi_latency;     // from the sender's command to the receiver's pending bit
+    sim::Time context_switch;                // another virtual processor on a logical processor
+    sim::Time ipi_latency;                   // from the sender's command to the receiver's pending bit
+    std::array<IdleState, 4> idle_states{};  // from the lightest to the deepest
+
+    // What it takes a processor to wake up that has idled for a time, as if it had known for how long it would.
+    sim::Time wake_up(sim::Time idle) const {
+        sim::Time latency;
+        for (const IdleState& state : idle_states) {
+            if (idle >= state.after) latency = state.exit;
+        }
+        return latency;
+    }
 
     sim::Time of(cpu::ExitCode code) const {
         switch (code) {

@@ -100,7 +100,7 @@ bool Hypervisor::device_interrupt(std::uint32_t processor, std::uint8_t vector) 
             const Partition* partition = partitions_.find(ref.partition);
             VpControl* target = partition != nullptr ? partition->vp(ref.vp) : nullptr;
             if (target == nullptr) return;
-            known = target->assert_interrupt({.vector = posted}) == HvStatus::success || known;
+            known = target->assert_interrupt({.vector = posted, .posted = true}) == HvStatus::success || known;
         });
     } else if (processor < processors && vector >= first_device_vector) {
         known = partitions_.device_interrupt((vector - std::uint32_t{first_device_vector}) * processors + processor);

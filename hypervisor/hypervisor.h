@@ -93,7 +93,7 @@ private:
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(slice, time, last, piece, ledger);
+            archive(slice, time, last, piece, idle_since, ledger);
             if (processor.timing() != nullptr) archive(*processor.timing());
         }
 
@@ -102,6 +102,7 @@ private:
         sim::Time time;  // how far it has come
         std::optional<VpRef> last;
         std::optional<VpRef> piece;  // this one is in the middle of one
+        std::optional<sim::Time> idle_since = sim::Time::zero();
         CpuLedger ledger;
         sim::Counter& busy_ps;
         sim::Counter& switches;
@@ -109,12 +110,14 @@ private:
 
     std::unique_ptr<cpu::MemoryTiming> make_timing(const sim::Scope& scope);
     void run_slice(std::uint32_t lp);
+    void take_turn(std::uint32_t lp, sim::Time start);
     sim::Time switch_to(LogicalCpu& cpu, VpRef ref);
     void used(LogicalCpu& cpu, VpRef ref, sim::Time start);
     void run_instructions(LogicalCpu& cpu, VpRef ref);
     void run_piece(LogicalCpu& cpu, VpRef ref);
     void finish_piece(VpRef ref);
     void kick(std::uint32_t lp);
+    std::uint64_t waking() const;
     void kick_idle();
     void wake(VpRef ref);
     VirtualProcessor& vp(VpRef ref) { return *vp_table_.find(ref); }
@@ -175,6 +178,7 @@ private:
     Causes causes_;
     std::vector<std::unique_ptr<RootProcessor>> roots_;
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
+    std::optional<std::uint32_t> acting_;  // the logical processor whose turn this is; none: a device's or a timer's
     DevicePort* device_port_ = nullptr;
     DeviceRemapping* remapping_ = nullptr;
     PostedInterrupts posted_;

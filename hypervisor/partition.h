@@ -28,6 +28,7 @@ struct InterruptRequest {
     HvInterruptType type = HvInterruptType::fixed;
     bool level_triggered = false;
     std::uint32_t vector = 0;
+    bool posted = false;  // the processor takes it by itself if it is running
 
     friend bool operator==(const InterruptRequest&, const InterruptRequest&) = default;
 };

@@ -243,7 +243,7 @@ void Scheduler::yield(VpRef ref) {
     if (v.phase == Phase::running) state_.lps[v.lp].preempt = true;
 }
 
-WakeDecision Scheduler::wake(VpRef ref, sim::Time now) {
+WakeDecision Scheduler::wake(VpRef ref, sim::Time now, std::uint64_t waking) {
     Vp& v = vp(ref);
     if (v.phase != Phase::blocked) return {};
     std::optional<std::uint64_t> furthest_behind = ready_.furthest_behind(v.policy.affinity);
@@ -260,7 +260,9 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now) {
     if (throttled(v, now)) return {};
 
     const auto allowed = [&](std::uint32_t lp) { return ((v.policy.affinity >> lp) & 1) != 0; };
-    const auto idle = [&](std::uint32_t lp) { return allowed(lp) && !state_.lps[lp].running; };
+    const auto idle = [&](std::uint32_t lp) {
+        return allowed(lp) && !state_.lps[lp].running && ((waking >> lp) & 1) == 0;
+    };
     if (idle(v.lp)) return {.lp = v.lp};
     for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
         if (idle(lp)) return {.lp = lp};
@@ -269,7 +271,7 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now) {
     std::optional<std::uint32_t> victim;
     std::uint64_t victim_time = v.virtual_time + as_u64(options_.wake_preempt_lead);
     for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
-        if (!allowed(lp) || state_.lps[lp].preempt) continue;
+        if (!allowed(lp) || state_.lps[lp].preempt || !state_.lps[lp].running) continue;
         const Vp& current = vp(*state_.lps[lp].running);
         if (owed_reserve(current, now) && !owed_reserve(v, now)) continue;
         if (current.virtual_time >= victim_time && (!victim || current.virtual_time > victim_time)) {

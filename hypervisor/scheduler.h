@@ -79,7 +79,7 @@ public:
 
     void block(VpRef ref);
     // Runnable again; no effect on one that is.
-    WakeDecision wake(VpRef ref, sim::Time now);
+    WakeDecision wake(VpRef ref, sim::Time now, std::uint64_t waking = 0);
     // The rest of the slice is given up (HvNotifyLongSpinWait); it stays runnable.
     void yield(VpRef ref);
 

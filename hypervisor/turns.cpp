@@ -38,14 +38,23 @@ constexpr sim::Cause guest_cause = "instructions";
 void Hypervisor::run_slice(std::uint32_t lp) {
     LogicalCpu& cpu = *lps_[lp];
     const sim::Time start = cpu.time = std::max(scope_.now(), cpu.time);
+    acting_ = lp;
+    take_turn(lp, start);
+    acting_.reset();
+}
+
+void Hypervisor::take_turn(std::uint32_t lp, sim::Time start) {
+    LogicalCpu& cpu = *lps_[lp];
     if (const auto done = std::exchange(cpu.piece, std::nullopt)) finish_piece(*done);
     const auto chosen = scheduler_.next(lp, cpu.time);
     kick_idle();
     if (!chosen) {
         const sim::Time release = scheduler_.next_release(cpu.time);
         if (!release.is_never()) release_.arm(release);
+        if (!cpu.idle_since) cpu.idle_since = start;
         return;
     }
+    cpu.idle_since.reset();
     if (vp_table_.find(*chosen) != nullptr) {
         run_instructions(cpu, *chosen);
     } else {
@@ -119,11 +128,26 @@ void Hypervisor::used(LogicalCpu& cpu, VpRef ref, sim::Time start) {
     cpu.slice.arm(cpu.time);
 }
 
-// Something is there for this processor: its turn comes at the present time, or at its own if it is ahead.
+// Something is there for this processor: its turn comes at the present time, or at its own if it is ahead. One that
+// idles has to wake up, and another processor has to send it an interrupt for that.
 void Hypervisor::kick(std::uint32_t lp) {
     LogicalCpu& cpu = *lps_[lp];
-    const sim::Time at = std::max(scope_.now(), cpu.time);
+    sim::Time at = std::max(scope_.now(), cpu.time);
+    if (cpu.idle_since) {
+        at += config_.exit_costs.wake_up(at - *cpu.idle_since);
+        if (acting_ && *acting_ != lp) at += config_.exit_costs.ipi_latency;
+    }
     if (!cpu.slice.armed() || cpu.slice.deadline() > at) cpu.slice.arm(at);
+}
+
+// Those that are on their way to what somebody else has for them.
+std::uint64_t Hypervisor::waking() const {
+    std::uint64_t mask = 0;
+    for (std::size_t lp = 0; lp < lps_.size(); ++lp) {
+        const LogicalCpu& cpu = *lps_[lp];
+        if (cpu.idle_since && cpu.slice.armed()) mask |= std::uint64_t{1} << lp;
+    }
+    return mask;
 }
 
 void Hypervisor::kick_idle() {
@@ -132,7 +156,7 @@ void Hypervisor::kick_idle() {
 
 void Hypervisor::wake(VpRef ref) {
     if (!scheduler_.contains(ref)) return;
-    const WakeDecision decision = scheduler_.wake(ref, scope_.now());
+    const WakeDecision decision = scheduler_.wake(ref, scope_.now(), waking());
     if (decision.lp) kick(*decision.lp);
 }
 

@@ -62,6 +62,12 @@ inline constexpr Constant sandy_bridge_ep[] = {
      "Dall et al., ISCA 2016, KVM on x86: VM switch 4,812, less exit.any"},
     {"exit.ipi_latency", 1346, cycles, calibrated, "from the sender's command to the receiver's pending bit",
      "validation row 18: IPI 3,102, less the sender's 1,556 and exit.interrupt_delivery"},
+    {"idle.c1.exit", 2000, nanoseconds, published, "waking up a processor that has just begun to idle, in C1",
+     "Linux 6.1, drivers/idle/intel_idle.c, snb_cstates: exit_latency"},
+    {"idle.c1e.after", 20000, nanoseconds, published, "idle for so long, it is in C1E",
+     "Linux 6.1, drivers/idle/intel_idle.c, snb_cstates: target_residency"},
+    {"idle.c1e.exit", 10000, nanoseconds, published, "waking it up from there",
+     "Linux 6.1, drivers/idle/intel_idle.c, snb_cstates: exit_latency"},
 
     {"mmio.read", 700, nanoseconds, assumed, "a register of a PCI Express device, read by a processor",
      "pcie-bench (Neugebauer et al., SIGCOMM 2018) measures 550 ns for a device's read of memory; here also the core's "
@@ -234,6 +240,9 @@ inline constexpr Constant one_nanosecond[] = {
     {"exit.halt", 0, cycles, assumed, "nothing besides", round_numbers},
     {"exit.context_switch", 1000, cycles, assumed, "another virtual processor", round_numbers},
     {"exit.ipi_latency", 1000, cycles, assumed, "command to pending bit", round_numbers},
+    {"idle.c1.exit", 0, nanoseconds, assumed, "waking up from there", round_numbers},
+    {"idle.c1e.after", 0, nanoseconds, assumed, "idle for so long, it sleeps deeper", round_numbers},
+    {"idle.c1e.exit", 0, nanoseconds, assumed, "waking up from there", round_numbers},
     {"mmio.read", 500, nanoseconds, assumed, "a register of a device, read", round_numbers},
     {"mmio.write", 50, nanoseconds, assumed, "a register of a device, written", round_numbers},
     {"dma.memory_read", 250, nanoseconds, assumed, "a device's read at the host's end", round_numbers},

@@ -39,14 +39,14 @@ sim::Time time_of(const Constant& constant, std::uint64_t core_hz) {
     return sim::Time::ps(static_cast<std::int64_t>(ps));
 }
 
-Profile build(const Named& named) {
+Profile build(const Named& named, std::uint64_t core_hz = 0) {
     const auto value = [&](const std::string_view key) { return row(named.constants, key).value; };
     const auto small = [&](std::string_view key) { return static_cast<std::uint32_t>(value(key)); };
     Profile p;
     p.name = named.name;
     p.title = named.title;
     p.constants = named.constants;
-    p.core_hz = static_cast<std::uint64_t>(value("core_hz"));
+    p.core_hz = core_hz != 0 ? core_hz : static_cast<std::uint64_t>(value("core_hz"));
     p.tsc_hz = static_cast<std::uint64_t>(value("tsc_hz"));
     p.apic_hz = static_cast<std::uint64_t>(value("apic_hz"));
     const auto time = [&](std::string_view key) { return time_of(row(named.constants, key), p.core_hz); };
@@ -67,6 +67,10 @@ Profile build(const Named& named) {
     e.halt = time("exit.halt");
     e.context_switch = time("exit.context_switch");
     e.ipi_latency = time("exit.ipi_latency");
+    e.idle_states = {{{sim::Time::zero(), time("idle.c1.exit")},
+                      {time("idle.c1e.after"), time("idle.c1e.exit")},
+                      {sim::Time::never(), {}},
+                      {sim::Time::never(), {}}}};
 
     PciCosts& c = p.pci_costs;
     c.mmio = {time("mmio.read"), time("mmio.write")};
@@ -175,8 +179,21 @@ sim::Time Profile::cycles(std::int64_t n) const {
 
 Profile find_profile(std::string_view name) {
     std::string known;
+    const std::size_t colon = name.find(':');
+    const std::string_view variant = colon == name.npos ? "" : name.substr(colon + 1);
     for (const Named& named : all) {
         if (named.name == name) return build(named);
+        if (named.name != name.substr(0, colon)) continue;
+        Profile p = build(named);
+        if (variant == "posted") {
+            p.pci_costs.posted_descriptors = 64;
+            return p;
+        }
+        if (variant == "3400MHz") return build(named, 3'400'000'000);
+        if (variant == "bare-metal") {
+            p.exit_costs = {.idle_states = p.exit_costs.idle_states};
+            return p;
+        }
         known += (known.empty() ? "" : ", ") + std::string{named.name};
     }
     throw sim::UserError(fmt::format("timing profile '{}' does not exist; there are: {}", name, known));

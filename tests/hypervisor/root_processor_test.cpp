@@ -83,6 +83,38 @@ TEST_CASE("a processor of the root's is bound to its logical processor; others g
     CHECK(second.done == std::vector{Time::ms(1) + Time::us(2) + cost::context_switch});
 }
 
+TEST_CASE("a processor that idles wakes up first, from the deeper the longer; another one has to call it") {
+    HypervisorConfig config = round_numbers(1);
+    config.exit_costs.idle_states = {{{Time::zero(), Time::us(1)},
+                                      {Time::us(20), Time::us(10)},
+                                      {Time::us(100), Time::us(50)},
+                                      {Time::us(400), Time::us(80)}}};
+    WholeMachine m{2, config};
+    // It calls the other one when it is done.
+    struct Caller final : sim::Task {
+        Caller(WholeMachine& m, Service& s) : callee(s), slot(m.hypervisor->root_processor(0), *this) {}
+        std::optional<Time> begin() override {
+            return std::exchange(called, false) ? std::optional{Time::us(3)} : std::nullopt;
+        }
+        void finish() override { callee.add(Time::us(2)); }
+        Service& callee;
+        bool called = true;
+        sim::TaskSlot slot;
+    };
+    Service first{m, 0}, second{m, 1};
+    for (const auto& [at, done] : {std::pair{5, 5 + 1 + 3}, std::pair{50, 50 + 10 + 3}, std::pair{200, 200 + 50 + 3}}) {
+        m.simulation.agenda().run_until(Time::us(at));
+        first.add(Time::us(3));
+        m.run();
+        CHECK(first.done.back() == Time::us(done));
+    }
+    m.simulation.agenda().run_until(Time::us(260));
+    Caller caller{m, second};
+    caller.slot.wake();
+    m.run();
+    CHECK(second.done == std::vector{Time::us(260 + 1 + 3 + 50 + 2) + config.exit_costs.ipi_latency});
+}
+
 TEST_CASE("root work goes on after a restore") {
     const auto run = [](bool restore) {
         WholeMachine m;
