@@ -9,6 +9,7 @@
 #include "models/disk/host_file.h"
 #include "models/framebuffer_png.h"
 #include "models/host_networks.h"
+#include "models/profiles.h"
 #include "models/legacy/generation1_partition.h"
 #include "models/synthetic_devices.h"
 #include "python/bindings_services.h"
@@ -26,7 +27,9 @@ namespace {
 // ----------------------------------------------------------------------------------------------------------------
 
 models::Network& add_switch(Machine& machine, const std::string& name) {
-    return machine.host().networks().add_switch(name, {});
+    models::SwitchSettings settings;
+    settings.costs = models::find_profile(machine.host().config().profile).service_costs.switching;
+    return machine.host().networks().add_switch(name, settings);
 }
 
 models::NetworkPeer& add_peer(Machine& machine, models::Network& network, const std::string& name,
