@@ -179,8 +179,8 @@ int command_line(int argc, char** argv, const Program& program) {
     CLI::App& validate_command =
         *app.add_subcommand("validate", "Compares the timing models with published measurements; all rows without ROW");
     validate_command.add_option("ROW", validate_options.row, models::validation_names());
-    validate_command.add_option("--format", validate_options.format, "table (default), csv or json")
-        ->check(CLI::IsMember({"table", "csv", "json"}));
+    validate_command.add_option("--format", validate_options.format, "table (default), csv, json or markdown")
+        ->check(CLI::IsMember({"table", "csv", "json", "markdown"}));
 
     // These have options of their own, which the package reads.
     app.add_subcommand("sweep", "Runs a scenario over a grid of parameters and seeds");

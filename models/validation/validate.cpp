@@ -21,10 +21,18 @@ constexpr ValidationSource sources[] = {
     {"10", "the same, frames in batches", add_batch_rows},
     {"11", "interrupt moderation of the 82599", add_moderation_rows},
     {"12", "receive buffer of the 82599", add_receive_buffer_rows},
+    {"13", "round trips: virtual function, synthetic path", add_round_trip_rows},
+    {"14", "frames of 64 bytes, one guest", add_frame_rate_rows},
+    {"15", "streams by the synthetic path", add_synthetic_stream_rows},
+    {"16", "a stream by virtual function", add_vf_stream_rows},
+    {"17", "what a core of the root receives for a guest", add_root_core_rows},
     {"18", "exits to the hypervisor and to the root", add_exit_rows},
     {"19", "exits for CPUID", add_cpuid_rows},
+    {"21", "interrupts with exits and without", add_exitless_interrupt_rows},
     {"22", "memory references of a two-dimensional walk", add_walk_rows},
     {"23", "traffic between virtual functions", add_vf_to_vf_rows},
+    {"24", "a virtual function taken and given back under load", add_revocation_rows},
+    {"25", "many guests on one wire", add_consolidation_rows},
 };
 
 const char* name_of(Basis basis) {
@@ -60,6 +68,20 @@ std::string error_text(const ValidationRow& row) {
     return decimal(hundredths * 10, true) + " %";
 }
 
+std::string summary(const ValidationRows& rows) {
+    const auto count = [&](Basis basis, bool passed_only) {
+        return std::ranges::count_if(
+            rows, [&](const ValidationRow& row) { return row.basis == basis && (!passed_only || row.passed()); });
+    };
+    std::string text;
+    for (const Basis basis : {Basis::analytic, Basis::calibrated, Basis::predicted}) {
+        if (count(basis, false) == 0) continue;
+        text += fmt::format("{}{} of {} {}", text.empty() ? "" : ", ", count(basis, true), count(basis, false),
+                            name_of(basis));
+    }
+    return text;
+}
+
 std::string table(const ValidationRows& rows) {
     std::size_t width = 0;
     for (const ValidationRow& row : rows) width = std::max(width, row.what.size());
@@ -78,7 +100,8 @@ std::string table(const ValidationRows& rows) {
                             decimal(row.tolerance), row.unit, name_of(row.basis));
         if (!row.passed()) ++missed;
     }
-    text += fmt::format("\n{} figures, {} within their tolerance, {} not\n", rows.size(), rows.size() - missed, missed);
+    text += fmt::format("\n{} figures, {} within their tolerance, {} not: {}\n", rows.size(), rows.size() - missed,
+                        missed, summary(rows));
     return text;
 }
 
@@ -114,6 +137,28 @@ std::string json(const ValidationRows& rows) {
     return text + "\n]\n";
 }
 
+// For docs/validation.md.
+std::string markdown(const ValidationRows& rows) {
+    std::string text;
+    std::string last;
+    for (const ValidationRow& row : rows) {
+        if (row.row != last) {
+            const auto source =
+                std::ranges::find_if(sources, [&](const ValidationSource& one) { return row.row == one.row; });
+            const bool numbered = row.row.find_first_not_of("0123456789") == row.row.npos;
+            text += fmt::format("{}**{}{}**{}\n\n", text.empty() ? "" : "\n", numbered ? "Row " : "", row.row,
+                                source == std::end(sources) ? "" : std::string{": "} + source->description);
+            text += "| what | unit | published | simulated | error | tolerance | basis | source |\n";
+            text += "|---|---|---|---|---|---|---|---|\n";
+            last = row.row;
+        }
+        text += fmt::format("| {} | {} | {} | {} | {}{} | {} | {} | {} |\n", row.what, row.unit, decimal(row.published),
+                            decimal(row.simulated), error_text(row), row.passed() ? "" : ", **off**",
+                            decimal(row.tolerance), name_of(row.basis), row.source);
+    }
+    return text;
+}
+
 }  // namespace
 
 ValidationRows validation_rows(const std::string& row) {
@@ -140,6 +185,8 @@ std::string validation_text(const ValidationRows& rows, ValidationFormat format)
             return csv(rows);
         case ValidationFormat::json:
             return json(rows);
+        case ValidationFormat::markdown:
+            return markdown(rows);
     }
     return {};
 }
@@ -150,9 +197,11 @@ int validate(const std::string& row, const std::string& format) {
         fmt::print(stderr, "verdigris: there is no row {}: {}\n", row, validation_names());
         return 2;
     }
-    fmt::print("{}", validation_text(rows, format == "csv"    ? ValidationFormat::csv
-                                           : format == "json" ? ValidationFormat::json
-                                                              : ValidationFormat::table));
+    ValidationFormat wanted = ValidationFormat::table;
+    if (format == "csv") wanted = ValidationFormat::csv;
+    if (format == "json") wanted = ValidationFormat::json;
+    if (format == "markdown") wanted = ValidationFormat::markdown;
+    fmt::print("{}", validation_text(rows, wanted));
     return std::all_of(rows.begin(), rows.end(), [](const ValidationRow& each) { return each.passed(); }) ? 0 : 1;
 }
 

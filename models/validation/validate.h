@@ -7,7 +7,7 @@
 
 namespace models {
 
-enum class ValidationFormat : std::uint8_t { table, csv, json };
+enum class ValidationFormat : std::uint8_t { table, csv, json, markdown };
 
 // All rows, or those of one source; none of that name: no rows.
 ValidationRows validation_rows(const std::string& row);

@@ -43,18 +43,26 @@ struct ValidationSource {
 
 void add_ethernet_rows(ValidationRows& rows);
 void add_pcie_rows(ValidationRows& rows);
-void add_dma_read_rows(ValidationRows& rows);        // row 3
-void add_dma_write_rows(ValidationRows& rows);       // row 4
-void add_dma_latency_rows(ValidationRows& rows);     // row 5
-void add_remote_socket_rows(ValidationRows& rows);   // row 6
-void add_iommu_rows(ValidationRows& rows);           // row 7
-void add_polling_rows(ValidationRows& rows);         // row 9
-void add_batch_rows(ValidationRows& rows);           // row 10
-void add_moderation_rows(ValidationRows& rows);      // row 11
-void add_receive_buffer_rows(ValidationRows& rows);  // row 12
-void add_exit_rows(ValidationRows& rows);            // row 18
-void add_cpuid_rows(ValidationRows& rows);           // row 19
-void add_walk_rows(ValidationRows& rows);            // row 22
-void add_vf_to_vf_rows(ValidationRows& rows);        // row 23
+void add_dma_read_rows(ValidationRows& rows);            // row 3
+void add_dma_write_rows(ValidationRows& rows);           // row 4
+void add_dma_latency_rows(ValidationRows& rows);         // row 5
+void add_remote_socket_rows(ValidationRows& rows);       // row 6
+void add_iommu_rows(ValidationRows& rows);               // row 7
+void add_polling_rows(ValidationRows& rows);             // row 9
+void add_batch_rows(ValidationRows& rows);               // row 10
+void add_moderation_rows(ValidationRows& rows);          // row 11
+void add_receive_buffer_rows(ValidationRows& rows);      // row 12
+void add_round_trip_rows(ValidationRows& rows);          // row 13
+void add_frame_rate_rows(ValidationRows& rows);          // row 14
+void add_synthetic_stream_rows(ValidationRows& rows);    // row 15
+void add_vf_stream_rows(ValidationRows& rows);           // row 16
+void add_root_core_rows(ValidationRows& rows);           // row 17
+void add_exit_rows(ValidationRows& rows);                // row 18
+void add_cpuid_rows(ValidationRows& rows);               // row 19
+void add_exitless_interrupt_rows(ValidationRows& rows);  // row 21
+void add_walk_rows(ValidationRows& rows);                // row 22
+void add_vf_to_vf_rows(ValidationRows& rows);            // row 23
+void add_revocation_rows(ValidationRows& rows);          // row 24
+void add_consolidation_rows(ValidationRows& rows);       // row 25
 
 }  // namespace models

@@ -14,10 +14,12 @@ namespace {
 // Where the guest's kernel puts the virtual function: in the low window for devices, behind where a screen may be.
 constexpr std::uint64_t device_space = Screen::memory.end();
 
-StackSettings stack_settings(const PeerSettings& host, const Profile& profile) {
+StackSettings stack_settings(const GuestNetworkConfig& config, const Profile& profile) {
     StackSettings settings;
-    settings.host = host;
+    settings.host = config.host;
     settings.costs = profile.stack_costs;
+    if (config.polling) settings.costs.wake_up = sim::Time::zero();
+    if (config.send_buffer != 0) settings.send_buffer = config.send_buffer;
     return settings;
 }
 
@@ -25,6 +27,12 @@ VfDriver::Config function_settings(const GuestNetworkConfig& config, const Drive
     VfDriver::Config settings = VfDriver::config(costs, device_space);
     if (config.mailbox) settings.kind = sriov_nic::VfKind::mailbox;
     settings.vectors.moderation = config.moderation;
+    if (config.polling) {
+        settings.vectors.polling = true;
+        // It is the kernel's driver still.
+        settings.vectors.costs.polled_sent = costs.sent;
+        settings.vectors.costs.polled_received = costs.received;
+    }
     if (config.moderation == Moderation::fixed) {
         settings.vectors.interval = eitr_value::of(config.interval);
         if (settings.vectors.interval == 0) {
@@ -47,7 +55,7 @@ NetworkPath network_path(std::string_view name) {
 
 GuestNetwork::GuestNetwork(const sim::Scope& scope, BehaviouralGuest& guest, const Profile& profile,
                            const GuestNetworkConfig& config)
-    : stack_(scope.child("stack"), stack_settings(config.host, profile), guest.processor_count(),
+    : stack_(scope.child("stack"), stack_settings(config, profile), guest.processor_count(),
              [&guest](unsigned vp) -> sim::Processor& { return guest.processor(vp); }) {
     const sim::Scope place = scope.child("driver");
     const DriverCosts& costs = profile.driver_costs;

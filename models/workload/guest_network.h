@@ -24,6 +24,10 @@ struct GuestNetworkConfig {
     bool mailbox = false;
     Moderation moderation = Moderation::adaptive;
     sim::Time interval;  // the least time between interrupts, where it is fixed
+    // Never an interrupt: its rings are looked at all the time, as Linux does for a socket with SO_BUSY_POLL, and its
+    // programs wait without sleeping.
+    bool polling = false;
+    std::uint64_t send_buffer = 0;  // of a connection; 0: the stack's own
 };
 
 class GuestNetwork final {

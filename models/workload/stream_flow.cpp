@@ -16,7 +16,7 @@ StreamFlow::StreamFlow(const sim::Scope& scope, Sockets& from, Sockets& to, cons
     if (settings.write_bytes == 0 || settings.write_bytes > 64 * 1024 * 1024) {
         throw sim::UserError(scope.path() + ": a write is of 1 byte to 64 MiB");
     }
-    to.listen(settings.to.port, to.add_user(receiver_), true, 0);
+    to.listen(settings.to.port, to.add_user(receiver_), true, settings.receiver_processor);
 }
 
 void StreamFlow::start() {

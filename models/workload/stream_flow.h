@@ -18,6 +18,7 @@ public:
         std::uint64_t write_bytes = 128 * 1024;  // with one system call
         std::uint64_t total_bytes = 0;           // of each connection; 0: no end
         unsigned processor = 0;                  // of the first connection at the sender; each further one on the next
+        unsigned receiver_processor = 0;
     };
     StreamFlow(const sim::Scope& scope, Sockets& from, Sockets& to, const Settings& settings);
 
