@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "models/profile_constants.h"
@@ -177,24 +178,19 @@ sim::Time Profile::cycles(std::int64_t n) const {
     return time_of(Constant{"", n, Unit::cycles, Origin::assumed, "", ""}, core_hz);
 }
 
+// Behind a colon: what an experiment compares with.
 Profile find_profile(std::string_view name) {
+    const std::size_t colon = std::min(name.find(':'), name.size());
+    const std::string_view variant = name.substr(colon);
     std::string known;
-    const std::size_t colon = name.find(':');
-    const std::string_view variant = colon == name.npos ? "" : name.substr(colon + 1);
     for (const Named& named : all) {
-        if (named.name == name) return build(named);
-        if (named.name != name.substr(0, colon)) continue;
-        Profile p = build(named);
-        if (variant == "posted") {
-            p.pci_costs.posted_descriptors = 64;
-            return p;
-        }
-        if (variant == "3400MHz") return build(named, 3'400'000'000);
-        if (variant == "bare-metal") {
-            p.exit_costs = {.idle_states = p.exit_costs.idle_states};
-            return p;
-        }
         known += (known.empty() ? "" : ", ") + std::string{named.name};
+        if (named.name != name.substr(0, colon)) continue;
+        if (variant == ":3400MHz") return build(named, 3'400'000'000);
+        Profile p = build(named);
+        if (variant == ":posted") p.pci_costs.posted_descriptors = 64;
+        if (variant == ":bare-metal") p.exit_costs = {.idle_states = p.exit_costs.idle_states};
+        if (variant.empty() || variant == ":posted" || variant == ":bare-metal") return p;
     }
     throw sim::UserError(fmt::format("timing profile '{}' does not exist; there are: {}", name, known));
 }

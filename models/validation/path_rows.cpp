@@ -116,7 +116,7 @@ void add_revocation_rows(ValidationRows& rows) {
     Sending guest(NetworkPath::paired);
     const std::int64_t before = guest.megabits();
     guest.rig().pairing(0).revoke();
-    guest.rig().run_for(Time::ms(40));
+    guest.rig().run_for(Time::ms(120));  // until the window is as large again as it was
     const bool gone = guest.rig().driver(0).path() == "synthetic";
     const std::int64_t without = guest.megabits();
     guest.rig().pairing(0).offer();

@@ -38,7 +38,7 @@ Streams streams(const GuestRigConfig& config, unsigned connections, std::uint64_
                                                      rig.stack(1), settings));
         flows.back()->start();
     }
-    rig.run_for(window * 3);
+    rig.run_for(window * 8);
     for (auto& flow : flows) flow->reset();
     const ProcessorUse before[] = {rig.use(0), rig.use(1)};
     rig.run_for(window);

@@ -101,6 +101,18 @@ TEST_CASE("every constant has a source, a meaning or a row above that gives it, 
                          sim::UserError);
 }
 
+TEST_CASE("a variant of a profile differs in one thing") {
+    const Profile plain = models::find_profile("sandy-bridge-ep");
+    CHECK(models::find_profile("sandy-bridge-ep:posted").pci_costs.posted_descriptors == 64);
+    CHECK(models::find_profile("sandy-bridge-ep:posted").exit_costs.exit == plain.exit_costs.exit);
+    CHECK(models::find_profile("sandy-bridge-ep:3400MHz").cycles(3'400) == 1_us);
+    const hypervisor::ExitCosts bare = models::find_profile("sandy-bridge-ep:bare-metal").exit_costs;
+    CHECK(bare.exit + bare.halt + bare.interrupt_delivery + bare.ipi_latency == sim::Time::zero());
+    CHECK(bare.wake_up(19_us) == 2_us);
+    CHECK(bare.wake_up(20_us) == 10_us);
+    CHECK_THROWS_AS(models::find_profile("sandy-bridge-ep:other"), sim::UserError);
+}
+
 TEST_CASE("docs/timing.md shows these constants") {
     std::ifstream file{std::string{VG_SOURCE_DIR} + "/docs/timing.md"};
     REQUIRE(file.good());

@@ -128,7 +128,7 @@ TEST_CASE("what the page shows") {
     CHECK(models::validation_text({{"9", "rate", "Gb/s", 32'100, 31'923, 3'210, Basis::predicted, "somebody"},
                                    {"9", "change", "%", 0, -1'500, 1'000, Basis::calibrated, "somebody"}},
                                   ValidationFormat::markdown) ==
-          "**Row 9: sending by polling, one core**\n\n"
+          "**Row 9**: sending by polling, one core\n\n"
           "| what | unit | published | simulated | error | tolerance | basis | source |\n"
           "|---|---|---|---|---|---|---|---|\n"
           "| rate | Gb/s | 32.1 | 31.923 | -0.55 % | 3.21 | predicted | somebody |\n"
