@@ -88,20 +88,17 @@ bool MsiX::enabled() const {
     return (function_.config().get(start_ + msix_cap::control, 2) & msix_cap::enable) != 0;
 }
 
-bool MsiX::may_send(unsigned vector) const {
-    const std::uint32_t control = function_.config().get(start_ + msix_cap::control, 2);
-    return (control & msix_cap::function_mask) == 0 && (state_.entries[vector].control & msix_cap::entry_masked) == 0;
-}
-
 void MsiX::raise(unsigned vector) {
     VG_CHECK(vector < vectors());
-    if (!enabled()) return;
+    const std::uint32_t control = function_.config().get(start_ + msix_cap::control, 2);
+    if ((control & msix_cap::enable) == 0) return;
     state_.pending[vector / 64] |= std::uint64_t{1} << vector % 64;
-    serve(vector);
+    serve(vector, control);
 }
 
-void MsiX::serve(unsigned vector) {
-    if (!pending(vector) || !enabled() || !may_send(vector)) return;
+void MsiX::serve(unsigned vector, std::uint32_t control) {
+    if (!pending(vector) || (control & msix_cap::enable) == 0 || (control & msix_cap::function_mask) != 0) return;
+    if ((state_.entries[vector].control & msix_cap::entry_masked) != 0) return;
     state_.pending[vector / 64] &= ~(std::uint64_t{1} << vector % 64);
     const Entry entry = state_.entries[vector];
     const std::uint64_t address = entry.address & ~std::uint64_t{3};
@@ -113,7 +110,8 @@ void MsiX::serve(unsigned vector) {
 }
 
 void MsiX::config_written(std::uint16_t, std::uint32_t, std::uint32_t) {
-    for (unsigned vector = 0; vector < vectors(); ++vector) serve(vector);
+    const std::uint32_t control = function_.config().get(start_ + msix_cap::control, 2);
+    for (unsigned vector = 0; vector < vectors(); ++vector) serve(vector, control);
     function_.refresh_intx();
 }
 
@@ -149,10 +147,11 @@ void MsiX::write_table(std::uint64_t offset, unsigned size, std::uint64_t value)
         }
     }
     const std::uint64_t last = std::min(offset + size - 1, table_bytes() - 1);
+    const std::uint32_t control = function_.config().get(start_ + msix_cap::control, 2);
     for (std::uint64_t at = offset; at <= last; at += msix_cap::entry_bytes) {
-        serve(static_cast<unsigned>(at / msix_cap::entry_bytes));
+        serve(static_cast<unsigned>(at / msix_cap::entry_bytes), control);
     }
-    if (offset <= last) serve(static_cast<unsigned>(last / msix_cap::entry_bytes));
+    if (offset <= last) serve(static_cast<unsigned>(last / msix_cap::entry_bytes), control);
 }
 
 std::uint64_t MsiX::read_pending(std::uint64_t offset, unsigned size) const {

@@ -84,8 +84,8 @@ public:
 private:
     void config_written(std::uint16_t offset, std::uint32_t before, std::uint32_t after) override;
     void part_reset() override;
-    bool may_send(unsigned vector) const;
-    void serve(unsigned vector);
+    // `control` is the capability's register.
+    void serve(unsigned vector, std::uint32_t control);
 
     Function& function_;
     std::uint16_t start_;

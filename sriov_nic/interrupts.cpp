@@ -6,7 +6,7 @@ namespace sriov_nic {
 
 Interrupts::Interrupts(const sim::Scope& scope, BusPort& bus, ThrottleClock& clock, unsigned function,
                        sim::Time quantum)
-    : bus_(bus), clock_(clock), function_(function), quantum_(quantum), scope_(scope) {
+    : scope_(scope), bus_(bus), clock_(clock), function_(function), quantum_(quantum) {
     clock_.connect(function, *this);
 }
 

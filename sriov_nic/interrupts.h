@@ -90,12 +90,12 @@ private:
     void update();
     bool fire(unsigned vector);
 
+    sim::Scope scope_;
     BusPort& bus_;
     ThrottleClock& clock_;
     unsigned function_;
     sim::Time quantum_;
     State state_;
-    sim::Scope scope_;
     static constexpr std::size_t most_followed = 64;
     std::vector<sim::RequestId> followed_;  // what journeys say is told again after a restore
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -57,6 +58,11 @@ private:
             const unsigned function = due_.front();
             due_.remove(function);
             sleepers_[function]->wake();
+            // Who wakes next, the simulating computer may fetch meanwhile.
+            if (due_.size() != 0) {
+                const auto* const next = reinterpret_cast<const std::byte*>(sleepers_[due_.front()]);
+                for (unsigned line = 0; line < 4; ++line) __builtin_prefetch(next + 64 * line);
+            }
         }
         running_ = false;
         arm();

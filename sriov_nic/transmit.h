@@ -86,25 +86,33 @@ private:
     // Tails that software has written, for the trace. Of more than there is room for, the later ones count as one.
     struct Doorbells {
         static constexpr unsigned most = 16;
-        std::array<std::uint64_t, most> ends{};
-        std::array<sim::Time, most> at{};
+        struct Doorbell {
+            std::uint64_t end = 0;
+            sim::Time at;
+            template <class Archive>
+            void fields(Archive& a) {
+                a(end, at);
+            }
+        };
         std::uint32_t first = 0, count = 0;
+        std::array<Doorbell, most> all{};
         void ring(std::uint64_t end, sim::Time now) {
-            if (count != 0 && ends[(first + count - 1) % most] >= end) return;
-            if (count < most) at[(first + count++) % most] = now;
-            ends[(first + count - 1) % most] = end;
+            if (count != 0 && all[(first + count - 1) % most].end >= end) return;
+            if (count == 0) first = 0;
+            if (count < most) all[(first + count++) % most].at = now;
+            all[(first + count - 1) % most].end = end;
         }
         // The one that told of this descriptor; those before it are of no account any more.
         sim::Time of(std::uint64_t descriptor, sim::Time unknown) {
-            while (count != 0 && ends[first] <= descriptor) {
+            while (count != 0 && all[first].end <= descriptor) {
                 first = (first + 1) % most;
                 --count;
             }
-            return count != 0 ? at[first] : unknown;
+            return count != 0 ? all[first].at : unknown;
         }
         template <class Archive>
         void fields(Archive& a) {
-            a(ends, at, first, count);
+            a(first, count, all);
         }
     };
     // Of a queue, for the trace only. Descriptors that were told of and fetched together have the same moments.
@@ -124,7 +132,7 @@ private:
         std::uint64_t until = 0;
         std::uint32_t begin = 0, count = 0;
         std::array<Batch, most> batches{};  // further ones
-        Doorbells doorbells;
+        alignas(64) Doorbells doorbells;
 
         Batch& batch(std::uint32_t n) { return batches[(begin + n) % most]; }
         void came(std::uint64_t descriptor, sim::Time now) {
@@ -256,6 +264,7 @@ private:
     void fetch_descriptors();
     bool fetch(unsigned queue);
 
+    bool may_cut() const { return cutting_.active || (ready_[0] | ready_[1]) != 0; }
     void cut_frames();
     bool start_frame(unsigned queue);
     bool start_packet(unsigned queue);
@@ -273,6 +282,9 @@ private:
 
     void commit();
     bool commit(Frame& frame);
+    void wait_until(sim::Time at) {
+        if (at != egress_.deadline()) egress_.arm(at);
+    }
     void explain(PacketEnd end, const Frame& frame, sim::Time from, sim::Time to) const;
     // Its data and that of all before it had come.
     sim::Time in_order(const Frame& frame) const { return frame.ready - core_.profile.transmit_path; }

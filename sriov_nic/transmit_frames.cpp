@@ -34,10 +34,10 @@ void Transmit::pump() {
     do {
         again_ = false;
         flush_due();
-        fetch_descriptors();
-        cut_frames();
-        finish_frames();
-        commit();
+        if ((fetch_[0] | fetch_[1]) != 0) fetch_descriptors();
+        if (may_cut()) cut_frames();
+        if (finish_ != frames_.end()) finish_frames();
+        if (frames_.first() != finish_) commit();
     } while (again_);
     pumping_ = false;
 }
@@ -223,7 +223,7 @@ bool Transmit::commit(Frame& frame) {
         // Little ahead, so that frames from the wire do not wait behind it.
         const sim::Time ahead = core_.profile.transmit_path * 2;
         if (start > now + ahead) {
-            egress_.arm(start - ahead / 2);
+            wait_until(start - ahead / 2);
             return false;
         }
         const sim::Time end =
@@ -246,7 +246,7 @@ bool Transmit::commit(Frame& frame) {
         } else {
             const sim::Time start = std::max({frame.ready, wire_free_, paused_until_});
             if (start > limit) {
-                egress_.arm(start - core_.profile.commit_ahead / 2);  // several at a time
+                wait_until(start - core_.profile.commit_ahead / 2);  // several at a time
                 return false;
             }
             const sim::Time end = start + core_.profile.wire_time(frame.length);
