@@ -28,6 +28,10 @@ unsigned Transmit::first_from(const QueueSet& s, unsigned q) {
 
 // The pool's queues take turns too.
 unsigned Transmit::of_pool(unsigned pool, unsigned first) const {
+    // Pools do not cross words. Mostly it is the only one.
+    const unsigned place = (pool << core_.pool_shift) & 63;
+    const std::uint64_t own = ready_[first >> 6] >> place & ((std::uint64_t{1} << (1u << core_.pool_shift)) - 1);
+    if ((own & (own - 1)) == 0) return first;
     const unsigned last = last_of_pool_[pool];
     const unsigned turn = first_from(ready_, last + 1);
     const unsigned shift = core_.pool_shift;
