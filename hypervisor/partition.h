@@ -82,7 +82,8 @@ inline constexpr std::uint64_t pages_to_initialize = 3;     // I/O bitmaps and M
 inline constexpr std::uint64_t pages_per_vp = 4;            // control block, registers, extended state, APIC page
 inline constexpr std::uint64_t port_objects_per_page = 32;  // ports and connections
 inline constexpr std::uint32_t max_vps_per_partition = 64;
-inline constexpr std::uint64_t max_partitions = 1024;
+// The root, and as many as Windows Server 2012 has active at once.
+inline constexpr std::uint64_t max_partitions = 1025;
 
 class Partition final : public MappingListener {
 public:
