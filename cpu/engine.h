@@ -17,6 +17,7 @@
 #include "cpu/engine_state.h"
 #include "cpu/engine_wraps.h"
 #include "cpu/guest_context.h"
+#include "cpu/lazy_zeros.h"
 #include "mmu/paging.h"
 #include "mmu/system_memory.h"
 #include "sim/random.h"
@@ -215,10 +216,10 @@ private:
     std::uint64_t measurements_ = 0;
     // `timed`: the linear page by which each system page was filled last. The engine tells of accesses by system
     // address.
-    std::vector<std::uint64_t> linear_of_page_;
+    std::vector<std::uint64_t, LazyZeros<std::uint64_t>> linear_of_page_;
     // By system page: the epoch in which the engine's TLB was last allowed to write it. A page that has code (the write
     // watch knows) and one that may be written are two things: see may_write().
-    std::vector<std::uint32_t> writable_epoch_;
+    std::vector<std::uint32_t, LazyZeros<std::uint32_t>> writable_epoch_;
     std::uint32_t tlb_epoch_ = 1;              // counts flushes
     std::vector<std::uint64_t> code_to_drop_;  // pages, once the engine has stopped
     // An upper bound of the code buffer in use. It must be the same in every run, as the host's addresses are not, so
