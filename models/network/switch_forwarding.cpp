@@ -139,7 +139,9 @@ bool VirtualSwitch::is_member(const Port& port, const NetworkId& network) const 
 }
 
 PortId VirtualSwitch::owner_of(const NetworkId& network, const MacAddress& mac) const {
-    for (auto place = owners_.lower_bound({mac, no_port}); place != owners_.end() && place->first == mac; ++place) {
+    const std::pair<MacAddress, PortId> first{mac, no_port};
+    for (auto place = std::ranges::lower_bound(owners_, first); place != owners_.end() && place->first == mac;
+         ++place) {
         if (is_member(*find(place->second), network)) return place->second;
     }
     return macs_.find(network, mac, scope_.now());
@@ -302,6 +304,8 @@ void VirtualSwitch::deliver(Port& port, Frame&& frame) {
     if (able.coalesced && batch_depth_ != 0) {
         std::vector<Frame> ready;
         port.coalescer.add(std::move(frame), ready);
+        const auto place = std::ranges::lower_bound(coalescing_, port.id);
+        if (place == coalescing_.end() || *place != port.id) coalescing_.insert(place, port.id);
         for (Frame& one : ready) hand_over(port, std::move(one));
         return;
     }
@@ -320,10 +324,12 @@ void VirtualSwitch::end_batch() {
     VG_CHECK(batch_depth_ > 0);
     if (--batch_depth_ != 0) return;
     const Busy busy(*this);
-    for (const auto& [id, port] : ports_) {
+    while (!coalescing_.empty()) {
+        Port& port = *find(coalescing_.front());
+        coalescing_.erase(coalescing_.begin());
         std::vector<Frame> ready;
-        port->coalescer.flush(ready);
-        for (Frame& frame : ready) hand_over(*port, std::move(frame));
+        port.coalescer.flush(ready);
+        for (Frame& frame : ready) hand_over(port, std::move(frame));
     }
 }
 

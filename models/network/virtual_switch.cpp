@@ -61,13 +61,14 @@ VirtualSwitch::VirtualSwitch(const sim::Scope& scope, const SwitchSettings& sett
 VirtualSwitch::~VirtualSwitch() = default;
 
 VirtualSwitch::Port* VirtualSwitch::find(PortId id) {
-    const auto place = ports_.find(id);
-    return place == ports_.end() ? nullptr : place->second.get();
+    return id < table_.size() ? table_[id] : nullptr;
 }
 
 PortId VirtualSwitch::connect(std::string_view name, SwitchPort& owner, const PortSettings& settings) {
     const PortId id = next_port_++;
-    ports_.emplace(id, std::make_unique<Port>(*this, id, name, owner, settings));
+    const auto& port = ports_.emplace(id, std::make_unique<Port>(*this, id, name, owner, settings)).first->second;
+    table_.resize(id + std::size_t{1});
+    table_[id] = port.get();
     configure(id, settings);
     return id;
 }
@@ -89,6 +90,8 @@ void VirtualSwitch::remove_leaving() {
         }
         macs_.forget(id);
         queues_.remove(id);
+        std::erase(coalescing_, id);
+        table_[id] = nullptr;
         ports_.erase(id);
     }
     settings_changed();
@@ -117,11 +120,14 @@ const PortSettings& VirtualSwitch::settings(PortId id) const {
 void VirtualSwitch::settings_changed() {
     owners_.clear();
     monitors_.clear();
+    coalescing_.clear();
     for (const auto& [id, port] : ports_) {
+        if (port->coalescer.segments() != 0) coalescing_.push_back(id);
         if (port->gone) continue;
-        if (!port->settings.mac.is_zero()) owners_.insert({port->settings.mac, id});
+        if (!port->settings.mac.is_zero()) owners_.emplace_back(port->settings.mac, id);
         if (port->settings.mirror == MirrorMode::destination) monitors_.push_back(id);
     }
+    std::ranges::sort(owners_);
 }
 
 void VirtualSwitch::check_restored(bool same_ports) {

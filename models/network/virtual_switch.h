@@ -194,19 +194,21 @@ private:
     sim::Counter& encapsulated_;
     sim::Counter& decapsulated_;
     std::map<PortId, std::unique_ptr<Port>> ports_;
+    std::vector<Port*> table_;  // by number; null: gone
     PortId next_port_ = 1;
     MacTable macs_;
     QueuePlacement queues_;
     NvgreEndpoint nvgre_;
     PortId provider_port_ = no_port;
     PortId encapsulating_for_ = no_port;
-    std::vector<SwitchExtension*> extensions_;        // in the order of the ingress path
-    std::set<std::pair<MacAddress, PortId>> owners_;  // of adapters' own addresses
+    std::vector<SwitchExtension*> extensions_;           // in the order of the ingress path
+    std::vector<std::pair<MacAddress, PortId>> owners_;  // of adapters' own addresses, in order
     std::vector<PortId> monitors_;
     std::vector<PortId> leaving_;
     unsigned busy_ = 0;
     std::deque<std::pair<PortId, Frame>> pending_;
     unsigned batch_depth_ = 0;
+    std::vector<PortId> coalescing_;  // in order: who has frames that wait for the batch's end
     sim::StateRegistration registration_;
 };
 
