@@ -32,6 +32,9 @@ MemoryTiming::MemoryTiming(const sim::Scope& scope, const MemoryTimingConfig& co
       caches_(config.caches, last_level),
       extra_ps_(config.caches.extra_ps),
       l2_tlb_ps_(config.l2_tlb_ps),
+      node_lines_(config.node_bytes >> cache_line_shift),
+      node_(config.node),
+      remote_ps_(config.remote_ps),
       published_(scope) {}
 
 MemoryTiming::Published::Published(const sim::Scope& scope)
@@ -97,7 +100,8 @@ std::int64_t MemoryTiming::translation_cost(const slat::TranslationUnit::Result&
     // Page walks read their entries through the data caches.
     std::int64_t ps = l2_tlb_ps_;
     for (const slat::Reference& reference : unit_.references()) {
-        ps += cost(CacheLevel::l1) + cost(caches_.data(reference.spa >> cache_line_shift));
+        const std::uint64_t line = reference.spa >> cache_line_shift;
+        ps += cost(CacheLevel::l1) + cost(caches_.data(line), line);
     }
     return ps;
 }
@@ -112,7 +116,7 @@ std::int64_t MemoryTiming::access_cost_ps(std::uint64_t linear, std::uint64_t sp
     for (std::uint64_t line = first; line <= last; ++line) {
         const CacheLevel level = caches_.data(line);
         ++counts_.data[static_cast<std::size_t>(level)];
-        ps += cost(level);
+        ps += cost(level, line);
     }
     return ps;
 }
@@ -127,7 +131,7 @@ std::int64_t MemoryTiming::fetch_cost_ps(std::uint64_t linear, unsigned size) {
     for (std::uint64_t line = first; line <= last; ++line) {
         const CacheLevel level = caches_.instruction(line);
         ++counts_.instruction[static_cast<std::size_t>(level)];
-        ps += cost(level);
+        ps += cost(level, line);
     }
     return ps;
 }

@@ -17,6 +17,11 @@ struct MemoryTimingConfig {
     slat::TranslationUnitConfig translation;
     CacheHierarchyConfig caches;
     std::int64_t l2_tlb_ps = 0;  // beyond a hit in the first level
+    // Of several NUMA nodes with so much memory each, in order; 0: there is one. The processor's own, and what a line
+    // of another's takes besides.
+    std::uint64_t node_bytes = 0;
+    std::uint64_t node = 0;
+    std::int64_t remote_ps = 0;
 };
 
 class MemoryTiming final : public AccessObserver {
@@ -64,11 +69,18 @@ public:
 private:
     std::int64_t translation_cost(const slat::TranslationUnit::Result& result);
     std::int64_t cost(CacheLevel level) const { return extra_ps_[static_cast<std::size_t>(level)]; }
+    std::int64_t cost(CacheLevel level, std::uint64_t line) const {
+        const bool remote = node_lines_ != 0 && level == CacheLevel::memory && line / node_lines_ != node_;
+        return remote ? cost(level) + remote_ps_ : cost(level);
+    }
 
     slat::TranslationUnit unit_;
     CacheHierarchy caches_;
     std::array<std::int64_t, 4> extra_ps_;
     std::int64_t l2_tlb_ps_;
+    std::uint64_t node_lines_;
+    std::uint64_t node_;
+    std::int64_t remote_ps_;
     bool user_ = false;
     std::uint16_t partition_ = 0;
     std::uint16_t vp_ = 0;

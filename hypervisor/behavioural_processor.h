@@ -111,6 +111,13 @@ public:
     cpu::LocalApic& apic() { return apic_; }
     bool suspended() const { return state_.explicit_suspend || state_.intercept_suspend; }
     sim::Time run_time() const { return state_.run_time; }
+    // What begin() has begun is its software's own work.
+    bool in_software() const { return state_.at_work == AtWork::piece; }
+    // That takes so much longer, for memory.
+    void add_wait(sim::Time wait) {
+        state_.run_time += wait;
+        counters_.busy.add(static_cast<std::uint64_t>(wait.ps()));
+    }
     void abandon_pages() { synthetic_.abandon_pages(); }
     // From another processor of the partition, after the latency.
     void receive_later(const cpu::ApicMessage& message, sim::Time at);

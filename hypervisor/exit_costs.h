@@ -86,5 +86,6 @@ inline constexpr sim::Cause injection_cause = "hypervisor.interrupt";
 inline constexpr sim::Cause switch_cause = "hypervisor.switch";
 inline constexpr sim::Cause interrupt_exit_cause = "hypervisor.exit.interrupt";
 inline constexpr sim::Cause device_register_cause = "device_registers";
+inline constexpr sim::Cause remote_memory_cause = "remote_memory";  // work that waits for another node's memory
 
 }  // namespace hypervisor

@@ -26,10 +26,11 @@ Partitions::Options partition_options(const HypervisorConfig& config) {
 
 }  // namespace
 
-Hypervisor::LogicalCpu::LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index)
-    : processor(scope, owner.engine_, owner.memory_, owner.make_timing(scope)),
+Hypervisor::LogicalCpu::LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index_)
+    : processor(scope, owner.engine_, owner.memory_, owner.make_timing(scope, index_)),
+      index(index_),
       slice(
-          scope.agenda(), scope.path() + ".slice", [&owner, index] { owner.run_slice(index); },
+          scope.agenda(), scope.path() + ".slice", [&owner, index_] { owner.run_slice(index_); },
           sim::Priority::processor),
       ledger(owner.causes_),
       busy_ps(scope.counter("busy", "ps", "simulated time in which a virtual processor ran here")),
@@ -61,9 +62,14 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
     }
 }
 
-std::unique_ptr<cpu::MemoryTiming> Hypervisor::make_timing(const sim::Scope& scope) {
+std::unique_ptr<cpu::MemoryTiming> Hypervisor::make_timing(const sim::Scope& scope, std::uint32_t lp) {
     if (!config_.timed) return nullptr;
-    return std::make_unique<cpu::MemoryTiming>(scope, config_.memory_timing, memory_, *last_level_cache_);
+    cpu::MemoryTimingConfig timing = config_.memory_timing;
+    if (config_.nodes > 1) {
+        timing.node_bytes = memory_.size() / config_.nodes;
+        timing.node = lp / (config_.logical_processors / config_.nodes);
+    }
+    return std::make_unique<cpu::MemoryTiming>(scope, timing, memory_, *last_level_cache_);
 }
 
 Hypervisor::~Hypervisor() {
@@ -131,7 +137,6 @@ void Hypervisor::interrupt_changed(std::uint32_t handle, const DeviceInterrupt* 
 template <class Vps, class Vp>
 void Hypervisor::route_ipi(Vps& vps, Vp& from, const cpu::ApicMessage& message) {
     using Shorthand = cpu::ApicMessage::Shorthand;
-    const sim::Time at = scope_.now() + config_.exit_costs.ipi_latency;
     bool delivered = false;
     for_each_vp(vps, from.ref().partition, [&](Vp& target) {
         const bool self = &target == &from;
@@ -154,8 +159,15 @@ void Hypervisor::route_ipi(Vps& vps, Vp& from, const cpu::ApicMessage& message) 
         // Of several that are addressed with lowest priority, one takes it: the first.
         if (message.mode == cpu::apic::DeliveryMode::lowest_priority && delivered) return;
         delivered = true;
-        target.receive_later(message, at);
+        target.receive_later(message, scope_.now() + ipi_latency(from.ref(), target.ref()));
     });
+}
+
+sim::Time Hypervisor::ipi_latency(VpRef from, VpRef to) const {
+    const sim::Time latency = config_.exit_costs.ipi_latency;
+    if (config_.nodes == 1) return latency;
+    const bool near = node_of(scheduler_.last_lp(from)) == node_of(scheduler_.last_lp(to));
+    return near ? latency : latency + config_.remote_message;
 }
 
 void Hypervisor::send_ipi(VirtualProcessor& from, const cpu::ApicMessage& message) {
@@ -169,18 +181,18 @@ void Hypervisor::send_ipi(BehaviouralProcessor& from, const cpu::ApicMessage& me
 void Hypervisor::send_ipis(VirtualProcessor& from, VpMask targets, std::uint8_t vector) {
     cpu::ApicMessage message;
     message.vector = vector;
-    const sim::Time at = scope_.now() + config_.exit_costs.ipi_latency;
     for_each_vp(vps_, from.ref().partition, [&](VirtualProcessor& target) {
-        if ((targets & bit_of(target.index())) != 0) target.receive_later(message, at);
+        if ((targets & bit_of(target.index())) == 0) return;
+        target.receive_later(message, scope_.now() + ipi_latency(from.ref(), target.ref()));
     });
 }
 
 void Hypervisor::send_ipis(BehaviouralProcessor& from, VpMask targets, std::uint8_t vector) {
     cpu::ApicMessage message;
     message.vector = vector;
-    const sim::Time at = scope_.now() + config_.exit_costs.ipi_latency;
     for_each_vp(behavioural_, from.ref().partition, [&](BehaviouralProcessor& target) {
-        if ((targets & bit_of(target.index())) != 0) target.receive_later(message, at);
+        if ((targets & bit_of(target.index())) == 0) return;
+        target.receive_later(message, scope_.now() + ipi_latency(from.ref(), target.ref()));
     });
 }
 

@@ -39,6 +39,9 @@ struct HypervisorConfig {
     // Posted-interrupt descriptors in memory that is nobody else's; none: the host's IOMMU cannot post.
     std::uint64_t posted_descriptors = 0;
     std::uint32_t posted_descriptor_count = 0;
+    // NUMA nodes, of equal numbers of processors; an interrupt from one to another takes so much longer.
+    std::uint32_t nodes = 1;
+    sim::Time remote_message;
 };
 
 // Vectors of logical processors that interrupts of partitions' devices become; each has one of its own. What is posted
@@ -73,6 +76,10 @@ public:
     }
     void set_software(PartitionId partition, std::uint32_t index, VpSoftware* software);
 
+    // How much longer a microsecond of a partition's work takes on the processors of each node. None: no longer.
+    void set_remote_work(PartitionId partition, std::vector<sim::Time> by_node);
+    std::uint32_t node_of(std::uint32_t lp) const { return lp / (logical_processors() / config_.nodes); }
+
     // What a logical processor's time went to.
     const CpuLedger& ledger(std::uint32_t lp) const { return lps_.at(lp)->ledger; }
     std::uint32_t logical_processors() const { return static_cast<std::uint32_t>(lps_.size()); }
@@ -89,7 +96,7 @@ public:
 
 private:
     struct LogicalCpu {
-        LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index);
+        LogicalCpu(const sim::Scope& scope, Hypervisor& owner, std::uint32_t index_);
 
         template <class Archive>
         void fields(Archive& archive) {
@@ -98,6 +105,7 @@ private:
         }
 
         cpu::LogicalProcessor processor;
+        std::uint32_t index;
         sim::Timer slice;
         sim::Time time;  // how far it has come
         std::optional<VpRef> last;
@@ -108,13 +116,15 @@ private:
         sim::Counter& switches;
     };
 
-    std::unique_ptr<cpu::MemoryTiming> make_timing(const sim::Scope& scope);
+    std::unique_ptr<cpu::MemoryTiming> make_timing(const sim::Scope& scope, std::uint32_t lp);
     void run_slice(std::uint32_t lp);
     void take_turn(std::uint32_t lp, sim::Time start);
     sim::Time switch_to(LogicalCpu& cpu, VpRef ref);
     void used(LogicalCpu& cpu, VpRef ref, sim::Time start);
     void run_instructions(LogicalCpu& cpu, VpRef ref);
     void run_piece(LogicalCpu& cpu, VpRef ref);
+    sim::Time remote_work(const LogicalCpu& cpu, PartitionId partition) const;
+    sim::Time ipi_latency(VpRef from, VpRef to) const;
     void finish_piece(VpRef ref);
     void kick(std::uint32_t lp);
     std::uint64_t waking() const;
@@ -179,6 +189,7 @@ private:
     std::vector<std::unique_ptr<RootProcessor>> roots_;
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
     std::optional<std::uint32_t> acting_;  // the logical processor whose turn this is; none: a device's or a timer's
+    std::map<PartitionId, std::vector<sim::Time>> remote_work_;  // who built the machine says it anew
     DevicePort* device_port_ = nullptr;
     DeviceRemapping* remapping_ = nullptr;
     PostedInterrupts posted_;

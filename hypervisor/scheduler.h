@@ -93,6 +93,8 @@ public:
 
     std::uint32_t lp_count() const { return static_cast<std::uint32_t>(state_.lps.size()); }
     std::optional<VpRef> running_on(std::uint32_t lp) const;
+    // Where it runs or last ran.
+    std::uint32_t last_lp(VpRef ref) const { return vp(ref).lp; }
     bool is_runnable(VpRef ref) const { return vp(ref).phase != Phase::blocked; }
     bool is_running(VpRef ref) const { return vp(ref).phase == Phase::running; }
     // Total time charged.

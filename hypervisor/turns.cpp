@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "hypervisor/hypervisor.h"
+#include "sim/bits.h"
 #include "sim/check.h"
 
 namespace hypervisor {
@@ -18,6 +19,7 @@ public:
         sum_ += time;
     }
     void rest(sim::Cause cause) override { rest_ = cause; }
+    sim::Time sum() const { return sum_; }
     // All of it is so much.
     void close(sim::Time whole) {
         VG_CHECK(whole >= sum_, "the parts of a piece are more than the piece");
@@ -31,6 +33,12 @@ private:
 };
 
 constexpr sim::Cause guest_cause = "instructions";
+
+// Of work, at so much more for each microsecond.
+sim::Time longer(sim::Time work, sim::Time per_microsecond) {
+    const auto ps = static_cast<sim::u128>(work.ps()) * static_cast<sim::u128>(per_microsecond.ps());
+    return sim::Time::ps(static_cast<std::int64_t>(ps / static_cast<sim::u128>(sim::Time::us(1).ps())));
+}
 
 }  // namespace
 
@@ -79,7 +87,13 @@ void Hypervisor::run_instructions(LogicalCpu& cpu, VpRef ref) {
     const std::uint64_t before = engine_.instructions();
     processor.run(cpu.processor, now, limit, parts);
     processor.add_instructions(engine_.instructions() - before);
-    if (cpu::MemoryTiming* const timing = cpu.processor.timing()) timing->publish();
+    if (cpu::MemoryTiming* const timing = cpu.processor.timing()) {
+        timing->publish();  // and it has counted each access to another node
+    } else if (const sim::Time remote = remote_work(cpu, ref.partition); remote != sim::Time::zero()) {
+        const sim::Time more = longer(now - start - parts.sum(), remote);
+        parts.add(remote_memory_cause, more);
+        now += more;
+    }
     cpu.time = now;
     parts.rest(guest_cause);
     parts.close(now - start);
@@ -100,6 +114,15 @@ void Hypervisor::run_piece(LogicalCpu& cpu, VpRef ref) {
         const sim::Time change = switch_to(cpu, ref);
         cpu.ledger.add(switch_cause, change);
         cpu.time += change + *cost;
+        const sim::Time remote = remote_work(cpu, ref.partition);
+        BehaviouralProcessor* const guest =
+            remote != sim::Time::zero() && ref.partition != root_partition ? behavioural_table_.find(ref) : nullptr;
+        if (guest != nullptr && guest->in_software()) {
+            const sim::Time more = longer(*cost, remote);
+            guest->add_wait(more);
+            cpu.ledger.add(remote_memory_cause, more);
+            cpu.time += more;
+        }
         cpu.piece = ref;
     } else {
         scheduler_.block(ref);
@@ -110,6 +133,18 @@ void Hypervisor::run_piece(LogicalCpu& cpu, VpRef ref) {
 void Hypervisor::finish_piece(VpRef ref) {
     if (ref.partition == root_partition) return roots_[ref.vp]->finish();
     behavioural_table_.find(ref)->finish();
+}
+
+// By how much a microsecond of its work is longer here, for the memory that is another node's.
+sim::Time Hypervisor::remote_work(const LogicalCpu& cpu, PartitionId partition) const {
+    if (remote_work_.empty()) return sim::Time::zero();
+    const auto found = remote_work_.find(partition);
+    return found != remote_work_.end() ? found->second[node_of(cpu.index)] : sim::Time::zero();
+}
+
+void Hypervisor::set_remote_work(PartitionId partition, std::vector<sim::Time> by_node) {
+    VG_CHECK(by_node.size() == config_.nodes);
+    remote_work_[partition] = std::move(by_node);
 }
 
 // What it costs that another one runs here now.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <span>
 #include <utility>
 
 #include "hypervisor/hypervisor.h"
@@ -30,6 +31,12 @@ void check_host(const HostConfig& config) {
         throw sim::UserError(fmt::format("the host has {} cores: at most {} are modelled", config.cores,
                                          hypervisor::max_logical_processors));
     }
+    if (config.nodes == 0 || config.cores % config.nodes != 0 ||
+        config.memory_bytes % (config.nodes * large_page_bytes) != 0) {
+        throw sim::UserError(fmt::format(
+            "the host has {} nodes: its {} cores and its memory must be divisible by their number, in parts of 2 MiB",
+            config.nodes, config.cores));
+    }
     if (config.memory_bytes < least_host_bytes) {
         throw sim::UserError(fmt::format("the host has {} KiB of memory: give it at least {} MiB",
                                          config.memory_bytes >> 10, least_host_bytes >> 20));
@@ -51,18 +58,35 @@ hypervisor::HypervisorConfig hypervisor_config(const HostConfig& config, const P
     result.timed = config.fidelity == Fidelity::timed;
     result.memory_timing = profile.memory_timing;
     result.posted_descriptors = HostPci::default_tables + HostPci::descriptors_at;
+    result.nodes = config.nodes;
+    result.remote_message = profile.numa_costs.message;
     result.posted_descriptor_count = std::min(profile.pci_costs.posted_descriptors, HostPci::descriptors);
     return result;
+}
+
+// How much of that memory is another node's than this, in thousandths.
+std::uint32_t permille_of_others(const NumaNodes& numa, std::uint32_t node, std::span<const MemoryRun> memory) {
+    if (!numa.several()) return 0;
+    std::uint64_t all = 0, others = 0;
+    for (const MemoryRun& run : memory) {
+        all += run.pages;
+        const std::uint64_t end = run.spa + run.pages * page_bytes;
+        const std::uint64_t first = std::max(run.spa, node * numa.bytes_of_each());
+        const std::uint64_t last = std::min(end, (node + 1) * numa.bytes_of_each());
+        others += run.pages - (last > first ? (last - first) / page_bytes : 0);
+    }
+    return all == 0 ? 0 : static_cast<std::uint32_t>(others * 1000 / all);
 }
 
 class HostModel final : public Host, private RootProcessors, private SoftwarePlacement, private DeviceInterrupts {
 public:
     HostModel(sim::Simulation& simulation, const HostConfig& config, const Profile& profile)
         : config_(config),
+          numa_costs_(profile.numa_costs),
           agenda_(simulation.agenda()),
           scope_(simulation.scope("host")),
           memory_(config.memory_bytes),
-          pages_(first_free_page, config.memory_bytes),
+          pages_(first_free_page, config.memory_bytes, config.nodes > 1 ? config.memory_bytes / config.nodes : 0),
           machine_(agenda_),
           wake_timer_(agenda_, "host.wake", [this] { ask_ = true; }),
           end_timer_(agenda_, "host.end", [this] { ended_ = true; }),
@@ -73,6 +97,10 @@ public:
           stack_(scope_.child("root"), memory_, pages_, pci_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
         pci_.connect(*this, hypervisor_.root_processor(0));
+        pci_.set_nodes(config.numa(), profile.numa_costs);
+        std::vector<sim::Processor*> processors;
+        for (unsigned n = 0; n < config.cores; ++n) processors.push_back(&hypervisor_.root_processor(n));
+        pci_.set_processors(std::move(processors));
         hypervisor_.connect_devices(pci_, &pci_);
         stack_.connect(hypervisor_.root_interface(), *this, *this,
                        [this](hypervisor::PartitionId id) { return hypervisor_.instructions(id); });
@@ -110,6 +138,11 @@ private:
         hypervisor_.set_software(partition, vp, software);
     }
 
+    void memory_is(hypervisor::PartitionId partition, std::span<const MemoryRun> memory) override;
+    std::uint32_t remote_permille(std::uint32_t index, std::span<const MemoryRun> memory) const override {
+        return permille_of_others(config_.numa(), config_.numa().of_processor(index), memory);
+    }
+
     bool device_interrupt(std::uint32_t processor, std::uint8_t vector) override {
         return hypervisor_.device_interrupt(processor, vector);
     }
@@ -119,6 +152,7 @@ private:
     bool only_the_end_is_left(sim::Time until);
 
     HostConfig config_;
+    NumaCosts numa_costs_;
     sim::Agenda& agenda_;
     sim::Scope scope_;
     HostMemory memory_;
@@ -139,6 +173,25 @@ private:
     bool ended_ = false;  // the end has
     bool has_run_ = false;
 };
+
+// On a host with several nodes: where the partition works without waiting, and whose interrupts come from afar.
+void HostModel::memory_is(hypervisor::PartitionId partition, std::span<const MemoryRun> memory) {
+    const NumaNodes numa = config_.numa();
+    if (!numa.several()) return;
+    std::vector<sim::Time> by_node;
+    std::uint32_t home = 0, least = ~0u;
+    for (std::uint32_t node = 0; node < numa.count; ++node) {
+        const std::uint32_t remote = permille_of_others(numa, node, memory);
+        by_node.push_back(numa_costs_.per_microsecond() * remote / 1000);
+        if (remote < least) {
+            least = remote;
+            home = node;
+        }
+    }
+    scope_.trace("partition_node", partition, home, least);
+    hypervisor_.set_remote_work(partition, std::move(by_node));
+    pci_.set_home(partition, home);
+}
 
 Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) {
     if (until < agenda_.now()) {

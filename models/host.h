@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/numa.h"
 #include "sim/simulation.h"
 #include "sim/time.h"
 
@@ -25,10 +26,13 @@ enum class Fidelity : std::uint8_t {
 struct HostConfig {
     unsigned cores = 1;
     std::uint64_t memory_bytes = std::uint64_t{1} << 30;
+    unsigned nodes = 1;  // NUMA; equal shares of both
     std::string profile = "sandy-bridge-ep";
     Fidelity fidelity = Fidelity::fast;
     // How far a processor may run ahead of the others; 0 is lock-step.
     sim::Time quantum = sim::Time::us(100);
+
+    NumaNodes numa() const { return {nodes, cores, memory_bytes}; }
 };
 
 // What a partition boots. File contents, not paths: reading them is the caller's.
@@ -52,8 +56,13 @@ struct PartitionConfig {
     std::uint32_t reserve = 0;
     std::uint32_t cap = 100000;
     std::uint64_t affinity = ~std::uint64_t{0};  // bit n: logical processor n
-    bool screen = false;                         // a synthetic video device, 1024 by 768 at first
-    std::uint64_t rtc_epoch_s = 1767225600;      // what the guest's clock shows at time 0: 2026-01-01 00:00:00 UTC
+    // On a host with several nodes: all memory is of this one, and so are the processors, if `affinity` names all.
+    // Nothing: of the processors' node; if they are of several, of the node with most free memory that has room for the
+    // partition; else memory spans the nodes.
+    std::optional<unsigned> node;
+    bool spans_nodes = false;                // memory in equal parts of all nodes
+    bool screen = false;                     // a synthetic video device, 1024 by 768 at first
+    std::uint64_t rtc_epoch_s = 1767225600;  // what the guest's clock shows at time 0: 2026-01-01 00:00:00 UTC
 };
 
 enum class GuestState : std::uint8_t {

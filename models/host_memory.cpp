@@ -72,7 +72,8 @@ void HostMemory::restore(sim::Reader& reader) {
     }
 }
 
-PageAllocator::PageAllocator(std::uint64_t first, std::uint64_t end) : first_(first), end_(end) {
+PageAllocator::PageAllocator(std::uint64_t first, std::uint64_t end, std::uint64_t node_bytes)
+    : first_(first), end_(end), node_bytes_(node_bytes) {
     VG_CHECK(first % page_bytes == 0 && end % page_bytes == 0 && first <= end);
     reset();
 }
@@ -123,9 +124,31 @@ std::optional<std::uint64_t> PageAllocator::allocate_contiguous(std::uint64_t pa
     return std::nullopt;
 }
 
-std::vector<PageAllocator::Run> PageAllocator::allocate_many(std::uint64_t pages) {
+namespace {
+
+// What of a free run lies in [first, end).
+std::pair<std::uint64_t, std::uint64_t> part_of_run(const std::pair<const std::uint64_t, std::uint64_t>& run,
+                                                    std::uint64_t first, std::uint64_t end) {
+    const std::uint64_t from = std::max(run.first, first);
+    return {from, std::max(from, std::min(run.first + run.second * page_bytes, end))};
+}
+
+}  // namespace
+
+std::uint64_t PageAllocator::free_pages(std::uint64_t first, std::uint64_t end) const {
+    std::uint64_t pages = 0;
+    for (const auto& run : state_.free_runs) {
+        const auto [from, to] = part_of_run(run, first, end);
+        pages += (to - from) / page_bytes;
+    }
+    return pages;
+}
+
+std::vector<PageAllocator::Run> PageAllocator::allocate_many(std::uint64_t pages, std::uint64_t first,
+                                                             std::uint64_t end) {
     std::vector<Run> runs;
-    if (pages > state_.free_pages) return runs;
+    const bool all = first <= first_ && end >= end_;
+    if (pages > (all ? state_.free_pages : free_pages(first, end))) return runs;
     const auto add = [&runs](std::uint64_t spa, std::uint64_t n) {
         if (!runs.empty() && runs.back().spa + runs.back().pages * page_bytes == spa) {
             runs.back().pages += n;
@@ -136,20 +159,29 @@ std::vector<PageAllocator::Run> PageAllocator::allocate_many(std::uint64_t pages
     constexpr std::uint64_t large = large_page_bytes / page_bytes;
     // Of each free run, the lowest first, as many as there is room for.
     while (pages >= large) {
-        const auto fits = [](const auto& run) {
-            const std::uint64_t end = run.first + run.second * page_bytes;
-            const std::uint64_t start = sim::align_up(run.first, large_page_bytes);
-            return end > start ? (end - start) / large_page_bytes : 0;
+        const auto fits = [&](const auto& run) {
+            const auto [from, to] = part_of_run(run, first, end);
+            const std::uint64_t start = sim::align_up(from, large_page_bytes);
+            return to > start ? (to - start) / large_page_bytes : 0;
         };
         const auto run = std::ranges::find_if(state_.free_runs, [&](const auto& r) { return fits(r) != 0; });
         if (run == state_.free_runs.end()) break;
         const std::uint64_t blocks = std::min(fits(*run), pages / large);
-        const std::uint64_t spa = sim::align_up(run->first, large_page_bytes);
+        const std::uint64_t spa = sim::align_up(part_of_run(*run, first, end).first, large_page_bytes);
         take(run, spa, blocks * large);
         add(spa, blocks * large);
         pages -= blocks * large;
     }
-    for (; pages > 0; --pages) add(*allocate(), 1);
+    while (pages > 0) {
+        const auto run = std::ranges::find_if(state_.free_runs, [&](const auto& r) {
+            const auto [from, to] = part_of_run(r, first, end);
+            return from < to;
+        });
+        const std::uint64_t spa = part_of_run(*run, first, end).first;
+        take(run, spa, 1);
+        add(spa, 1);
+        --pages;
+    }
     return runs;
 }
 

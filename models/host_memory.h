@@ -1,6 +1,7 @@
 // The simulated host's physical memory: who owns the bytes (HostMemory) and who hands out pages (PageAllocator).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -49,8 +50,9 @@ private:
 // Hands out 4 KiB pages of a range, always the lowest that fit, so that the same requests get the same addresses.
 class PageAllocator final {
 public:
-    // Owns no memory; [first, end) are addresses, both multiples of 4 KiB.
-    PageAllocator(std::uint64_t first, std::uint64_t end);
+    // Owns no memory; [first, end) are addresses, both multiples of 4 KiB. `node_bytes`: of each NUMA node, from
+    // address 0 on; 0: there is one.
+    PageAllocator(std::uint64_t first, std::uint64_t end, std::uint64_t node_bytes = 0);
 
     // The lowest free page, or nothing when all are taken.
     [[nodiscard]] std::optional<std::uint64_t> allocate();
@@ -62,12 +64,20 @@ public:
         std::uint64_t pages;
         bool operator==(const Run&) const = default;
     };
-    [[nodiscard]] std::vector<Run> allocate_many(std::uint64_t pages);
+    [[nodiscard]] std::vector<Run> allocate_many(std::uint64_t pages) { return allocate_many(pages, first_, end_); }
+    // The same of the pages in [first, end), both multiples of 2 MiB or an end of the range.
+    [[nodiscard]] std::vector<Run> allocate_many(std::uint64_t pages, std::uint64_t first, std::uint64_t end);
 
     // Gives pages back. Pages that are free already or foreign are a bug of the caller.
     void free(std::uint64_t spa, std::uint64_t pages = 1);
 
     std::uint64_t free_pages() const { return state_.free_pages; }
+    std::uint64_t free_pages(std::uint64_t first, std::uint64_t end) const;
+    std::size_t node_of(std::uint64_t spa) const { return node_bytes_ == 0 ? 0 : spa / node_bytes_; }
+    // Where that address' node ends, but at most `end`.
+    std::uint64_t same_node_until(std::uint64_t spa, std::uint64_t end) const {
+        return node_bytes_ == 0 ? end : std::min(end, (node_of(spa) + 1) * node_bytes_);
+    }
     std::uint64_t total_pages() const { return (end_ - first_) / page_bytes; }
 
     struct State {
@@ -93,6 +103,7 @@ private:
 
     std::uint64_t first_;
     std::uint64_t end_;
+    std::uint64_t node_bytes_;
     State state_;
 };
 

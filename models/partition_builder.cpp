@@ -87,6 +87,10 @@ void check_partition(const PartitionConfig& config, const HostConfig& host) {
     if (config.reserve > full_percent) refuse("a reserve is at most 100 percent of a processor");
     if (config.cap > full_percent) refuse("a cap is at most 100 percent of a processor");
     if (config.cap != 0 && config.reserve > config.cap) refuse("its reserve is above its cap");
+    if (config.node && *config.node >= host.nodes) {
+        refuse(fmt::format("node {}: the host has {}", *config.node, host.nodes));
+    }
+    if (config.node && config.spans_nodes) refuse("its memory is of one node, or spans them: not both");
     if ((config.affinity & existing_processors(host.cores)) == 0) {
         refuse(fmt::format("affinity {:#x} names none of the host's {} processors", config.affinity, host.cores));
     }
@@ -103,14 +107,51 @@ void PartitionBuilder::check_memory(const PartitionConfig& config) const {
         mib(pages_.free_pages() * page_bytes)));
 }
 
-PartitionBuilder::Built PartitionBuilder::build(const PartitionConfig& config, const HostConfig& host) {
-    check_partition(config, host);
+namespace {
+
+AddressRange memory_of_node(const NumaNodes& numa, unsigned node) {
+    return {node * numa.bytes_of_each(), numa.bytes_of_each()};
+}
+
+}  // namespace
+
+// On a host with several nodes: which node's memory and processors it gets, if the scenario leaves it open.
+PartitionConfig PartitionBuilder::placed(const PartitionConfig& config, const HostConfig& host) const {
+    PartitionConfig result = config;
+    const NumaNodes numa = host.numa();
+    if (!numa.several() || config.spans_nodes) return result;
+    const std::uint64_t all = existing_processors(host.cores);
+    const bool anywhere = (config.affinity & all) == all;
+    const std::uint64_t wanted = config.memory_bytes / page_bytes;
+    if (!config.node) {
+        std::uint64_t most_free = 0;
+        for (unsigned node = 0; node < numa.count; ++node) {
+            const bool inside = (config.affinity & all & ~numa.processors_of(node)) == 0;
+            const std::uint64_t free = pages_.free_pages(memory_of_node(numa, node));
+            const bool fits = free >= wanted + deposit_for(config) && config.vps <= numa.processors_of_each();
+            if (inside) {
+                if (free >= wanted) result.node = node;
+                break;
+            }
+            if (!anywhere || !fits || free <= most_free) continue;
+            most_free = free;
+            result.node = node;
+        }
+        result.spans_nodes = !result.node;
+    }
+    if (anywhere && result.node) result.affinity = numa.processors_of(*result.node);
+    return result;
+}
+
+PartitionBuilder::Built PartitionBuilder::build(const PartitionConfig& given, const HostConfig& host) {
+    check_partition(given, host);
+    const PartitionConfig config = placed(given, host);
     Built built;
     try {
         const MemoryLayout layout = MemoryLayout::of_size(config.memory_bytes);
         check_memory(config);
         create(built, config, host);
-        map_memory(built, config, layout);
+        map_memory(built, config, host, layout);
         if (!config.behavioural) load(built, config, layout);
     } catch (const sim::UserError& error) {
         take_down(built);
@@ -173,12 +214,26 @@ void PartitionBuilder::create(Built& built, const PartitionConfig& config, const
     }
 }
 
-void PartitionBuilder::map_memory(Built& built, const PartitionConfig& config, const MemoryLayout& layout) {
+void PartitionBuilder::map_memory(Built& built, const PartitionConfig& config, const HostConfig& host,
+                                  const MemoryLayout& layout) {
     namespace flag = h::map_gpa_flag;
     constexpr std::uint32_t all = flag::readable | flag::writable | flag::kernel_executable | flag::user_executable;
     std::vector<AddressRange> ranges{layout.low_ram, layout.high_ram};
     if (config.screen) ranges.push_back(Screen::memory);
-    built.memory = pages_.allocate(ranges);
+    std::vector<AddressRange> from;
+    const NumaNodes numa = host.numa();
+    for (unsigned node = 0; numa.several() && node < numa.count; ++node) {
+        if (config.spans_nodes || config.node == node) from.push_back(memory_of_node(numa, node));
+    }
+    built.memory = pages_.allocate(ranges, from);
+    if (built.memory.empty() && config.node) {
+        throw sim::UserError(
+            fmt::format("partition '{}': node {} has no {} of memory free; node=\"all\" takes some of "
+                        "each",
+                        config.name, *config.node, mib(config.memory_bytes)));
+    }
+    // Not in equal parts, then.
+    if (built.memory.empty() && config.spans_nodes) built.memory = pages_.allocate(ranges);
     if (built.memory.empty()) demand(h::HvStatus::insufficient_memory, config, "memory of the guest");
     for (const MemoryRun& run : built.memory) {
         demand(client_.map_range(built.id, run.gpa / page_bytes, run.spa / page_bytes, run.pages, all), config,

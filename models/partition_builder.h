@@ -38,7 +38,8 @@ public:
 private:
     void check_memory(const PartitionConfig& config) const;
     void create(Built& built, const PartitionConfig& config, const HostConfig& host);
-    void map_memory(Built& built, const PartitionConfig& config, const MemoryLayout& layout);
+    PartitionConfig placed(const PartitionConfig& config, const HostConfig& host) const;
+    void map_memory(Built& built, const PartitionConfig& config, const HostConfig& host, const MemoryLayout& layout);
     void load(const Built& built, const PartitionConfig& config, const MemoryLayout& layout);
 
     hypervisor::RootClient& client_;

@@ -32,9 +32,12 @@ public:
     RootPages(HostMemory& memory, PageAllocator& pages) : memory_(memory), pages_(pages) {}
 
     std::uint64_t free_pages() const { return pages_.free_pages(); }
+    std::uint64_t free_pages(const AddressRange& of) const { return pages_.free_pages(of.first, of.end()); }
     // All zero. All or nothing: nothing (empty) if there are not as many.
     [[nodiscard]] std::vector<MemoryRun> allocate(const MemoryLayout& layout);
-    [[nodiscard]] std::vector<MemoryRun> allocate(std::span<const AddressRange> ranges);
+    // `from`: in equal parts of each of these host addresses; of all, if there are none.
+    [[nodiscard]] std::vector<MemoryRun> allocate(std::span<const AddressRange> ranges,
+                                                  std::span<const AddressRange> from = {});
     void free(std::span<const MemoryRun> runs);
 
     // Of any content.
@@ -43,16 +46,18 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(used_end_);
+        archive(used_ends_);
     }
 
 private:
+    bool take(AddressRange range, std::uint64_t pages, const AddressRange* of, std::vector<MemoryRun>& runs);
     void clean(std::uint64_t spa, std::uint64_t pages);
+    std::uint64_t& used_end(std::uint64_t spa);
 
     HostMemory& memory_;
     PageAllocator& pages_;
-    // Pages from here on have never been handed out. The allocator gives the lowest that fit.
-    std::uint64_t used_end_ = 0;
+    // By node: pages from here on have never been handed out. The allocator gives the lowest that fit.
+    std::vector<std::uint64_t> used_ends_;
 };
 
 // The run that holds a guest address, of runs sorted by address; null if none does.

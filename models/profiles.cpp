@@ -102,6 +102,14 @@ Profile build(const Named& named, std::uint64_t core_hz = 0) {
     s.network.per_frame_sent = time("network.frame_from_guest");
     s.switching.per_frame = time("network.frame_from_wire");
     s.storage_request = time("storage.request");
+    NumaCosts& n = p.numa_costs;
+    n.memory = time("numa.memory");
+    n.misses = small("numa.misses");
+    n.fill_buffers = small("numa.fill_buffers");
+    n.dma_read = time("numa.dma_read");
+    n.dma_write = time("numa.dma_write");
+    n.message = time("numa.message");
+    s.remote_kibibyte = n.per_kibibyte();
     s.guest_network_interrupt = time("guest.network.interrupt");
     s.guest_network_frame = time("guest.network.frame");
     s.guest_storage_request = time("guest.storage.request");
@@ -158,6 +166,7 @@ Profile build(const Named& named, std::uint64_t core_hz = 0) {
     const sim::Time l1 = time("cache.l1_latency"), l3 = time("cache.l3.latency");
     caches.extra_ps = {0, (time("cache.l2.latency") - l1).ps(), (l3 - l1).ps(),
                        (l3 + time("memory.latency") - l1).ps()};
+    p.memory_timing.remote_ps = n.memory.ps();
     return p;
 }
 

@@ -12,6 +12,7 @@
 #include "cpu/memory_timing.h"
 #include "hypervisor/exit_costs.h"
 #include "models/behavioural/driver_costs.h"
+#include "models/numa.h"
 #include "models/pci/pci_costs.h"
 #include "models/service_costs.h"
 #include "models/workload/stack_costs.h"
@@ -52,6 +53,7 @@ struct Profile {
     ServiceCosts service_costs;
     DriverCosts driver_costs;  // of behavioural guests
     StackCosts stack_costs;
+    NumaCosts numa_costs;  // of hosts with several nodes
 
     // Whole cycles of this platform, to the nearest picosecond.
     sim::Time cycles(std::int64_t n) const;

@@ -19,6 +19,7 @@ struct ServiceCosts {
     vmbus::NetworkCosts network;
     SwitchCosts switching;  // what comes from a wire
     sim::Time storage_request;
+    sim::Time remote_kibibyte;  // copying, besides, where the guest's memory is another node's than the processor
     // Of a behavioural guest.
     sim::Time guest_network_interrupt;
     sim::Time guest_network_frame;

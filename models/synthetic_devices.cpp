@@ -31,6 +31,7 @@ vmbus::NetworkProvider::Config provider_config(const NetworkConfig& config, cons
     result.adapter.offloads = vmbus::OffloadSettings::all(config.coalescing);
     result.bits_per_second = config.bits_per_second;
     result.costs = costs.network;
+    result.costs_of_queue = config.costs_of_queue;
     return result;
 }
 
@@ -54,6 +55,7 @@ SyntheticDevices::SyntheticDevices(const sim::Scope& scope, const ServiceConfig&
       client_(client),
       partition_(partition),
       processors_(processors),
+      runs_(runs),
       ram_(client, pages, partition, runs),
       bus_(scope.child("vmbus"), client, numbers, memory, partition, runs, config.vps),
       heartbeat_(scope.child("heartbeat"), service_host(), {}),
@@ -86,11 +88,18 @@ std::uint64_t SyntheticDevices::reference_time() {
 // Services that carry little are all on one processor, spread by partition; channels with traffic on one after the
 // other.
 vmbus::ServiceHost SyntheticDevices::service_host() {
-    return {bus_.server(), processor_of(0), config_.costs.bus};
+    return {bus_.server(), processor_of(0), costs_of(place_of(0))};
 }
 
-sim::Processor& SyntheticDevices::processor_of(std::uint64_t channel) {
-    return processors_.processor(static_cast<std::uint32_t>((partition_ + channel) % processors_.count()));
+std::uint32_t SyntheticDevices::place_of(std::uint64_t channel) const {
+    return static_cast<std::uint32_t>((partition_ + channel) % processors_.count());
+}
+
+// Copying from another node's memory takes longer.
+vmbus::Costs SyntheticDevices::costs_of(std::uint32_t processor) const {
+    vmbus::Costs costs = config_.costs.bus;
+    costs.per_kibibyte += config_.costs.remote_kibibyte * processors_.remote_permille(processor, runs_) / 1000;
+    return costs;
 }
 
 SyntheticNic& SyntheticDevices::add_network(Network& network, const NetworkConfig& config) {
@@ -98,11 +107,25 @@ SyntheticNic& SyntheticDevices::add_network(Network& network, const NetworkConfi
         throw sim::UserError(fmt::format("network adapter {}: {} channels: give 1 to {}", config.name, config.channels,
                                          vmbus::NetworkProvider::largest_channel_count));
     }
+    for (const std::uint32_t processor : config.processors) {
+        if (processor >= processors_.count()) {
+            throw sim::UserError(fmt::format("network adapter {}: the host has no processor {}: it has 0 to {}",
+                                             config.name, processor, processors_.count() - 1));
+        }
+    }
+    // One after the other, from the partition's own on, or those that are named.
     const std::size_t index = nics_.size();
-    const auto processor = [this, index](std::uint16_t queue) -> sim::Processor& {
-        return processor_of(index + queue);
+    const auto place = [&](std::uint16_t queue) {
+        return config.processors.empty() ? place_of(index + queue)
+                                         : config.processors[queue % config.processors.size()];
     };
-    nics_.push_back(std::make_unique<SyntheticNic>(scope_.child(config.name), bus_.server(), network, config,
+    const auto processor = [&](std::uint16_t queue) -> sim::Processor& { return processors_.processor(place(queue)); };
+    NetworkConfig placed = config;
+    for (std::uint16_t queue = 0; queue < config.channels; ++queue) {
+        placed.costs_of_queue.push_back(config_.costs.network);
+        placed.costs_of_queue.back().ring = costs_of(place(queue));
+    }
+    nics_.push_back(std::make_unique<SyntheticNic>(scope_.child(config.name), bus_.server(), network, placed,
                                                    instance_of(network_family, index), config_.costs, processor));
     return *nics_.back();
 }
@@ -116,7 +139,7 @@ std::uint8_t SyntheticDevices::next_unit(const std::string& name) {
     if (!storage_) {
         vmbus::StorageConfig controller;
         controller.instance = storage_instance;
-        controller.costs = config_.costs.bus;
+        controller.costs = costs_of(place_of(0));
         controller.per_request = config_.costs.storage_request;
         storage_.emplace(scope_.child("storage"), bus_.server(), controller,
                          [this](std::uint16_t channel) -> sim::Processor& { return processor_of(channel); });

@@ -33,6 +33,11 @@ public:
     virtual ~RootProcessors() = default;
     virtual std::uint32_t count() const = 0;
     virtual sim::Processor& processor(std::uint32_t index) = 0;
+    // How much of that memory is another node's than the processor's, in thousandths.
+    virtual std::uint32_t remote_permille(std::uint32_t index, std::span<const MemoryRun> memory) const {
+        (void)index, (void)memory;
+        return 0;
+    }
 };
 
 struct ServiceConfig {
@@ -48,6 +53,9 @@ struct NetworkConfig {
     std::uint16_t channels = 1;
     std::uint64_t bits_per_second = 10'000'000'000;
     bool coalescing = false;  // offers the guest coalesced segments (RSC)
+    // Of the root, for its channels in turn; none: one after the other from the partition's own on.
+    std::vector<std::uint32_t> processors;
+    std::vector<vmbus::NetworkCosts> costs_of_queue;  // made from the host's
 };
 
 // One synthetic adapter on a virtual switch.
@@ -105,7 +113,10 @@ private:
     std::uint64_t reference_time() override;
     bool place_vram(std::uint64_t gpa, std::uint64_t bytes) override;
     void remove_vram() override {}
-    sim::Processor& processor_of(std::uint64_t channel);
+    std::uint32_t place_of(std::uint64_t channel) const;
+    sim::Processor& processor_of(std::uint64_t channel) { return processors_.processor(place_of(channel)); }
+    // What the bus costs there.
+    vmbus::Costs costs_of(std::uint32_t processor) const;
     std::uint8_t next_unit(const std::string& name);
 
     sim::Scope scope_;
@@ -113,6 +124,7 @@ private:
     hypervisor::RootClient& client_;
     hypervisor::PartitionId partition_;
     RootProcessors& processors_;
+    std::vector<MemoryRun>& runs_;
     GuestRam ram_;
     PartitionBus bus_;
     vmbus::Heartbeat heartbeat_;

@@ -100,6 +100,7 @@ Guest& VirtualizationStack::add_partition(const PartitionConfig& config, const H
         std::make_unique<Child>(*this, config, std::move(built), find_profile(host.profile).service_costs, scope);
     Child& added = *children_.emplace_back(std::move(child));
     by_id_[added.built().id] = &added;
+    placement_->memory_is(added.built().id, added.built().memory);
     VG_CHECK(added.machine().install_intercepts() == h::HvStatus::success);
     VG_CHECK(builder_->start(added.built(), config.vps) == h::HvStatus::success);
     return added;

@@ -15,6 +15,7 @@
 #include "models/behavioural/behavioural_cpu.h"
 #include "models/behavioural/guest_platform.h"
 #include "models/memory_layout.h"
+#include "models/partition_memory.h"
 #include "models/service_costs.h"
 
 namespace models {
@@ -23,6 +24,10 @@ namespace models {
 class SoftwarePlacement {
 public:
     virtual void place(hypervisor::PartitionId partition, std::uint32_t vp, hypervisor::VpSoftware* software) = 0;
+    // A partition's memory: who has several nodes wants to know of which.
+    virtual void memory_is(hypervisor::PartitionId partition, std::span<const MemoryRun> memory) {
+        (void)partition, (void)memory;
+    }
 
 protected:
     ~SoftwarePlacement() = default;

@@ -52,7 +52,7 @@ HostPci::HostPci(const sim::Scope& scope, const PciCosts& costs, mmu::SystemMemo
       stray_interrupts_(scope.counter("stray_interrupts", "count", "interrupt messages that nobody has asked for")),
       memory_(memory),
       tables_(tables),
-      memory_timing_(costs.memory_read, costs.memory_write),
+      memory_timing_(costs.memory_read, costs.memory_write, *this),
       iommu_(scope.child("iommu"), memory, *this, memory_timing_, costs.iommu),
       root_(scope.child("root_complex"), iommu_, pci::Wiring::straight),
       registration_(scope.register_state(*this)) {
@@ -306,6 +306,12 @@ void HostPci::listen(pci::RequesterId function, RootInterrupts* listener) {
 std::uint64_t HostPci::partition_of(pci::RequesterId function) const {
     const auto found = domains_.find(function);
     return found != domains_.end() ? found->second : 0;
+}
+
+// Drivers of the root's own work beside their device.
+std::uint32_t HostPci::listening_node(pci::RequesterId function) const {
+    const auto home = homes_.find(partition_of(function));
+    return home != homes_.end() ? home->second : memory_timing_.node_of(function.bus());
 }
 
 // Interrupts

@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "hypervisor/assigned_devices.h"
 #include "models/pci/fault_reader.h"
+#include "models/pci/numa_timing.h"
 #include "models/pci/pci_costs.h"
 #include "pci/bridge.h"
 #include "pci/function.h"
@@ -68,7 +70,8 @@ protected:
 class HostPci final : public hypervisor::DevicePort,
                       public hypervisor::DeviceRemapping,
                       private pci::HostPort,
-                      private FunctionOwners {
+                      private FunctionOwners,
+                      private NumaTiming::Owners {
 public:
     static constexpr std::uint64_t high_base = hypervisor::first_device_spa;
     static constexpr std::uint64_t high_bytes_per_port = std::uint64_t{1} << 28;
@@ -98,6 +101,14 @@ public:
     // The processor goes.
     void disconnect();
     sim::Processor& processor() { return *processor_; }
+    // All of the root's, by number.
+    void set_processors(std::vector<sim::Processor*> processors) { processors_ = std::move(processors); }
+    const std::vector<sim::Processor*>& processors() const { return processors_; }
+    // NUMA: before devices; where a device stands; where most of a partition's memory is.
+    void set_nodes(const NumaNodes& nodes, const NumaCosts& costs) { memory_timing_.set_nodes(nodes, costs); }
+    const NumaNodes& nodes() const { return memory_timing_.nodes(); }
+    void place(std::uint8_t bus, std::uint32_t node) { memory_timing_.place(bus, node); }
+    void set_home(std::uint64_t partition, std::uint32_t node) { homes_[partition] = node; }
     pci::RootComplex& root() { return root_; }
 
     // A root port with a link behind it, as firmware leaves it: bus number n for the n-th, two windows, ARI.
@@ -186,6 +197,8 @@ private:
     void line(unsigned, bool) override {}  // nobody routes INTx of devices behind root ports
 
     std::uint64_t partition_of(pci::RequesterId function) const override;
+    bool own_memory(pci::RequesterId function) const override { return memories_.contains(function); }
+    std::uint32_t listening_node(pci::RequesterId function) const override;
     void set_entry(std::uint32_t handle, std::uint64_t low, std::uint64_t high);
 
     vmbus::GuestMemory* memory_of(pci::RequesterId requester) const;
@@ -196,11 +209,12 @@ private:
     sim::Time read_time_;  // of the read that is under way
     DeviceInterrupts* interrupts_ = nullptr;
     sim::Processor* processor_ = nullptr;
+    std::vector<sim::Processor*> processors_;
     sim::Counter& refused_dma_;
     sim::Counter& stray_interrupts_;
     mmu::SystemMemory memory_;
     std::uint64_t tables_;
-    pci::FixedHostTiming memory_timing_;
+    NumaTiming memory_timing_;
     pci::Iommu iommu_;
     pci::RootComplex root_;
     std::map<pci::RequesterId, std::uint16_t> domains_;  // of partitions' functions
@@ -208,6 +222,7 @@ private:
     std::vector<std::unique_ptr<HostDevice>> devices_;  // behind them
     std::map<pci::RequesterId, vmbus::GuestMemory*> memories_;
     std::map<pci::RequesterId, RootInterrupts*> listeners_;
+    std::map<std::uint64_t, std::uint32_t> homes_;  // of partitions, by number
     std::map<std::uint32_t, pci::RequesterId> root_handles_;
     std::unique_ptr<FaultReader> fault_reader_;
     sim::StateRegistration registration_;

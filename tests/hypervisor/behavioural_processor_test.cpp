@@ -375,3 +375,17 @@ TEST_CASE("a checkpoint in the middle of anything goes on as the straight run") 
         CHECK(run(at) == straight);
     }
 }
+
+TEST_CASE("work waits for another node's memory; exits and actions do not") {
+    Worker m;
+    m.boot();
+    m.hypervisor->set_remote_work(m.id, {Time::ns(236)});
+    m.first().on_piece = [](BehaviouralProcessor& vp) { vp.write_msr(msr::eom, 0); };
+    const Time begun = m.simulation.agenda().now();
+    m.first().add(Time::ns(1500));
+    m.run();
+    REQUIRE(m.first().log.size() == 1);
+    CHECK(m.first().log[0].second == begun + Time::ns(1500 + 354));
+    CHECK(sum_of(m.hypervisor->ledger(0), m.id, "remote_memory") == Time::ns(354));
+    CHECK(m.simulation.agenda().now() == begun + Time::ns(1500 + 354) + cost::msr + cost::halt);
+}

@@ -57,6 +57,7 @@ public:
         std::uint64_t bits_per_second = 10'000'000'000;
         bool link_up = true;
         NetworkCosts costs;
+        std::vector<NetworkCosts> costs_of_queue;  // where they differ: queues beyond the last have `costs`
     };
     static constexpr std::uint16_t largest_channel_count = 64;
     using ProcessorOfQueue = std::function<sim::Processor&(std::uint16_t)>;
@@ -105,6 +106,9 @@ public:
 private:
     class Queue;
     friend class Queue;
+    const NetworkCosts& costs_of(std::uint16_t queue) const {
+        return queue < config_.costs_of_queue.size() ? config_.costs_of_queue[queue] : config_.costs;
+    }
     // What the host sends carries a transaction that no section has.
     static constexpr std::uint64_t vf_association_transaction = 0x8000'0000'0000'0000;
 

@@ -147,7 +147,7 @@ bool NetworkProvider::Queue::can_take() const {
 
 std::optional<sim::Time> NetworkProvider::Queue::begin() {
     if (!state_.open) return std::nullopt;
-    const NetworkCosts& costs = provider_.config_.costs;
+    const NetworkCosts& costs = provider_.costs_of(index_);
     sim::Time cost;
     const bool some_control = !state_.control.empty() && provider_.state_.receive_buffer.free_for_control() != 0;
     if (!state_.blocked && (!state_.outgoing.empty() || some_control)) {
@@ -170,7 +170,7 @@ std::optional<sim::Time> NetworkProvider::Queue::begin() {
 
 bool NetworkProvider::Queue::begin_frames(sim::Time& cost) {
     if (state_.backlog.empty()) return false;
-    const NetworkCosts& costs = provider_.config_.costs;
+    const NetworkCosts& costs = provider_.costs_of(index_);
     std::size_t bytes = 0;
     auto& frames = state_.piece.to_deliver;
     while (!state_.backlog.empty() && frames.size() < provider_.config_.batch && bytes < piece_bytes) {
@@ -186,7 +186,7 @@ bool NetworkProvider::Queue::begin_frames(sim::Time& cost) {
 }
 
 bool NetworkProvider::Queue::begin_packets(sim::Time& cost) {
-    const NetworkCosts& costs = provider_.config_.costs;
+    const NetworkCosts& costs = provider_.costs_of(index_);
     Packet packet;
     std::size_t bytes = 0;
     std::size_t packets = 0;
