@@ -79,10 +79,11 @@ std::vector<std::byte> to_bytes(const py::bytes& bytes) {
 }
 
 void create_host(Machine& self, unsigned cores, std::uint64_t memory_bytes, const std::string& profile, bool timed,
-                 std::int64_t quantum_ps) {
+                 std::int64_t quantum_ps, unsigned nodes) {
     models::HostConfig config;
     config.cores = cores;
     config.memory_bytes = memory_bytes;
+    config.nodes = nodes;
     config.profile = profile;
     config.fidelity = timed ? models::Fidelity::timed : models::Fidelity::fast;
     config.quantum = sim::Time::ps(quantum_ps);
@@ -92,7 +93,8 @@ void create_host(Machine& self, unsigned cores, std::uint64_t memory_bytes, cons
 Guest& add_partition(Machine& self, const std::string& name, unsigned vps, std::uint64_t memory_bytes, bool elf,
                      const py::bytes& kernel, const std::vector<py::bytes>& initramfs, const std::string& command_line,
                      std::uint32_t weight, std::uint32_t reserve, std::uint32_t cap, std::uint64_t affinity,
-                     bool screen, unsigned generation, bool behavioural) {
+                     bool screen, unsigned generation, bool behavioural, std::optional<unsigned> node,
+                     bool spans_nodes) {
     models::PartitionConfig config;
     config.name = name;
     config.vps = vps;
@@ -108,6 +110,8 @@ Guest& add_partition(Machine& self, const std::string& name, unsigned vps, std::
     config.screen = screen;
     config.generation = generation;
     config.behavioural = behavioural;
+    config.node = node;
+    config.spans_nodes = spans_nodes;
     return self.host().add_partition(config);
 }
 
@@ -210,11 +214,12 @@ PYBIND11_MODULE(_verdigris, module) {
     python::MachineClass machine_class{module, "Machine"};
     machine_class
         .def("create_host", &create_host, py::kw_only(), py::arg("cores"), py::arg("memory_bytes"), py::arg("profile"),
-             py::arg("timed"), py::arg("quantum_ps"))
+             py::arg("timed"), py::arg("quantum_ps"), py::arg("nodes") = 1)
         .def("add_partition", &add_partition, py::return_value_policy::reference, py::kw_only(), py::arg("name"),
              py::arg("vps"), py::arg("memory_bytes"), py::arg("elf"), py::arg("kernel"), py::arg("initramfs"),
              py::arg("command_line"), py::arg("weight"), py::arg("reserve"), py::arg("cap"), py::arg("affinity"),
-             py::arg("screen"), py::arg("generation"), py::arg("behavioural") = false)
+             py::arg("screen"), py::arg("generation"), py::arg("behavioural") = false, py::arg("node") = py::none(),
+             py::arg("spans_nodes") = false)
         .def_property_readonly("has_host", &Machine::has_host)
         .def("run", &run, py::arg("until_ps"), py::arg("wake"), py::arg("wake_ps"))
         .def_property_readonly("now_ps", [](const Machine& self) { return self.now().ps(); })

@@ -120,9 +120,11 @@ models::NetworkConfig network_config(const std::string& name, const std::string&
 
 models::SyntheticNic& add_network(Guest& guest, models::Network& network, const std::string& name,
                                   const std::string& mac, std::uint16_t vlan, std::uint32_t virtual_subnet,
-                                  std::uint16_t channels, std::uint64_t maximum_bps) {
+                                  std::uint16_t channels, std::uint64_t maximum_bps,
+                                  const std::vector<std::uint32_t>& processors) {
     models::NetworkConfig config = network_config(name, mac, vlan, virtual_subnet, maximum_bps);
     config.channels = channels;
+    config.processors = processors;
     return guest.devices().add_network(network, config);
 }
 

@@ -55,9 +55,9 @@ void give_again(models::AssignedFunction& place, const PciDevice& device) {
 
 // The adapter with its cable, which goes into a rack switch of its own.
 struct Adapter final : models::HostDevice {
-    Adapter(const sim::Scope& scope, models::HostPci& pci, const models::HostAdapterConfig& config,
-            models::Network& beyond)
-        : rack(beyond), adapter(scope, pci, pci.processor(), config), cable(scope.child("cable"), adapter, rack) {}
+    Adapter(const sim::Scope& scope, models::HostPci& pci, std::span<sim::Processor* const> processors,
+            const models::HostAdapterConfig& config, models::Network& beyond)
+        : rack(beyond), adapter(scope, pci, processors, config), cable(scope.child("cable"), adapter, rack) {}
     pci::Function& function() override { return adapter.function(); }
 
     models::Network& rack;
@@ -65,15 +65,42 @@ struct Adapter final : models::HostDevice {
     models::AdapterCable cable;
 };
 
-Adapter& add_adapter(Machine& machine, const std::string& name, const std::string& mac, unsigned vfs) {
+// The processors of the root that serve its queues: those that are named, or the first of its node.
+std::vector<sim::Processor*> queue_processors(models::HostPci& pci, const models::HostAdapterConfig& config,
+                                              const std::vector<std::uint32_t>& named) {
+    const auto& all = pci.processors();
+    if (config.node >= pci.nodes().count) {
+        throw sim::UserError(
+            fmt::format("adapter {}: node {}: the host has {}", config.name, config.node, pci.nodes().count));
+    }
+    std::vector<sim::Processor*> chosen;
+    for (const std::uint32_t n : named) {
+        if (n >= all.size()) {
+            throw sim::UserError(fmt::format("adapter {}: the host has no processor {}: it has 0 to {}", config.name, n,
+                                             all.size() - 1));
+        }
+        chosen.push_back(all[n]);
+    }
+    if (chosen.empty()) chosen.push_back(all.at(pci.nodes().first_processor(config.node)));
+    return chosen;
+}
+
+Adapter& add_adapter(Machine& machine, const std::string& name, const std::string& mac, unsigned vfs,
+                     unsigned queues_per_pool, unsigned node, const std::vector<std::uint32_t>& processors,
+                     unsigned vmqs, unsigned queues_per_vmq, std::int64_t rebalance_ps) {
     models::HostAdapterConfig config;
     config.name = name;
     config.mac = models::mac_address(mac);
     config.vfs = vfs;
+    config.queues_per_pool = queues_per_pool;
+    config.node = node;
+    config.vmqs = vmqs;
+    config.queues_per_vmq = queues_per_vmq;
+    config.rebalance = sim::Time::ps(rebalance_ps);
     models::Network& rack = machine.host().networks().add_switch(name + "-rack", {});
     models::HostPci& pci = machine.host().pci();
-    Adapter& made =
-        pci.keep(std::make_unique<Adapter>(machine.simulation().scope("host.pci." + name), pci, config, rack));
+    Adapter& made = pci.keep(std::make_unique<Adapter>(machine.simulation().scope("host.pci." + name), pci,
+                                                       queue_processors(pci, config, processors), config, rack));
     made.adapter.capture(machine.host().networks().captures());
     return made;
 }
@@ -127,8 +154,9 @@ void bind_pci(py::module_& module, GuestClass& guest, MachineClass& machine) {
         .def("connect_switch", &connect_switch)
         .def(
             "rack", [](Adapter& self) { return &self.rack; }, py::return_value_policy::reference)
-        .def("add_address",
-             [](Adapter& self, const std::string& mac) { self.adapter.add_host_address(models::mac_address(mac)); })
+        .def("add_address", [](Adapter& self, const std::string& mac,
+                               bool queues) { self.adapter.add_host_address(models::mac_address(mac), queues); })
+        .def("queue_processors", [](Adapter& self) { return self.adapter.queue_processors(); })
         .def("reserved", [](Adapter& self) { return self.adapter.reserved(); })
         .def("vf_counts", &vf_counts);
     using Pairing = models::VfPairing;

@@ -81,8 +81,9 @@ sim::Scope scope_of(Machine& machine, const std::string& name) {
 models::GuestNetwork& add_guest_network(Machine& machine, Guest& guest, const std::string& name,
                                         const std::string& path, const std::string& mac, const std::string& address,
                                         std::uint16_t channels, const std::string& profile, bool mailbox,
-                                        const std::string& moderation, std::int64_t interval_ps) {
+                                        const std::string& moderation, std::int64_t interval_ps, std::uint16_t queues) {
     models::GuestNetworkConfig config;
+    config.queues = queues;
     config.path = models::network_path(path);
     config.channels = channels;
     config.mailbox = mailbox;

@@ -1,6 +1,7 @@
 #include "sriov_nic/physical_driver.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "sim/check.h"
 
@@ -95,6 +96,14 @@ void PhysicalDriver::configure_switch(const PhysicalSettings& settings) {
     write(reg::rttdt1c, usual_share);
     set_bit(reg::vfre, own, true);
     set_bit(reg::vfte, own, true);
+}
+
+void PhysicalDriver::open_pool(unsigned pool, unsigned hashed) {
+    VG_CHECK(pool > physical_pool() && pool < pools() && hashed >= 1 && hashed <= state_.queues_per_pool);
+    set_vlan_member(0, pool, true);
+    write(reg::vmolr + 4 * pool, vmolr::untagged);
+    write(reg::psrtype_table + 4 * pool, static_cast<std::uint32_t>(std::bit_width(hashed) - 1) << 29);
+    set_bit(reg::vfre, pool, true);
 }
 
 // A fixed key and an even table: results must not depend on chance.

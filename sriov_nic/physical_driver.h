@@ -87,6 +87,11 @@ public:
     // An address behind the physical function itself, such as a synthetic adapter's: VFs reach it, too.
     void add_host_address(MacKey mac) { (void)add_mac(mac, physical_pool(), false); }
     void remove_host_address(MacKey mac) { delete_mac(mac, physical_pool()); }
+    // A pool of the physical function's own beside its first (VMDq): frames for these addresses come to its queues, by
+    // the hash to so many of them. Frames for all go to the first pool alone.
+    void open_pool(unsigned pool, unsigned hashed);
+    [[nodiscard]] bool add_host_address(MacKey mac, unsigned pool) { return add_mac(mac, pool, false); }
+    unsigned pools() const { return state_.queues_per_pool == 4 ? max_pools / 2 : max_pools; }
 
     // The "other causes" vector fired: resets, messages, acknowledgements, link.
     void interrupt();

@@ -12,7 +12,8 @@ namespace nic = sriov_nic;
 namespace {
 
 constexpr std::uint32_t other_vector = 1;  // the driver's: mailbox, link
-constexpr unsigned queues_per_pool = 2;
+constexpr unsigned first_vmq_vector = other_vector + 1;
+constexpr unsigned most_vmq_vectors = 14;               // beside those two, of the sixteen that EICR has (8.2.3.5.1)
 constexpr sim::Time cost_of_causes = sim::Time::us(2);  // assumed: a dozen of registers read and written
 
 pci::LinkConfig link_config() {
@@ -45,12 +46,39 @@ const HostAdapterConfig& checked(const HostAdapterConfig& config) {
         throw sim::UserError(
             fmt::format("adapter {}: {} virtual functions: give 1 to {}", config.name, config.vfs, nic::max_vfs));
     }
+    if (config.queues_per_pool != 2 && config.queues_per_pool != 4) {
+        throw sim::UserError(
+            fmt::format("adapter {}: {} queues in a pool: there are 2 or 4", config.name, config.queues_per_pool));
+    }
+    const unsigned pools = config.queues_per_pool == 4 ? nic::max_pools / 2 : nic::max_pools;
+    if (config.vfs + 1 + config.vmqs > pools) {
+        throw sim::UserError(fmt::format(
+            "adapter {}: {} virtual functions and {} addresses with queues of their own: with {} queues each "
+            "it has {} pools, one of them the physical function's",
+            config.name, config.vfs, config.vmqs, config.queues_per_pool, pools));
+    }
+    if (config.queues_per_vmq == 0 || config.queues_per_vmq > config.queues_per_pool ||
+        (config.queues_per_vmq & (config.queues_per_vmq - 1)) != 0) {
+        throw sim::UserError(fmt::format("adapter {}: {} queues for an address: 1, 2 or 4, and no more than in a pool",
+                                         config.name, config.queues_per_vmq));
+    }
+    if (config.vmqs * config.queues_per_vmq > most_vmq_vectors) {
+        throw sim::UserError(fmt::format("adapter {}: {} queues of addresses: it has vectors for {}", config.name,
+                                         config.vmqs * config.queues_per_vmq, most_vmq_vectors));
+    }
     return config;
+}
+
+QueuePlacementSettings placement_of(const HostAdapterConfig& config, std::size_t processors) {
+    QueuePlacementSettings settings;
+    settings.processors = static_cast<std::uint32_t>(processors);
+    settings.queues = config.vmqs * config.queues_per_vmq;
+    return settings;
 }
 
 }  // namespace
 
-HostAdapter::HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor& processor,
+HostAdapter::HostAdapter(const sim::Scope& scope, HostPci& host, std::span<sim::Processor* const> processors,
                          const HostAdapterConfig& config)
     : scope_(scope),
       host_(host),
@@ -59,13 +87,33 @@ HostAdapter::HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor&
       link_(scope.child("link"), bus_, host.timing(), link_config()),
       adapter_(scope.child("nic"), bus_.slot(0, 0), link_, *this, profile_),
       driver_(scope.child("driver"), adapter_),
-      queue_(scope.child("uplink"), adapter_, config.vfs * queues_per_pool, processor, {}),
+      queue_(scope.child("uplink"), adapter_, {.queue = config.vfs * config.queues_per_pool, .vector = 0, .number = 0},
+             processors, {}),
+      placement_(placement_of(config, processors.size())),
+      rebalance_timer_(scope.agenda(), scope.path() + ".rebalance", [this] { rebalance(); }),
+      moves_(scope.counter("queue_moves", "count", "queues that were moved to another processor")),
       arriving_(*this),
       cable_timer_(scope.agenda(), scope.path() + ".cable", [this] { arrived(); }),
-      slot_(processor, *this),
+      slot_(*processors.front(), *this),
       registration_(scope.register_state(*this)) {
     link_.connect(adapter_);
+    host_.place(bus_.number(), config.node);
+    areas_.add(queue_.memory());
+    open_vmqs(scope, processors);
     start();
+}
+
+// Queues in pools behind the physical function's own, by number.
+void HostAdapter::open_vmqs(const sim::Scope& scope, std::span<sim::Processor* const> processors) {
+    for (unsigned n = 0; n < config_.vmqs * config_.queues_per_vmq; ++n) {
+        const unsigned pool = config_.vfs + 1 + n / config_.queues_per_vmq;
+        const PhysicalQueue::Place place{pool * config_.queues_per_pool + n % config_.queues_per_vmq,
+                                         first_vmq_vector + n, n + 1};
+        vmqs_.push_back(std::make_unique<PhysicalQueue>(scope.child(fmt::format("vmq{}", n)), adapter_, place,
+                                                        processors, PhysicalQueue::Costs{}));
+        areas_.add(vmqs_.back()->memory());
+    }
+    if (config_.rebalance > sim::Time::zero() && !vmqs_.empty()) rebalance_timer_.arm_after(config_.rebalance);
 }
 
 HostAdapter::~HostAdapter() {
@@ -79,7 +127,7 @@ void HostAdapter::start() {
     namespace sriov = pci::sriov;
     physical_ = host_.place(adapter_.physical());
     host_.set_link(bus_.number(), link_);
-    host_.let_use(physical_.id, &queue_.memory());
+    host_.let_use(physical_.id, &areas_);
     host_.listen(physical_.id, this);
     const std::uint16_t at = adapter_.physical().config().layout().extended_capability(pci::extended_id::sriov);
     const auto put = [&](unsigned offset, unsigned size, std::uint64_t value) {
@@ -105,17 +153,20 @@ void HostAdapter::start() {
     nic::PhysicalSettings settings;
     settings.mac = key_of(config_.mac);
     settings.vfs = config_.vfs;
-    settings.queues_per_pool = queues_per_pool;
+    settings.queues_per_pool = config_.queues_per_pool;
     settings.promiscuous = true;  // the switch behind it has other addresses
     driver_.start(settings);
     for (unsigned vf = 0; vf < config_.vfs; ++vf) driver_.disable(vf);
     enable_messages();
     queue_.open();
+    for (unsigned n = 0; n < config_.vmqs; ++n) driver_.open_pool(config_.vfs + 1 + n, config_.queues_per_vmq);
+    for (auto& queue : vmqs_) queue->open();
 }
 
 void HostAdapter::enable_messages() {
     constexpr unsigned msix_bar = 4;
-    for (const std::uint32_t vector : {std::uint32_t{PhysicalQueue::vector}, other_vector}) {
+    const auto vectors = static_cast<std::uint32_t>(first_vmq_vector + vmqs_.size());
+    for (std::uint32_t vector = 0; vector < vectors; ++vector) {
         const std::uint64_t entry = physical_.addresses[msix_bar] + vector * pci::msix_cap::entry_bytes;
         const pci::InterruptMessage message = host_.root_message(physical_.id, static_cast<std::uint8_t>(vector));
         sim::Time cost;
@@ -132,7 +183,10 @@ void HostAdapter::enable_messages() {
 // ----------------------------------------------------------------------------------------------------------------
 
 void HostAdapter::message(std::uint32_t number) {
-    if (number == PhysicalQueue::vector) return queue_.interrupt();
+    if (number == queue_.vector()) return queue_.interrupt();
+    if (number >= first_vmq_vector && number - first_vmq_vector < vmqs_.size()) {
+        return vmqs_[number - first_vmq_vector]->interrupt();
+    }
     causes_ = true;
     slot_.wake();
 }
@@ -141,11 +195,12 @@ std::optional<sim::Time> HostAdapter::begin() {
     return causes_ ? std::optional{cost_of_causes} : std::nullopt;
 }
 
-// Reading the causes clears those of the queue as well: it is looked at, too.
+// Reading the causes clears those of the queues as well: they are looked at, too.
 void HostAdapter::finish() {
     causes_ = false;
     driver_.interrupt();
     queue_.interrupt();
+    for (auto& queue : vmqs_) queue->interrupt();
 }
 
 // The switch and the cable
@@ -156,6 +211,7 @@ void HostAdapter::connect_switch(VirtualSwitch& network, std::string_view port_n
     switched_ = true;
     uplink_ = network.connect(port_name, queue_, external_port());
     queue_.connect(network, uplink_);
+    for (auto& queue : vmqs_) queue->connect(network, uplink_);
 }
 
 void HostAdapter::ToController::receive(Frame&& frame) {
@@ -196,8 +252,38 @@ void HostAdapter::received(unsigned pool, std::span<const std::byte> frame) {
     vf_captures_[pool]->observed(FrameDirection::in, Frame{{frame.begin(), frame.end()}});
 }
 
-void HostAdapter::add_host_address(const MacAddress& mac) {
-    driver_.add_host_address(key_of(mac));
+void HostAdapter::add_host_address(const MacAddress& mac, bool queues) {
+    const unsigned n = addresses_with_queues_;
+    if (!queues || n == config_.vmqs || !driver_.add_host_address(key_of(mac), config_.vfs + 1 + n)) {
+        return driver_.add_host_address(key_of(mac));
+    }
+    ++addresses_with_queues_;
+    placement_.add(n + 1, config_.queues_per_vmq);
+    for (unsigned q = 0; q < config_.queues_per_vmq; ++q) {
+        vmqs_[n * config_.queues_per_vmq + q]->move(placement_.processor(n + 1, q));
+    }
+}
+
+std::vector<std::uint32_t> HostAdapter::queue_processors() const {
+    std::vector<std::uint32_t> all{queue_.processor()};
+    for (unsigned n = 0; n < addresses_with_queues_ * config_.queues_per_vmq; ++n) all.push_back(vmqs_[n]->processor());
+    return all;
+}
+
+// Dynamic VMQ: at most one queue at a time moves away from a processor that is busy, or joins others that are idle.
+void HostAdapter::rebalance() {
+    const unsigned each = config_.queues_per_vmq;
+    for (unsigned n = 0; n < addresses_with_queues_ * each; ++n) {
+        placement_.charge(n / each + 1, n % each, vmqs_[n]->take_work());
+    }
+    if (placement_.rebalance(config_.rebalance)) {
+        ++moves_;
+        for (unsigned n = 0; n < addresses_with_queues_ * each; ++n) {
+            const std::uint32_t to = placement_.processor(n / each + 1, n % each);
+            if (to != vmqs_[n]->processor()) vmqs_[n]->move(to);
+        }
+    }
+    rebalance_timer_.arm_after(config_.rebalance);
 }
 
 // Virtual functions
@@ -270,11 +356,13 @@ void HostAdapter::save(sim::Writer& writer) const {
     auto& self = const_cast<HostAdapter&>(*this);  // fields() serve both directions; a writer only reads
     adapter_.save(writer);
     writer(self.link_, self.driver_, self.on_cable_, self.cable_timer_, self.causes_);
+    writer(self.addresses_with_queues_, self.placement_, self.rebalance_timer_);
 }
 
 void HostAdapter::restore(sim::Reader& reader) {
     adapter_.restore(reader);
     reader(link_, driver_, on_cable_, cable_timer_, causes_);
+    reader(addresses_with_queues_, placement_, rebalance_timer_);
 }
 
 }  // namespace models

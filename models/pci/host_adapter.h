@@ -3,14 +3,17 @@
 // partitions.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "models/host_networks.h"
 #include "models/network/addresses.h"
+#include "models/network/queue_placement.h"
 #include "models/network/wire.h"
 #include "models/pci/physical_queue.h"
 #include "models/pci/vf_pairing.h"
@@ -22,8 +25,15 @@ namespace models {
 struct HostAdapterConfig {
     std::string name;
     MacAddress mac;
-    unsigned vfs = 1;  // 1 to 63
+    unsigned vfs = 1;              // 1 to 63; to 31 with four queues for each
+    unsigned queues_per_pool = 2;  // or 4: of each virtual function, and of each address with queues of its own
     sim::Time cable = sim::Time::ns(25);
+    unsigned node = 0;  // NUMA: where it stands
+    // So many addresses of the host's synthetic adapters have queues of their own: one each (VMQ), or as many as a pool
+    // has, by the hash of RSS (VMMQ).
+    unsigned vmqs = 0;
+    unsigned queues_per_vmq = 1;
+    sim::Time rebalance;  // dynamic VMQ: how often queues are moved by their load; zero: they stay
 };
 
 class HostAdapter final : public HostDevice,
@@ -32,7 +42,11 @@ class HostAdapter final : public HostDevice,
                           private sriov_nic::FrameWatcher,
                           private sim::Task {
 public:
-    HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor& processor, const HostAdapterConfig& config);
+    // `processors`: of the root, those that serve the adapter's queues; the first has all that is not an address' own.
+    HostAdapter(const sim::Scope& scope, HostPci& host, std::span<sim::Processor* const> processors,
+                const HostAdapterConfig& config);
+    HostAdapter(const sim::Scope& scope, HostPci& host, sim::Processor& processor, const HostAdapterConfig& config)
+        : HostAdapter(scope, host, std::array{&processor}, config) {}
     ~HostAdapter() override;
     HostAdapter(const HostAdapter&) = delete;
 
@@ -54,8 +68,11 @@ public:
     // and what passes the connector is in `<name>-port.pcapng`, at the time of its last bit.
     void capture(Captures& captures);
 
-    // A synthetic adapter on the switch: virtual functions reach its address through the physical function.
-    void add_host_address(const MacAddress& mac);
+    // A synthetic adapter on the switch: virtual functions reach its address through the physical function. It gets
+    // queues of its own if there are any left, and `queues`.
+    void add_host_address(const MacAddress& mac, bool queues = false);
+    // Where queues are served now, by number of the processors: the physical function's first, then the addresses'.
+    std::vector<std::uint32_t> queue_processors() const;
 
     // A virtual function for a synthetic adapter of that address; sim::UserError if there is none left.
     VfSource& reserve_vf(const MacAddress& mac, sriov_nic::VfKind kind);
@@ -105,7 +122,9 @@ private:
     void finish() override;
     void account(sim::Account& account) const override { account.rest("adapter"); }
     void arrived();
+    void rebalance();
     void start();
+    void open_vmqs(const sim::Scope& scope, std::span<sim::Processor* const> processors);
     void enable_messages();
     HostFunction virtual_function(unsigned vf, sriov_nic::VfKind kind) const;
 
@@ -122,7 +141,13 @@ private:
     std::uint64_t vf_msix_ = 0;
     std::uint16_t first_vf_ = 0;
     std::uint16_t vf_stride_ = 0;
+    RootDmaAreas areas_;
     PhysicalQueue queue_;
+    std::vector<std::unique_ptr<PhysicalQueue>> vmqs_;  // queues_per_vmq for each address
+    unsigned addresses_with_queues_ = 0;
+    QueuePlacement placement_;
+    sim::Timer rebalance_timer_;
+    sim::Counter& moves_;
     ToController arriving_;
     FrameReceiver* beyond_ = nullptr;
     bool switched_ = false;

@@ -5,6 +5,7 @@
 
 #include "models/network/checksum.h"
 #include "models/network/segmentation.h"
+#include "sim/check.h"
 #include "sriov_nic/registers.h"
 
 namespace models {
@@ -39,7 +40,7 @@ std::optional<std::uint32_t> PhysicalQueueRegisters::place(std::uint32_t offset)
     if (offset >= vf::tdbal && offset < vf::tdbal + stride) return transmit + stride * queue_ + offset - vf::tdbal;
     switch (offset) {
         case vf::eitr:
-            return nic::reg::eitr;
+            return nic::reg::eitr + 4 * vector_;
         case vf::eims:
             return nic::reg::eims;
         case vf::eimc:
@@ -64,31 +65,38 @@ void PhysicalQueueRegisters::write_register(std::uint32_t offset, std::uint32_t 
         const std::uint32_t at = nic::reg::ivar + 4 * (queue_ / 2);
         const unsigned shift = 16 * (queue_ & 1);
         const std::uint32_t others = physical_.read_register(at) & ~(0xffffu << shift);
-        return physical_.write_register(at, others | (value & 0xffff) << shift);
+        return physical_.write_register(at, others | ((value & 0xffff) | vector_ | vector_ << 8) << shift);
     }
     const auto at = place(offset);
     if (!at) return;
     // Of the interrupt registers the queue's own bit alone.
-    const bool interrupts = offset >= vf::eims && offset <= vf::eiam;
-    physical_.write_register(*at, interrupts ? value & 1u << PhysicalQueue::vector : value);
+    if (offset < vf::eims || offset > vf::eiam) return physical_.write_register(*at, value);
+    const std::uint32_t own = (value & 1) << vector_;
+    const bool kept = offset == vf::eiac || offset == vf::eiam;  // else ones act and zeros do nothing
+    physical_.write_register(*at, kept ? (physical_.read_register(*at) & ~(1u << vector_)) | own : own);
 }
 
 // The queue
 // ----------------------------------------------------------------------------------------------------------------
 
-PhysicalQueue::PhysicalQueue(const sim::Scope& scope, nic::RegisterPort& registers, unsigned queue,
-                             sim::Processor& processor, const Costs& costs)
+PhysicalQueue::PhysicalQueue(const sim::Scope& scope, nic::RegisterPort& registers, const Place& place,
+                             std::span<sim::Processor* const> processors, const Costs& costs)
     : scope_(scope),
+      place_(place),
       costs_(costs),
-      layout_{.base = dma_base},
-      registers_(registers, queue),
-      area_(dma_base, layout_.bytes()),
+      layout_{.base = RootDmaAreas::first + place.number * RootDmaAreas::each},
+      registers_(registers, place.queue, place.vector),
+      area_(layout_.base, layout_.bytes()),
       driver_(registers_, area_.bytes(), layout_, 0),
       sent_(scope.counter("sent", "frames", "of the virtual switch, to the adapter")),
       received_(scope.counter("received", "frames", "of the adapter, to the virtual switch")),
       dropped_(scope.counter("dropped", "frames", "for which the transmit ring had no room, or that are too long")),
-      slot_(processor, *this),
-      registration_(scope.register_state(*this)) {}
+      registration_(scope.register_state(*this)) {
+    VG_CHECK(!processors.empty() && layout_.bytes() <= RootDmaAreas::each);
+    for (sim::Processor* processor : processors) {
+        workers_.push_back(std::make_unique<Worker>(*this, static_cast<std::uint32_t>(workers_.size()), *processor));
+    }
+}
 
 PhysicalQueue::~PhysicalQueue() = default;
 
@@ -110,10 +118,18 @@ void PhysicalQueue::receive(Frame&& frame) {
 
 void PhysicalQueue::interrupt() {
     called_at_ = scope_.now();
-    slot_.wake();
+    wake();
 }
 
-std::optional<sim::Time> PhysicalQueue::begin() {
+void PhysicalQueue::move(std::uint32_t processor) {
+    VG_CHECK(processor < workers_.size());
+    processor_ = processor;
+    wake();
+}
+
+std::optional<sim::Time> PhysicalQueue::begin(std::uint32_t on) {
+    // Moved meanwhile; or begun elsewhere, and woken there again by its end.
+    if (on != processor_ || !batch_.empty()) return std::nullopt;
     (void)driver_.reclaim();
     sim::Time cost = working_ ? sim::Time::zero() : costs_.per_interrupt;
     while (batch_.size() < most_in_batch) {
@@ -134,17 +150,20 @@ std::optional<sim::Time> PhysicalQueue::begin() {
     if (!batch_.empty()) {
         working_ = true;
         cost_ = cost;
+        work_ += cost;
+        begun_on_ = on;
         return cost;
     }
     // The vector masks itself when it fires; what came since then fires it again.
     working_ = false;
-    registers_.write_register(nic::vf_reg::eims, 1u << vector);
+    registers_.write_register(nic::vf_reg::eims, 1);
     return std::nullopt;
 }
 
 void PhysicalQueue::finish() {
     std::vector<Frame> batch = std::exchange(batch_, {});
     received_.add(batch.size());
+    if (begun_on_ != processor_) wake();
     if (network_ == nullptr) return;
     sim::Journeys& journeys = scope_.journeys();
     for (std::size_t n = 0; journeys.on() && n < batch.size(); ++n) {

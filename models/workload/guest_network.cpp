@@ -26,6 +26,10 @@ StackSettings stack_settings(const GuestNetworkConfig& config, const Profile& pr
 VfDriver::Config function_settings(const GuestNetworkConfig& config, const DriverCosts& costs) {
     VfDriver::Config settings = VfDriver::config(costs, device_space);
     if (config.mailbox) settings.kind = sriov_nic::VfKind::mailbox;
+    if (config.queues != 1 && config.queues != 2 && config.queues != 4) {
+        throw sim::UserError("queues of a virtual function: 1, 2 or 4");
+    }
+    settings.queues = config.queues;
     settings.vectors.moderation = config.moderation;
     if (config.polling) {
         settings.vectors.polling = true;

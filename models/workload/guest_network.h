@@ -22,6 +22,7 @@ struct GuestNetworkConfig {
     std::uint16_t channels = 1;  // wanted
     // Of a paired adapter's virtual function.
     bool mailbox = false;
+    std::uint16_t queues = 1;  // wanted, where it has a mailbox: 1, 2 or 4
     Moderation moderation = Moderation::adaptive;
     sim::Time interval;  // the least time between interrupts, where it is fixed
     // Never an interrupt: its rings are looked at all the time, as Linux does for a socket with SO_BUSY_POLL, and its

@@ -24,12 +24,14 @@ def diagram(host: Host) -> tuple[list[Part], list[Part]]:
     node("root", "root", "root partition")
     for vm in host.partitions:
         node(f"p.{vm.name}", "partition", vm.name)
-    node("hypervisor", "hypervisor", f"{host.cores} processors")
+    several = f", {host.nodes} nodes" if host.nodes > 1 else ""
+    node("hypervisor", "hypervisor", f"{host.cores} processors{several}")
     for switch in host.switches:
         node(f"s.{switch.name}", "switch", switch.name)
         if switch.uplink is None:
             continue
-        node(f"a.{switch.uplink.name}", "adapter", switch.uplink.name)
+        where = f" at node {switch.uplink.node}" if host.nodes > 1 else ""
+        node(f"a.{switch.uplink.name}", "adapter", switch.uplink.name + where)
         edge(f"s.{switch.name}", f"a.{switch.uplink.name}", "uplink")
     for switch in host.switches:
         for peer in switch.peers:

@@ -38,7 +38,8 @@ class Host:
 
     cores: logical processors. memory: size of the physical memory. profile: name of the timing profile.
     fidelity: "fast" (time by instruction class) or "timed" (also each access through TLB and cache models).
-    quantum: how far a processor may run ahead of the others; "0s" is lock-step.
+    quantum: how far a processor may run ahead of the others; "0s" is lock-step. nodes: NUMA nodes, each with an equal share
+    of cores and memory; what goes from one to another takes longer.
     UserError if a value is wrong or a host exists already.
     """
 
@@ -49,6 +50,7 @@ class Host:
         profile: str = "sandy-bridge-ep",
         fidelity: str = "fast",
         quantum: str | int = "100us",
+        nodes: int = 1,
     ) -> None:
         if fidelity not in _FIDELITIES:
             raise UserError(f"fidelity: {fidelity!r} is not one of {', '.join(_FIDELITIES)}")
@@ -59,6 +61,7 @@ class Host:
         self.profile = profile
         self.fidelity = fidelity
         self.quantum_ps = parse_time(quantum, "quantum")
+        self.nodes = _whole(nodes, "nodes", 1, 64)
         self.partitions: list[Partition] = []
         self.switches: list[VirtualSwitch] = []
         self.adapters = 0
@@ -70,6 +73,7 @@ class Host:
             profile=profile,
             timed=fidelity == "timed",
             quantum_ps=self.quantum_ps,
+            nodes=self.nodes,
         )
         here.host = self
 
@@ -114,6 +118,7 @@ class Host:
         affinity: Iterable[int] | None = None,
         screen: bool = False,
         generation: int = 2,
+        node: int | str | None = None,
     ) -> Partition:
         """Makes a partition whose guest starts at the present simulated time.
 
@@ -122,7 +127,10 @@ class Host:
         weight: 1 to 10000, the share when processors are scarce. reserve, cap: share of one processor that each virtual
         processor has at least and at most, as "25%" or in thousandths of a percent. affinity: numbers of the logical
         processors that it may use, all if not given. screen: it has one, and a Linux guest shows its messages there, too. generation: 1 for a PC's chipset with a PCI bus, IDE and
-        legacy adapters; 2 for neither. UserError if a value is wrong or memory does not fit.
+        legacy adapters; 2 for neither. node: on a host with several, the number of that whose memory it gets, and whose
+        processors unless `affinity` names some; "all" for memory of each in equal parts; if not given, that of its
+        processors, or the one with most free memory that has room for it, else all. UserError if a value is wrong or memory
+        does not fit.
         """
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
             raise UserError(f"partition: {name!r} is not a name of letters, digits, _ and -")
@@ -143,6 +151,8 @@ class Host:
             "cap": parse_share(cap, f"partition {name}: cap"),
             "affinity": mask,
             "generation": _whole(generation, f"partition {name}: generation", 1, 2),
+            "node": None if node is None or node == "all" else _whole(node, f"partition {name}: node", 0, self.nodes - 1),
+            "spans_nodes": node == "all",
         }
         image = Image(False, b"", [], "") if isinstance(guest, Behavioural) else guest.image()
         command_line = f"console=tty0 {image.command_line}" if screen and isinstance(guest, Linux) else image.command_line
@@ -219,6 +229,8 @@ class Partition:
         mailbox: bool = False,
         address: str = "",
         moderation: str = "adaptive",
+        queues: int = 1,
+        root_processors: Iterable[int] | None = None,
     ) -> NetworkAdapter:
         """Gives it a synthetic network adapter on a virtual switch; also while the guest runs.
 
@@ -228,8 +240,9 @@ class Partition:
         sriov: it has a virtual function of the switch's uplink beside it. mailbox: that is the adapter's ordinary one,
         which asks the host by mailbox, and not the one that Hyper-V's guests know. address: of a behavioural guest's stack
         on it, as "10.0.0.2/24"; without it the guest does nothing with the adapter. moderation: how its virtual function's driver
-        spaces interrupts: "adaptive" as ixgbevf does by default, "low latency", or a fixed interval as "50us". UserError if a
-        value is wrong.
+        spaces interrupts: "adaptive" as ixgbevf does by default, "low latency", or a fixed interval as "50us". queues: of the
+        virtual function's queue pairs, how many it uses at most: 1, 2 or 4, with mailbox=True. root_processors: numbers of
+        those that serve its channels, in turn; if not given, one after the other. UserError if a value is wrong.
         """
         if sriov and (switch.uplink is None or legacy):
             raise UserError(f"partition {self.name}: sriov=True needs a switch with an uplink, and no legacy adapter")
@@ -244,18 +257,22 @@ class Partition:
             _whole(vlan, f"{name}: vlan", 0, 4094),
             _whole(virtual_subnet, f"{name}: virtual_subnet", 0, 2**24 - 1),
         )
-        queues = _whole(channels, f"{name}: channels", 1, 1 if legacy else 64)
+        most = _whole(channels, f"{name}: channels", 1, 1 if legacy else 64)
+        pairs = _whole(queues, f"{name}: queues", 1, 4)
+        if pairs > 1 and not (sriov and mailbox):
+            raise UserError(f"{name}: queues={pairs} needs sriov=True and mailbox=True: other virtual functions use one")
+        processors = [_whole(lp, f"{name}: root_processors", 0, 4095) for lp in root_processors or ()]
         limit = parse_rate(maximum, f"{name}: maximum")
         if legacy:
             native = self._native.add_legacy_network(*place, limit)
         else:
-            native = self._native.add_network(*place, queues, limit)
+            native = self._native.add_network(*place, most, limit, processors)
         uplink = switch.uplink
         if uplink is not None and not sriov:
-            uplink._native.add_address(own)
+            uplink._native.add_address(own, True)
         if address:
             path = "emulated" if legacy else "paired" if sriov else "synthetic"
-            self._ends.append(guest_end(self, name, path, own, address, queues, bool(mailbox), moderation))
+            self._ends.append(guest_end(self, name, path, own, address, most, bool(mailbox), moderation, pairs))
         adapter = NetworkAdapter(name, own, native)
         if sriov and uplink is not None:
             number = uplink._native.reserved()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, overload
 
 from .errors import UserError
 from .tasks import Condition
 from .units import parse_time
 from .world import world
+
+
+def _whole(value: object, what: str, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UserError(f"{what}={value!r} is not a whole number from {low} to {high}")
 
 
 class ExampleDevice:
@@ -26,17 +32,40 @@ class ExampleDevice:
 class Intel82599:
     """An Intel 82599 adapter, 10 Gb/s, with virtual functions; the uplink of a virtual switch.
 
-    vfs: how many virtual functions, 1 to 63.
+    vfs: how many virtual functions, 1 to 63, or to 31 if queues=4. queues: of each virtual function, 2 or 4. node: the NUMA
+    node that it stands at. vmq: so many synthetic adapters on its switch, the first ones, have receive queues of their own;
+    vmq_queues: 1 for each (VMQ), or 2 or as many as `queues` over which connections are spread (VMMQ). root_processors:
+    numbers of those that serve the queues, the first also all that is in no such queue; if not given, the first of its
+    node. balance: how often a queue may move to another of them, by their load; "0s": queues stay where they are.
     """
 
-    def __init__(self, name: str, vfs: int = 4) -> None:
+    def __init__(
+        self,
+        name: str,
+        vfs: int = 4,
+        queues: int = 2,
+        node: int = 0,
+        vmq: int = 0,
+        vmq_queues: int = 1,
+        root_processors: Iterable[int] | None = None,
+        balance: str | int = "0s",
+    ) -> None:
         self.name = name
         self.vfs = vfs
+        self.queues = queues
+        self.node = node
+        self.vmq = vmq
+        self.vmq_queues = vmq_queues
+        self.root_processors = list(root_processors or ())
+        self.balance_ps = parse_time(balance, f"adapter {name}: balance")
 
     def _add(self) -> HostAdapter:
-        if not isinstance(self.vfs, int) or isinstance(self.vfs, bool) or not 1 <= self.vfs <= 63:
-            raise UserError(f"adapter {self.name}: vfs={self.vfs!r} is not a whole number from 1 to 63")
-        return HostAdapter(self.name, self.vfs)
+        limits = {"vfs": (1, 63), "queues": (2, 4), "node": (0, 63), "vmq": (0, 62), "vmq_queues": (1, 4)}
+        for what, (low, high) in limits.items():
+            _whole(getattr(self, what), f"adapter {self.name}: {what}", low, high)
+        for number in self.root_processors:
+            _whole(number, f"adapter {self.name}: root_processors", 0, 4095)
+        return HostAdapter(self)
 
 
 class HostAdapter:
@@ -46,12 +75,24 @@ class HostAdapter:
     _MACS = 0x001B21000000
     _made = 0
 
-    def __init__(self, name: str, vfs: int) -> None:
+    def __init__(self, wanted: Intel82599) -> None:
         HostAdapter._made += 1
-        self.name = name
-        self.vfs = vfs
+        self.name = wanted.name
+        self.vfs = wanted.vfs
+        self.node = wanted.node
         self.mac = ":".join(f"{byte:02x}" for byte in (self._MACS + HostAdapter._made).to_bytes(6, "big"))
-        self._native: Any = world().machine.add_adapter(name, self.mac, vfs)
+        self._native: Any = world().machine.add_adapter(
+            self.name, self.mac, self.vfs, wanted.queues, wanted.node, wanted.root_processors, wanted.vmq, wanted.vmq_queues,
+            wanted.balance_ps,
+        )  # fmt: skip
+        self._processors = wanted.root_processors
+
+    @property
+    def queue_processors(self) -> list[int]:
+        """Which processor of the root serves each queue now: the physical function's first, then those of addresses."""
+        host = world().host
+        named = self._processors or [host.cores // host.nodes * self.node if host is not None else 0]
+        return [named[number] for number in self._native.queue_processors()]
 
 
 class VirtualFunction:

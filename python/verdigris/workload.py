@@ -205,7 +205,8 @@ class End:
 
 
 def guest_end(
-    partition: Partition, name: str, path: str, mac: str, address: str, channels: int, mailbox: bool, moderation: str
+    partition: Partition, name: str, path: str, mac: str, address: str, channels: int, mailbox: bool, moderation: str,
+    queues: int,
 ) -> End:
     """A network stack of a behavioural guest's, above the driver of an adapter."""
     machine = world().machine
@@ -213,7 +214,7 @@ def guest_end(
     if moderation not in ("adaptive", "low latency"):
         kind, interval = "fixed", parse_time(moderation, f"{name}: moderation")
     native = machine.add_guest_network(
-        partition._native, name, path, mac, address, channels, partition._host.profile, mailbox, kind, interval
+        partition._native, name, path, mac, address, channels, partition._host.profile, mailbox, kind, interval, queues
     )
     return End(name, address.partition("/")[0], native.sockets, native)
 

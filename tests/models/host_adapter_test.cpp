@@ -80,6 +80,69 @@ struct Rig {
     std::unique_ptr<HostAdapter> adapter;
 };
 
+// The same with three processors, and queues of their own for two addresses.
+struct QueuesRig {
+    explicit QueuesRig(unsigned queues_per_vmq = 1, Time rebalance = Time::zero()) {
+        HostAdapterConfig config;
+        config.name = "nic";
+        config.mac = mac(8);
+        config.vmqs = 2;
+        config.queues_per_vmq = queues_per_vmq;
+        config.rebalance = rebalance;
+        const std::array<sim::Processor*, 3> list{&processors[0], &processors[1], &processors[2]};
+        adapter = std::make_unique<HostAdapter>(simulation.scope("nic"), pci, list, config);
+        adapter->connect_switch(network, "nic");
+        for (const unsigned n : {1, 2, 3}) {
+            network.connect("vm" + std::to_string(n), guests[n - 1], adapter_port(mac(n)));
+            adapter->add_host_address(mac(n), true);
+        }
+        run();
+    }
+    void run(Time t = Time::ms(1)) { simulation.agenda().run_until(simulation.agenda().now() + t); }
+    // Which processors were at work.
+    std::vector<bool> from_wire(Frame&& f) {
+        std::array<std::uint64_t, 3> before{};
+        for (unsigned n = 0; n < 3; ++n) before[n] = busy(n);
+        adapter->from_wire().receive(std::move(f));
+        run();
+        std::vector<bool> worked;
+        for (unsigned n = 0; n < 3; ++n) worked.push_back(busy(n) != before[n]);
+        return worked;
+    }
+    std::uint64_t busy(unsigned n) {
+        return simulation.statistics().all().at("cpu" + std::to_string(n) + ".busy").counter.value();
+    }
+
+    sim::Simulation simulation{1};
+    std::array<sim::SerialProcessor, 3> processors{sim::SerialProcessor{simulation.scope("cpu0"), Time::zero()},
+                                                   sim::SerialProcessor{simulation.scope("cpu1"), Time::zero()},
+                                                   sim::SerialProcessor{simulation.scope("cpu2"), Time::zero()}};
+    std::vector<std::byte> bytes = std::vector<std::byte>(std::size_t{1} << 20);
+    HostPci pci{simulation.scope("pci"), Rig::costs(), {bytes.data(), bytes.size()}};
+    VirtualSwitch network{simulation.scope("switch")};
+    Recorder guests[3];
+    std::unique_ptr<HostAdapter> adapter;
+};
+
+// A TCP segment to an address, of one of many connections.
+Frame segment(unsigned to, std::uint16_t port) {
+    Frame made = frame(to, beyond, 0);
+    const auto put = [&](std::size_t at, unsigned value) { made.bytes[at] = static_cast<std::byte>(value); };
+    put(12, 0x08);
+    put(13, 0);
+    put(14, 0x45);
+    put(16, 0);
+    put(17, 46);
+    put(20, 0);
+    put(23, 6);
+    put(29, 1);
+    put(33, to);
+    put(34, port >> 8);
+    put(35, port & 0xff);
+    put(46, 0x50);
+    return made;
+}
+
 // A behavioural guest at a virtual function, with memory of its own.
 struct VirtualGuest final : private sriov_nic::RegisterPort {
     VirtualGuest(HostPci& host, const HostFunction& which)
@@ -258,4 +321,73 @@ TEST_CASE("wrong wishes") {
     (void)rig.adapter->reserve_vf(mac(two), sriov_nic::VfKind::mailbox);
     CHECK(error_of([&] { (void)rig.adapter->reserve_vf(mac(beyond), sriov_nic::VfKind::mailbox); }) ==
           "adapter nic: all of its 2 virtual functions have a partition; give it more");
+}
+
+TEST_CASE("an address with a queue of its own is served by its own processor, all others by the first") {
+    QueuesRig rig;
+    CHECK(rig.adapter->queue_processors() == std::vector<std::uint32_t>{0, 1, 2});
+    struct Row {
+        unsigned to;
+        std::vector<bool> worked;
+    };
+    for (const Row& row : {
+             Row{1, {false, true, false}}, Row{2, {false, false, true}},
+             Row{3, {true, false, false}},  // there was none left
+         }) {
+        CAPTURE(row.to);
+        CHECK(rig.from_wire(frame(row.to, beyond, 5)) == row.worked);
+        CHECK(rig.guests[row.to - 1].take() == Fills{5});
+    }
+    // One for all comes once to each.
+    Frame to_all = frame(1, beyond, 6);
+    for (std::size_t n = 0; n < 6; ++n) to_all.bytes[n] = std::byte{0xff};
+    CHECK(rig.from_wire(std::move(to_all)) == std::vector<bool>{true, false, false});
+    for (Recorder& guest : rig.guests) CHECK(guest.take() == Fills{6});
+}
+
+TEST_CASE("an address with two queues: its connections are spread over two processors") {
+    QueuesRig rig{2};
+    CHECK(rig.adapter->queue_processors() == std::vector<std::uint32_t>{0, 1, 2, 0, 1});
+    std::array<unsigned, 3> worked{};
+    for (std::uint16_t port = 0; port < 32; ++port) {
+        const std::vector<bool> on = rig.from_wire(segment(1, port));
+        for (unsigned n = 0; n < 3; ++n) worked[n] += on[n] ? 1 : 0;
+    }
+    CHECK(worked[0] == 0);
+    CHECK(worked[1] >= 8);
+    CHECK(worked[2] >= 8);
+    CHECK(worked[1] + worked[2] == 32);
+}
+
+TEST_CASE("queues with little to do come together on one processor, and go on there after a checkpoint") {
+    QueuesRig rig{1, Time::ms(10)};
+    rig.run(Time::ms(50));
+    CHECK(rig.adapter->queue_processors() == std::vector<std::uint32_t>{0, 0, 0});
+    CHECK(rig.from_wire(frame(2, beyond, 7)) == std::vector<bool>{true, false, false});
+    CHECK(rig.guests[1].take() == Fills{7});
+}
+
+TEST_CASE("queues that an adapter has not") {
+    Rig rig;
+    const auto error_of = [&](auto change) {
+        HostAdapterConfig config;
+        config.name = "other";
+        config.mac = mac(7);
+        change(config);
+        try {
+            HostAdapter made(rig.simulation.scope("other"), rig.pci, rig.processor, config);
+        } catch (const sim::UserError& error) {
+            return std::string{error.what()};
+        }
+        return std::string{};
+    };
+    CHECK(error_of([](HostAdapterConfig& c) { c.queues_per_pool = 3; }) ==
+          "adapter other: 3 queues in a pool: there are 2 or 4");
+    CHECK(error_of([](HostAdapterConfig& c) { c.vfs = 31, c.queues_per_pool = 4, c.vmqs = 1; }) ==
+          "adapter other: 31 virtual functions and 1 addresses with queues of their own: with 4 queues each it has 32 "
+          "pools, one of them the physical function's");
+    CHECK(error_of([](HostAdapterConfig& c) { c.vmqs = 1, c.queues_per_vmq = 4; }) ==
+          "adapter other: 4 queues for an address: 1, 2 or 4, and no more than in a pool");
+    CHECK(error_of([](HostAdapterConfig& c) { c.vmqs = 15; }) ==
+          "adapter other: 15 queues of addresses: it has vectors for 14");
 }

@@ -93,7 +93,7 @@ class Paths(ExecutableCase):
 
     def test_experiments(self) -> None:
         """Scenarios that a researcher starts from: their checks, and that the same comes out again."""
-        for name in ("latency_under_load", "failover_under_load", "moderation", "noisy_neighbour", "storage_mix", "consolidation"):
+        for name in ("latency_under_load", "failover_under_load", "moderation", "noisy_neighbour", "storage_mix", "consolidation", "placement"):
             with self.subTest(scenario=name):
                 scenario = SOURCE / f"scenarios/{name}.py"
                 done = self.run_scenario(scenario, "--out", name)
