@@ -157,6 +157,27 @@ void BehaviouralProcessor::finish() {
     }
 }
 
+// To another machine. Causes have other numbers there.
+// -----------------------------------------------------------------------------------------------------------------
+
+void BehaviouralProcessor::save_elsewhere(sim::Writer& writer) {
+    writer(guest_, apic_, state_, arrival_);
+    for (const Action& action : state_.actions) {
+        writer(std::string{action.kind == Kind::charge ? environment_.causes().cause(action.cause) : ""});
+    }
+    synthetic_.save_elsewhere(writer);
+}
+
+bool BehaviouralProcessor::restore_elsewhere(sim::Reader& reader) {
+    reader(guest_, apic_, state_, arrival_);
+    for (Action& action : state_.actions) {
+        std::string cause;
+        reader(cause);
+        if (action.kind == Kind::charge) action.cause = environment_.causes().number_of(cause);
+    }
+    return synthetic_.restore_elsewhere(reader);
+}
+
 // Interrupts
 // -----------------------------------------------------------------------------------------------------------------
 

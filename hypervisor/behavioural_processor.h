@@ -118,6 +118,10 @@ public:
         state_.run_time += wait;
         counters_.busy.add(static_cast<std::uint64_t>(wait.ps()));
     }
+    // Suspended, and in the middle of nothing.
+    bool stands() const { return state_.explicit_suspend && state_.at_work == AtWork::nothing; }
+    // The software's stores leave dirty flags now: they go through memory().
+    bool stores_tracked() const { return partition_.gpa_space().tracking(); }
     void abandon_pages() { synthetic_.abandon_pages(); }
     // From another processor of the partition, after the latency.
     void receive_later(const cpu::ApicMessage& message, sim::Time at);
@@ -130,6 +134,10 @@ public:
     HvStatus post_message(std::uint32_t sint, const HvMessage& message) override;
     HvStatus signal_event(std::uint32_t sint, std::uint16_t flag) override;
     HvOutputTranslateVirtualAddress translate(std::uint64_t gva_page, std::uint64_t flags) override;
+
+    // To another machine (HvCallSavePartitionState). The software does not go along.
+    void save_elsewhere(sim::Writer& writer);
+    [[nodiscard]] bool restore_elsewhere(sim::Reader& reader);
 
     template <class Archive>
     void fields(Archive& archive) {

@@ -21,6 +21,8 @@ namespace hypervisor {
 class Causes final {
 public:
     std::uint16_t number(sim::Cause cause);
+    // Of a name that is no literal.
+    std::uint16_t number_of(std::string_view name) { return find(name); }
     sim::Cause cause(std::uint16_t number) const { return names_[number].c_str(); }
     std::size_t count() const { return names_.size(); }
 

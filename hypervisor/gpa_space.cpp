@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "hypervisor/tlfs_root_hypercalls.h"
 #include "sim/check.h"
 
 namespace hypervisor {
@@ -171,7 +172,9 @@ GpaEdit GpaSpace::map(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8
     if (gpa_page % count != 0 || spa_page % count != 0 || !valid_range(gpa_page, count)) return GpaEdit::invalid;
     if (rights == slat::PageRights{false, false, false}) return GpaEdit::invalid;
     if (!ownership_.may_map(spa_page, partition_, count)) return GpaEdit::not_owned;
-    if (overlays_in(gpa_page, count)) return map_beneath_overlays(gpa_page, spa_page, shift, rights, type);
+    if (overlays_in(gpa_page, count) || (state_.tracking && count > 1)) {
+        return map_page_by_page(gpa_page, spa_page, shift, rights, type);
+    }
 
     const std::vector<PageRun> replaced = backing_runs(gpa_page, count);
     const slat::Edit done = writer_.map(gpa_page << hv_page_shift, spa_page << hv_page_shift, shift, rights, type);
@@ -179,6 +182,7 @@ GpaEdit GpaSpace::map(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8
     VG_CHECK(ownership_.map(spa_page, partition_, count));
     let_go(replaced);
     add_range(gpa_page, gpa_page + count);
+    if (state_.tracking) state_.written.insert(gpa_page);
     if (shift == mmu::shift_4k) promote(gpa_page, mmu::shift_2m);
     if (shift == mmu::shift_2m) promote(gpa_page, mmu::shift_1g);
     changed(gpa_page, count);
@@ -186,8 +190,8 @@ GpaEdit GpaSpace::map(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8
 }
 
 // Page by page; a failure leaves the pages before it mapped.
-GpaEdit GpaSpace::map_beneath_overlays(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8_t shift,
-                                       slat::PageRights rights, slat::MemoryType type) {
+GpaEdit GpaSpace::map_page_by_page(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8_t shift,
+                                   slat::PageRights rights, slat::MemoryType type) {
     for (std::uint64_t i = 0; i < pages_of(shift); ++i) {
         const auto overlay = state_.overlays.find(gpa_page + i);
         if (overlay == state_.overlays.end()) {
@@ -267,6 +271,7 @@ GpaEdit GpaSpace::protect(std::uint64_t gpa_page, std::uint64_t count, slat::Pag
 
 // Makes one large mapping of the region around a page if all of it is contiguous and alike.
 void GpaSpace::promote(std::uint64_t gpa_page, std::uint8_t to_shift) {
+    if (state_.tracking) return;
     if (to_shift == mmu::shift_1g && !writer_.second_level().gib_pages) return;
     const auto from_shift = static_cast<std::uint8_t>(to_shift - 9);
     const std::uint64_t step = pages_of(from_shift);
@@ -297,11 +302,14 @@ GpaEdit GpaSpace::place_overlay(std::uint64_t gpa_page, std::uint64_t spa_page, 
     VG_CHECK(ownership_.exists(spa_page) && ownership_.use_of(spa_page) == PageUse::in_use);
     VG_CHECK(ownership_.owner_of(spa_page) == partition_ || ownership_.owner_of(spa_page) == hypervisor_itself);
     const std::optional<Backing> under = backing(gpa_page);
+    const std::optional<slat::Mapping> before = writer_.query(gpa_page << hv_page_shift);
+    const bool was_dirty = state_.tracking && before && before->dirty && !has_overlay(gpa_page);
     const slat::Edit done = writer_.map(gpa_page << hv_page_shift, spa_page << hv_page_shift, mmu::shift_4k, rights);
     if (done != slat::Edit::ok) return to_gpa_edit(done);
     Overlay& overlay = state_.overlays[gpa_page];
     overlay.under = under;
     overlay.stack.push_back({spa_page, rights});
+    if (was_dirty) state_.written.insert(gpa_page);
     changed(gpa_page, 1);
     return GpaEdit::ok;
 }
@@ -323,6 +331,47 @@ void GpaSpace::remove_overlay(std::uint64_t gpa_page, std::uint64_t spa_page) {
              : writer_.unmap(gpa);
     VG_CHECK(done == slat::Edit::ok);
     changed(gpa_page, 1);
+}
+
+// Tracking
+// ---------------------------------------------------------------------------------------------------------------
+
+GpaEdit GpaSpace::set_tracking(bool on) {
+    VG_CHECK(state_.created);
+    constexpr std::uint64_t large = pages_of(mmu::shift_2m);
+    for (const auto& [first, end] : state_.ranges) {
+        if (!on) break;
+        // A boundary within a large page makes small ones of all of it.
+        for (std::uint64_t page = first; page < end; page = (page | (large - 1)) + 1) {
+            if (page + 1 < end && !split_at(page % large == 0 ? page + 1 : page)) return GpaEdit::insufficient_memory;
+        }
+    }
+    state_.tracking = on;
+    state_.written.clear();
+    for (const auto& [first, end] : state_.ranges) {
+        for (std::uint64_t page = first; on && page < end; ++page) {
+            (void)writer_.test_and_clear_dirty(page << hv_page_shift);
+        }
+        changed(first, end - first);
+    }
+    return GpaEdit::ok;
+}
+
+// What lies in an overlay is the hypervisor's to keep: of such a page it counts what was written beneath.
+std::optional<std::uint8_t> GpaSpace::access_state(std::uint64_t gpa_page, bool clear_dirty) {
+    if (gpa_page >= address_limit_pages) return std::nullopt;
+    const std::uint64_t gpa = gpa_page << hv_page_shift;
+    const std::optional<slat::Mapping> found = writer_.query(gpa);
+    if (!found) return std::nullopt;
+    const bool overlaid = has_overlay(gpa_page);
+    std::uint8_t state = found->accessed && !overlaid ? gpa_access_state::accessed : 0;
+    const bool under = state_.written.contains(gpa_page);
+    if (under || (found->dirty && !overlaid)) state |= gpa_access_state::dirty;
+    if (clear_dirty) {
+        if (under) state_.written.erase(gpa_page);
+        if (!overlaid) (void)writer_.test_and_clear_dirty(gpa);
+    }
+    return state;
 }
 
 // Access

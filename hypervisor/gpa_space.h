@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -89,6 +90,15 @@ public:
     std::optional<std::uint64_t> allocate_overlay_page() { return pool_.take(); }
     void free_overlay_page(std::uint64_t spa_page) { pool_.put_back(spa_page); }
 
+    // While accesses are tracked each page has a mapping of its own, and its flags say what was written since they were
+    // cleared. From the beginning nothing was.
+    [[nodiscard]] GpaEdit set_tracking(bool on);
+    bool tracking() const { return state_.tracking; }
+    // gpa_access_state of a page, whose dirty flag may be cleared; nothing: there is none. Whoever clears says at the
+    // end of which pages.
+    std::optional<std::uint8_t> access_state(std::uint64_t gpa_page, bool clear_dirty);
+    void dirty_cleared(std::uint64_t gpa_page, std::uint64_t count) const { changed(gpa_page, count); }
+
     // Where a guest physical address is, without side effects.
     std::optional<GpaMapping> translate(std::uint64_t gpa) const;
 
@@ -117,11 +127,14 @@ private:
         bool created = false;
         std::map<std::uint64_t, std::uint64_t> ranges;  // backed guest pages: first -> one past the last
         std::map<std::uint64_t, Overlay> overlays;
+        bool tracking = false;
+        std::set<std::uint64_t>
+            written;  // whatever flags say: pages that overlays have come to lie on, or were mapped anew
 
         friend bool operator==(const State&, const State&) = default;
         template <class Archive>
         void fields(Archive& archive) {
-            archive(created, ranges, overlays);
+            archive(created, ranges, overlays, tracking, written);
         }
     };
 
@@ -135,8 +148,8 @@ private:
     void let_go(const std::vector<PageRun>& runs);
     void add_range(std::uint64_t first, std::uint64_t end);
     void remove_range(std::uint64_t first, std::uint64_t end);
-    GpaEdit map_beneath_overlays(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8_t shift,
-                                 slat::PageRights rights, slat::MemoryType type);
+    GpaEdit map_page_by_page(std::uint64_t gpa_page, std::uint64_t spa_page, std::uint8_t shift,
+                             slat::PageRights rights, slat::MemoryType type);
     bool split_at(std::uint64_t gpa_page);
     void promote(std::uint64_t gpa_page, std::uint8_t to_shift);
     template <class Function>

@@ -352,6 +352,32 @@ void Hypervisor::mapping_changed(Partition& partition, std::uint64_t gpa, std::u
     }
 }
 
+// Processors that execute instructions are not moved.
+HvStatus Hypervisor::save_partition(Partition& partition, sim::Writer& writer) {
+    if (partition.property(behavioural_processors) == 0) return HvStatus::feature_unavailable;
+    bool all_stand = true;
+    for_each_vp(behavioural_, partition.id(), [&](BehaviouralProcessor& vp) { all_stand = all_stand && vp.stands(); });
+    if (!all_stand) return HvStatus::invalid_vp_state;
+    writer(static_cast<std::uint64_t>(partition.vp_count()));
+    synthetic(partition).save_elsewhere(writer);
+    for_each_vp(behavioural_, partition.id(), [&](BehaviouralProcessor& vp) { vp.save_elsewhere(writer); });
+    return HvStatus::success;
+}
+
+HvStatus Hypervisor::restore_partition(Partition& partition, sim::Reader& reader) {
+    if (partition.property(behavioural_processors) == 0) return HvStatus::feature_unavailable;
+    std::uint64_t count = 0;
+    reader(count);
+    if (count == 0 || count != partition.vp_count()) return HvStatus::invalid_save_restore_state;
+    // Overlays, and the tables that they need at the worst.
+    const std::uint64_t overlays = SyntheticPartition::overlay_pages + count * SyntheticProcessor::overlay_pages;
+    if (partition.pool().available() < 2 * overlays) return HvStatus::insufficient_memory;
+    bool done = synthetic(partition).restore_elsewhere(reader);
+    for_each_vp(behavioural_, partition.id(),
+                [&](BehaviouralProcessor& vp) { done = done && vp.restore_elsewhere(reader); });
+    return done ? HvStatus::success : HvStatus::invalid_save_restore_state;
+}
+
 HvStatus Hypervisor::property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) {
     VpPolicy policy = partition.vp_policy();
     if (property == HvPartitionProperty::cpu_weight) {

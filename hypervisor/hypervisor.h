@@ -142,6 +142,8 @@ private:
     bool device_attached(Partition& partition, std::uint64_t physical) override;
     void device_detached(std::uint64_t physical) override;
     void interrupt_changed(std::uint32_t handle, const DeviceInterrupt* entry) override;
+    HvStatus save_partition(Partition& partition, sim::Writer& writer) override;
+    HvStatus restore_partition(Partition& partition, sim::Reader& reader) override;
     HvStatus property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) override;
 
     // VpEnvironment

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <string>
+#include <utility>
 
 #include "sim/check.h"
 
@@ -39,6 +41,7 @@ constexpr PropertyRow property_rows[] = {
     {HvPartitionProperty::debug_channel_id, Settable::always, 0, 0, 0},
     {HvPartitionProperty::virtual_tlb_page_count, Settable::always, 0, 1u << 20, 0},
     {HvPartitionProperty::processors_per_socket, Settable::always, 1, max_vps_per_partition, 1},
+    {HvPartitionProperty::gpa_page_access_tracking, Settable::always, 0, 1, 0},
     {HvPartitionProperty::unimplemented_msr_action, Settable::always, 0, 1, 0},
     {HvPartitionProperty::processor_vendor, Settable::early, vendor_amd, vendor_intel, vendor_intel},
     {HvPartitionProperty::processor_features, Settable::early, 0, any, any},
@@ -129,6 +132,10 @@ HvStatus Partition::set_property(HvPartitionProperty property, std::uint64_t val
     if (property == HvPartitionProperty::privilege_flags && (value & ~grantable_privileges_) != 0) {
         return HvStatus::property_value_out_of_range;
     }
+    if (property == HvPartitionProperty::gpa_page_access_tracking) {
+        if (!gpa_space_.created()) return HvStatus::invalid_partition_state;
+        if (gpa_space_.set_tracking(value != 0) != GpaEdit::ok) return HvStatus::insufficient_memory;
+    }
     const HvStatus accepted = host_.property_changed(*this, property, value);
     if (accepted != HvStatus::success) return accepted;
     state_.properties[property] = value;
@@ -144,6 +151,53 @@ VpPolicy Partition::vp_policy() const {
             .reserve = static_cast<std::uint32_t>(property(HvPartitionProperty::cpu_reserve)),
             .cap = cap,
             .affinity = property(scheduling_affinity_set)};
+}
+
+// Its state as a whole
+// ----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// In place of how much has gone: what is there has come.
+constexpr std::size_t coming = ~std::size_t{0};
+
+}  // namespace
+
+HvStatus Partition::save_part(bool from_the_beginning, HvPartitionStatePart& part) {
+    if (from_the_beginning) {
+        sim::Writer writer;
+        const HvStatus saved = host_.save_partition(*this, writer);
+        if (saved != HvStatus::success) return saved;
+        parts_ = writer.take();
+        parts_done_ = 0;
+    }
+    if (parts_done_ >= parts_.size()) return HvStatus::invalid_save_restore_state;
+    const std::size_t count = std::min<std::size_t>(partition_state_bytes, parts_.size() - parts_done_);
+    std::memcpy(part.data, parts_.data() + parts_done_, count);
+    parts_done_ += count;
+    part.count = static_cast<std::uint32_t>(count);
+    part.more = parts_done_ < parts_.size() ? 1 : 0;
+    return HvStatus::success;
+}
+
+// The last part restores all of them. What is no state of such a partition leaves one that is fit for nothing but its
+// end.
+HvStatus Partition::restore_part(const HvPartitionStatePart& part) {
+    constexpr std::size_t most = std::size_t{1} << 26;
+    if (std::exchange(parts_done_, coming) != coming) parts_ = {};
+    if (part.count > partition_state_bytes || parts_.size() + part.count > most) return HvStatus::invalid_parameter;
+    const auto* bytes = reinterpret_cast<const std::byte*>(part.data);
+    parts_.insert(parts_.end(), bytes, bytes + part.count);
+    if (part.more != 0) return HvStatus::success;
+    const std::vector<std::byte> all = std::exchange(parts_, {});
+    sim::Reader reader{all};
+    try {
+        const HvStatus restored = host_.restore_partition(*this, reader);
+        if (restored != HvStatus::success) return restored;
+    } catch (const sim::UserError&) {
+        return HvStatus::invalid_save_restore_state;
+    }
+    return reader.remaining() == 0 ? HvStatus::success : HvStatus::invalid_save_restore_state;
 }
 
 // Virtual processors

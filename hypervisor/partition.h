@@ -64,6 +64,16 @@ public:
     // A device is to reach the partition's memory, and no more. False: it can't.
     virtual bool device_attached(Partition& partition, std::uint64_t physical) = 0;
     virtual void device_detached(std::uint64_t physical) = 0;
+    // What the machine keeps of a partition and its processors, all of which stand; nothing that belongs to this
+    // machine alone, such as numbers of pages.
+    virtual HvStatus save_partition(Partition& partition, sim::Writer& writer) {
+        (void)partition, (void)writer;
+        return HvStatus::feature_unavailable;
+    }
+    virtual HvStatus restore_partition(Partition& partition, sim::Reader& reader) {
+        (void)partition, (void)reader;
+        return HvStatus::feature_unavailable;
+    }
     // Anything but success refuses the new value (a reserve that the machine has not).
     virtual HvStatus property_changed(Partition& partition, HvPartitionProperty property, std::uint64_t value) = 0;
 };
@@ -139,6 +149,10 @@ public:
         for (const auto& [index, slot] : state_.vps) function(index, *vp(index));
     }
 
+    // HvCallSavePartitionState and HvCallRestorePartitionState, a part at a time.
+    HvStatus save_part(bool from_the_beginning, HvPartitionStatePart& part);
+    HvStatus restore_part(const HvPartitionStatePart& part);
+
     // The pages that ports and connections of this partition take, after their number changed to `objects`.
     HvStatus resize_port_objects(std::size_t objects);
 
@@ -185,6 +199,9 @@ private:
     InterceptTable intercepts_;
     AssignedDevices devices_;
     std::map<std::uint32_t, VpControl*> vp_objects_;
+    // State on its way, and how much of it has gone. In no checkpoint: all parts go at one instant.
+    std::vector<std::byte> parts_;
+    std::size_t parts_done_ = 0;
 };
 
 // All partitions of the machine, the root among them, and the pages of all of host memory.

@@ -221,6 +221,57 @@ HvStatus RootClient::unmap_range(PartitionId partition, std::uint64_t gpa_page, 
     return HvStatus::success;
 }
 
+// Moving a partition
+// ----------------------------------------------------------------------------------------------------------------
+
+HvStatus RootClient::track_accesses(PartitionId partition, bool on) {
+    return with_deposits(
+        partition, [&] { return set_property(partition, HvPartitionProperty::gpa_page_access_tracking, on ? 1 : 0); });
+}
+
+HvStatus RootClient::take_access_states(PartitionId partition, std::uint64_t gpa_page, std::span<std::uint8_t> states) {
+    constexpr std::size_t most = reps_per_call(sizeof(HvInputGetGpaPagesAccessState), 0, 1);
+    while (!states.empty()) {
+        const auto part = states.first(std::min(most, states.size()));
+        const HvInputGetGpaPagesAccessState input{partition, gpa_access_flag::clear_dirty, gpa_page};
+        const auto [status, done] = raw(HvCall::get_gpa_pages_access_state, bytes_of(input),
+                                        std::as_writable_bytes(part), static_cast<std::uint32_t>(part.size()));
+        if (status != HvStatus::success) return status;
+        gpa_page += part.size();
+        states = states.subspan(part.size());
+    }
+    return HvStatus::success;
+}
+
+HvResult<std::vector<std::byte>> RootClient::save_state(PartitionId partition) {
+    std::vector<std::byte> state;
+    HvPartitionStatePart part{.count = 0, .more = 1, .data = {}};
+    for (std::uint64_t flags = 1; part.more != 0; flags = 0) {
+        const HvStatus status = simple(HvCall::save_partition_state, HvInputSavePartitionState{partition, flags}, part);
+        if (status != HvStatus::success) return {status, {}};
+        const auto* bytes = reinterpret_cast<const std::byte*>(part.data);
+        state.insert(state.end(), bytes, bytes + part.count);
+    }
+    return {HvStatus::success, std::move(state)};
+}
+
+HvStatus RootClient::restore_state(PartitionId partition, std::span<const std::byte> state) {
+    return with_deposits(partition, [&] {
+        std::span<const std::byte> left = state;
+        HvStatus status = HvStatus::success;
+        HvInputRestorePartitionState input{partition, {.count = 0, .more = 1, .data = {}}};
+        while (status == HvStatus::success && input.part.more != 0) {
+            const std::size_t count = std::min<std::size_t>(partition_state_bytes, left.size());
+            std::memcpy(input.part.data, left.data(), count);
+            left = left.subspan(count);
+            input.part.count = static_cast<std::uint32_t>(count);
+            input.part.more = left.empty() ? 0 : 1;
+            status = simple(HvCall::restore_partition_state, input);
+        }
+        return status;
+    });
+}
+
 // Intercepts
 // -------------------------------------------------------------------------------------------------------------
 

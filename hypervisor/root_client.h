@@ -65,6 +65,17 @@ public:
                                      std::uint64_t count, std::uint32_t flags);
     [[nodiscard]] HvStatus unmap_range(PartitionId partition, std::uint64_t gpa_page, std::uint64_t count);
 
+    // From now on its pages say what was written to; nothing was, at first.
+    [[nodiscard]] HvStatus track_accesses(PartitionId partition, bool on);
+    // Of each page from gpa_page on: gpa_access_state. Their dirty flags are clear afterwards.
+    [[nodiscard]] HvStatus take_access_states(PartitionId partition, std::uint64_t gpa_page,
+                                              std::span<std::uint8_t> states);
+    // All that the hypervisor keeps of a partition, but its memory. Its processors stand: explicit_suspend, at work on
+    // nothing (else invalid_vp_state, and it may be asked again).
+    HvResult<std::vector<std::byte>> save_state(PartitionId partition);
+    // Into one that was made alike, and has not run.
+    [[nodiscard]] HvStatus restore_state(PartitionId partition, std::span<const std::byte> state);
+
     [[nodiscard]] HvStatus install_intercept(PartitionId partition, std::uint32_t access_mask, HvInterceptType type,
                                              std::uint64_t parameter = 0);
     [[nodiscard]] HvStatus register_cpuid_result(PartitionId partition, const CpuidResult& result);

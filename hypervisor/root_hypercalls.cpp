@@ -50,6 +50,8 @@ std::span<const RootHypercalls::Row> RootHypercalls::table() {
         {HvCall::disconnect_port,           "HvCallDisconnectPort",           simple, 16,  0,  0, p::connect_port, &H::disconnect_port},
         {HvCall::post_message,              "HvCallPostMessage",              simple, 256, 0,  0, p::post_messages, &H::post_message},
         {HvCall::signal_event,              "HvCallSignalEvent",              simple,  8,  0,  0, p::signal_events, &H::signal_event},
+        {HvCall::save_partition_state,      "HvCallSavePartitionState",       simple, 16,  0, sizeof(HvPartitionStatePart), p::create_partitions, &H::save_partition_state},
+        {HvCall::restore_partition_state,   "HvCallRestorePartitionState",    simple, 4096, 0, 0, p::create_partitions, &H::restore_partition_state},
         {HvCall::map_device_interrupt,      "HvCallMapDeviceInterrupt",       simple, 72,  0, 16, p::create_partitions, &H::map_device_interrupt},
         {HvCall::unmap_device_interrupt,    "HvCallUnmapDeviceInterrupt",     simple, 32,  0,  0, p::create_partitions, &H::unmap_device_interrupt},
         {HvCall::attach_device,             "HvCallAttachDevice",             simple, 32,  0,  0, p::create_partitions, &H::attach_device},
@@ -58,6 +60,7 @@ std::span<const RootHypercalls::Row> RootHypercalls::table() {
         {HvCall::assert_virtual_interrupt,  "HvCallAssertVirtualInterrupt",   simple, 32,  0,  0, p::create_partitions, &H::assert_virtual_interrupt},
         {HvCall::create_port,               "HvCallCreatePort",               simple, 56,  0,  0, p::create_port, &H::create_port},
         {HvCall::connect_port,              "HvCallConnectPort",              simple, 72,  0,  0, p::connect_port, &H::connect_port},
+        {HvCall::get_gpa_pages_access_state, "HvCallGetGpaPagesAccessState",  rep,    24,  0,  1, p::create_partitions, &H::get_gpa_pages_access_state},
         {HvCall::get_vp_index_from_apic_id, "HvCallGetVpIndexFromApicId",     rep,    16,  4,  4, p::create_partitions, &H::get_vp_index_from_apic_id},
     };
     // clang-format on

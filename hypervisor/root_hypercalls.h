@@ -109,6 +109,10 @@ private:
     HvStatus map_gpa_pages(Call& call);
     HvStatus unmap_gpa_pages(Call& call);
 
+    HvStatus get_gpa_pages_access_state(Call& call);
+    HvStatus save_partition_state(Call& call);
+    HvStatus restore_partition_state(Call& call);
+
     HvStatus install_intercept(Call& call);
     HvStatus register_intercept_result(Call& call);
     HvStatus create_vp(Call& call);

@@ -62,6 +62,32 @@ void OverlayPage::reset() {
     state_ = State{};
 }
 
+void OverlayPage::save_content(sim::Writer& writer) const {
+    std::vector<std::byte> content;
+    if (state_.spa_page) {
+        content.resize(hv_page_size);
+        VG_CHECK(memory_.read(*spa(), content));
+    }
+    writer(state_.value, state_.placed, content);
+}
+
+bool OverlayPage::restore_content(sim::Reader& reader) {
+    std::uint64_t value = 0;
+    bool placed = false;
+    std::vector<std::byte> content;
+    reader(value, placed, content);
+    if (!content.empty() && content.size() != hv_page_size) throw sim::UserError("an overlay page of another size");
+    reset();
+    if (!content.empty()) {
+        state_.spa_page = space_.allocate_overlay_page();
+        if (!state_.spa_page) return false;
+        VG_CHECK(memory_.write(*spa(), content));
+    }
+    if (placed && !set(value)) return false;
+    state_.value = value;
+    return true;
+}
+
 SyntheticPartition::SyntheticPartition(const sim::Scope& scope, Partition& partition, mmu::SystemMemory memory,
                                        std::uint64_t tsc_hz, std::uint64_t apic_hz, HypercallInstruction instruction)
     : scope_(scope),
@@ -110,6 +136,21 @@ bool SyntheticPartition::write_reference_tsc(std::uint64_t value) {
         VG_CHECK(memory_.write(*tsc_page_.spa(), std::as_bytes(std::span{&page, 1})));
     }
     return true;
+}
+
+void SyntheticPartition::save_elsewhere(sim::Writer& writer) const {
+    writer(tsc_hz_, apic_hz_, state_, reference_time_);
+    hypercall_page_.save_content(writer);
+    tsc_page_.save_content(writer);
+}
+
+// A guest counts on its frequencies.
+bool SyntheticPartition::restore_elsewhere(sim::Reader& reader) {
+    std::uint64_t tsc_hz = 0, apic_hz = 0;
+    reader(tsc_hz, apic_hz, state_, reference_time_);
+    if (tsc_hz != tsc_hz_ || apic_hz != apic_hz_) throw sim::UserError("a partition of a machine of other frequencies");
+    partition_.fill_property(HvPartitionProperty::guest_os_id, state_.guest_os_id);
+    return hypercall_page_.restore_content(reader) && tsc_page_.restore_content(reader);
 }
 
 void SyntheticPartition::abandon_pages() {

@@ -66,6 +66,10 @@ public:
     }
     mmu::SystemMemory memory() const { return memory_; }
 
+    // Register and content, wherever the page lies: what goes to another machine. False: there is no page for it there.
+    void save_content(sim::Writer& writer) const;
+    [[nodiscard]] bool restore_content(sim::Reader& reader);
+
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_);
@@ -120,6 +124,11 @@ public:
     bool& invariant_tsc() { return state_.invariant_tsc; }
 
     void abandon_pages();
+
+    // To another machine (HvCallSavePartitionState).
+    static constexpr std::uint64_t overlay_pages = 2;
+    void save_elsewhere(sim::Writer& writer) const;
+    [[nodiscard]] bool restore_elsewhere(sim::Reader& reader);
 
     template <class Archive>
     void fields(Archive& archive) {

@@ -46,6 +46,21 @@ void SyntheticProcessor::abandon_pages() {
     assist_page_.abandon();
 }
 
+void SyntheticProcessor::save_elsewhere(sim::Writer& writer) const {
+    writer(state_);
+    for (const auto& timer : timers_) writer(*timer);
+    for (const OverlayPage* page : {&message_page_, &event_page_, &assist_page_}) page->save_content(writer);
+}
+
+bool SyntheticProcessor::restore_elsewhere(sim::Reader& reader) {
+    reader(state_);
+    for (auto& timer : timers_) reader(*timer);
+    for (OverlayPage* page : {&message_page_, &event_page_, &assist_page_}) {
+        if (!page->restore_content(reader)) return false;
+    }
+    return true;
+}
+
 // --- SynIC (TLFS chapter 11) --------------------------------------------------------------------------------------
 
 bool SyntheticProcessor::write_sint(unsigned n, std::uint64_t value) {

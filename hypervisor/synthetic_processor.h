@@ -91,6 +91,11 @@ public:
     bool hypercalls_enabled() const { return partition_.hypercalls_enabled(); }
     void abandon_pages();
 
+    // To another machine.
+    static constexpr std::uint64_t overlay_pages = 3;
+    void save_elsewhere(sim::Writer& writer) const;
+    [[nodiscard]] bool restore_elsewhere(sim::Reader& reader);
+
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_, message_page_, event_page_, assist_page_);

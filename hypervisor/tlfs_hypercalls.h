@@ -46,6 +46,8 @@ enum class HvCall : std::uint16_t {
     disconnect_port = 0x005b,
     post_message = 0x005c,
     signal_event = 0x005d,
+    save_partition_state = 0x005e,
+    restore_partition_state = 0x005f,
     map_stats_page = 0x006c,
     unmap_stats_page = 0x006d,
     map_sparse_gpa_pages = 0x006e,

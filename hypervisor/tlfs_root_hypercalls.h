@@ -65,6 +65,7 @@ enum class HvPartitionProperty : std::uint32_t {
     debug_channel_id = 0x0004'0000,
     virtual_tlb_page_count = 0x0005'0000,
     processors_per_socket = 0x0005'0003,
+    gpa_page_access_tracking = 0x0005'0005,  // as Linux' mshv driver sets it
     unimplemented_msr_action = 0x0005'0017,
     processor_vendor = 0x0006'0000,
     processor_features = 0x0006'0001,
@@ -134,6 +135,43 @@ struct HvOutputGetMemoryBalance {
     std::uint64_t pages_in_use;
 };
 static_assert(sizeof(HvOutputGetMemoryBalance) == 16);
+
+// HvCallGetGpaPagesAccessState, as Linux' mshv driver calls it: a byte a rep comes back.
+struct HvInputGetGpaPagesAccessState {
+    std::uint64_t partition_id;
+    std::uint64_t flags;  // gpa_access_flag
+    std::uint64_t gpa_page_number;
+};
+static_assert(sizeof(HvInputGetGpaPagesAccessState) == 24);
+namespace gpa_access_flag {
+inline constexpr std::uint64_t clear_accessed = 1, set_accessed = 2, clear_dirty = 4, set_dirty = 8;
+}
+namespace gpa_access_state {
+inline constexpr std::uint8_t accessed = 1, dirty = 2;
+}
+
+// HvCallSavePartitionState and HvCallRestorePartitionState (TLFS 1.0, "Partition save and restore"): all that the
+// hypervisor keeps of a partition whose processors stand, but its memory, in parts of a page. What a part holds is the
+// hypervisor's own.
+inline constexpr std::uint32_t partition_state_bytes = 4080;
+struct HvPartitionStatePart {
+    std::uint32_t count;  // of bytes
+    std::uint32_t more;   // 1: there are others
+    std::uint8_t data[partition_state_bytes];
+};
+static_assert(sizeof(HvPartitionStatePart) == 4088);
+
+struct HvInputSavePartitionState {
+    std::uint64_t partition_id;
+    std::uint64_t flags;  // bit 0: from the beginning
+};
+static_assert(sizeof(HvInputSavePartitionState) == 16);
+
+struct HvInputRestorePartitionState {
+    std::uint64_t partition_id;
+    HvPartitionStatePart part;
+};
+static_assert(sizeof(HvInputRestorePartitionState) == 4096);
 
 namespace map_gpa_flag {
 inline constexpr std::uint32_t readable = 0x1;

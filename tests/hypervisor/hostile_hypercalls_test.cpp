@@ -99,12 +99,25 @@ void call_at_random(sim::Random& random, Machine& m, PartitionId caller, Success
             if (row.element_bytes == 4) input[i] |= input[i] << 32;
         }
     }
+    if (row.code == HvCall::save_partition_state && !random.one_in(4)) input = {input[0], random.below(2)};
+    if (row.code == HvCall::restore_partition_state && !random.one_in(4)) {
+        // The parts that the test's machine saves, or some that it does not.
+        input.resize(512);
+        const bool first = random.one_in(2);
+        input[1] = first ? 4080 | 1ull << 32 : 5016 - 4080;
+        if (!random.one_in(4)) std::fill(input.begin() + 2, input.end(), 0);
+        if (first) input[3] = 5000;
+    }
+    if (row.code == HvCall::get_gpa_pages_access_state && !random.one_in(4)) {
+        input = {input[0], 4 * random.below(2), random.below(1024)};
+    }
     if (row.code == HvCall::create_partition && random.one_in(2)) input.assign(7, 0);
     if (row.code == HvCall::assert_virtual_interrupt && !random.one_in(8)) {
         input = {input[0], random.below(8) | random.below(4) << 32, random.below(2), random.below(256)};
     }
     if (row.code == HvCall::set_partition_property && random.one_in(2)) {
         input = {input[0], 0x2'0000 + random.below(6), random.below(20'000)};
+        if (random.one_in(4)) input = {input[0], 0x5'0005, random.below(2)};
     }
     const bool objects = row.code == HvCall::disconnect_port || row.code == HvCall::get_port_property;
     if (objects && random.one_in(2)) input = {input[0], random.below(8), random.below(2)};
@@ -128,7 +141,7 @@ void call_at_random(sim::Random& random, Machine& m, PartitionId caller, Success
         control |= reps(count, random.one_in(4) ? random.below(count) : 0);
     }
     if (random.one_in(30)) control |= std::uint64_t{1} << random.below(64);
-    std::vector<std::byte> output(random.one_in(10) ? random.below(64) : 256);
+    std::vector<std::byte> output(random.one_in(10) ? random.below(64) : 4096);
     const std::uint64_t result = m.hypercalls.call(caller, control, std::as_bytes(std::span{input}), output);
     if ((result & 0xffff) == 0) ++successes[HvCall{static_cast<std::uint16_t>(control)}];
     // Never more done than asked for.

@@ -76,6 +76,17 @@ struct FakeHost final : PartitionHost {
     void delete_vp(Partition& partition, std::uint32_t index) override {
         REQUIRE(vps.erase({partition.id(), index}) == 1);
     }
+    // A page and a bit of state, so that it takes two parts.
+    hypervisor::HvStatus save_partition(Partition& partition, sim::Writer& writer) override {
+        writer(partition.id(), std::vector<std::byte>(5000, std::byte{7}));
+        return hypervisor::HvStatus::success;
+    }
+    hypervisor::HvStatus restore_partition(Partition&, sim::Reader& reader) override {
+        hypervisor::PartitionId id = 0;
+        std::vector<std::byte> bytes;
+        reader(id, bytes);
+        return bytes.size() == 5000 ? hypervisor::HvStatus::success : hypervisor::HvStatus::invalid_parameter;
+    }
     void mapping_changed(Partition& partition, std::uint64_t gpa, std::uint64_t length) override {
         flushes.push_back({partition.id(), gpa, length});
         if (remapping != nullptr) remapping->domain_changed(partition.id(), gpa, length);
