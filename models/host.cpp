@@ -78,23 +78,28 @@ std::uint32_t permille_of_others(const NumaNodes& numa, std::uint32_t node, std:
     return all == 0 ? 0 : static_cast<std::uint32_t>(others * 1000 / all);
 }
 
+// What stands before the names of all that belongs to a host.
+std::string prefix_of(const HostConfig& config) {
+    return config.name.empty() ? std::string{} : config.name + ".";
+}
+
 class HostModel final : public Host, private RootProcessors, private SoftwarePlacement, private DeviceInterrupts {
 public:
     HostModel(sim::Simulation& simulation, const HostConfig& config, const Profile& profile)
         : config_(config),
           numa_costs_(profile.numa_costs),
           agenda_(simulation.agenda()),
-          scope_(simulation.scope("host")),
+          scope_(simulation.scope(prefix_of(config) + "host")),
           memory_(config.memory_bytes),
           pages_(first_free_page, config.memory_bytes, config.nodes > 1 ? config.memory_bytes / config.nodes : 0),
           machine_(agenda_),
-          wake_timer_(agenda_, "host.wake", [this] { ask_ = true; }),
-          end_timer_(agenda_, "host.end", [this] { ended_ = true; }),
+          wake_timer_(agenda_, scope_.path() + ".wake", [this] { ask_ = true; }),
+          end_timer_(agenda_, scope_.path() + ".end", [this] { ended_ = true; }),
           memory_state_(scope_.child("memory").register_state(memory_)),
           pages_state_(scope_.child("pages").register_state(pages_)),
-          networks_(simulation.scope("network")),
+          networks_(simulation.scope(prefix_of(config) + "network")),
           pci_(scope_.child("pci"), profile.pci_costs, memory_.view()),
-          stack_(scope_.child("root"), memory_, pages_, pci_),
+          stack_(scope_.child("root"), memory_, pages_, pci_, networks_),
           hypervisor_(scope_.child("hypervisor"), memory_.view(), hypervisor_config(config, profile), stack_) {
         pci_.connect(*this, hypervisor_.root_processor(0));
         pci_.set_nodes(config.numa(), profile.numa_costs);
@@ -110,16 +115,28 @@ public:
     }
 
     ~HostModel() override {
-        stack_.release();
-        pci_.release();
+        HostModel::release();
         if (has_run_) Platform::instance().set_memory({});
     }
 
     HostNetworks& networks() override { return networks_; }
     HostPci& pci() override { return pci_; }
     Guest& add_partition(const PartitionConfig& config) override { return stack_.add_partition(config, config_); }
+    Guest* prepare_partition(const PartitionConfig& config) override {
+        return &stack_.prepare_partition(config, config_);
+    }
 
     Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) override;
+    void join(Host& other) override { joined_.push_back(&other); }
+    bool take_attention() override { return stack_.take_attention(); }
+    void run_ended(bool idle) override {
+        update_statistics();
+        if (idle) stack_.found_idle();
+    }
+    void release() override {
+        stack_.release();
+        pci_.release();
+    }
     void interrupt() override { interrupted_.store(true, std::memory_order_relaxed); }
     void set_progress(std::function<void(sim::Time, std::uint64_t)> progress) override {
         progress_ = std::move(progress);
@@ -148,6 +165,8 @@ private:
     }
 
     static constexpr unsigned events_per_progress = 64;
+    bool take_news();
+    std::uint64_t all_instructions() const;
     void update_statistics();
     bool only_the_end_is_left(sim::Time until);
 
@@ -167,6 +186,7 @@ private:
     VirtualizationStack stack_;
     hypervisor::Hypervisor hypervisor_;
 
+    std::vector<Host*> joined_;
     std::function<void(sim::Time, std::uint64_t)> progress_;
     std::atomic<bool> interrupted_ = false;
     bool ask_ = false;    // the wake time has come
@@ -212,8 +232,8 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
             why = Stopped::interrupted;
             return true;
         }
-        if (++events % events_per_progress == 0 && progress_) progress_(agenda_.now(), instructions());
-        const bool news = stack_.take_attention();
+        if (++events % events_per_progress == 0 && progress_) progress_(agenda_.now(), all_instructions());
+        const bool news = take_news();
         if ((std::exchange(ask_, false) || news) && wake && wake()) {
             why = Stopped::condition;
         } else if (ended_) {
@@ -231,10 +251,23 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
     const RunEnd end = platform.run(machine_, until, stop);
     wake_timer_.disarm();
     end_timer_.disarm();
-    update_statistics();
     if (end == RunEnd::idle) why = Stopped::idle;
-    if (why == Stopped::idle) stack_.found_idle();
+    run_ended(why == Stopped::idle);
+    for (Host* host : joined_) host->run_ended(why == Stopped::idle);
     return why;
+}
+
+// Of each host, so that none keeps old news.
+bool HostModel::take_news() {
+    bool news = stack_.take_attention();
+    for (Host* host : joined_) news = host->take_attention() || news;
+    return news;
+}
+
+std::uint64_t HostModel::all_instructions() const {
+    std::uint64_t sum = instructions();
+    for (const Host* host : joined_) sum += host->instructions();
+    return sum;
 }
 
 bool HostModel::only_the_end_is_left(sim::Time until) {

@@ -24,6 +24,8 @@ enum class Fidelity : std::uint8_t {
 };
 
 struct HostConfig {
+    // Of several in one simulated world each has its own: it begins the names of all that belongs to the host.
+    std::string name;
     unsigned cores = 1;
     std::uint64_t memory_bytes = std::uint64_t{1} << 30;
     unsigned nodes = 1;  // NUMA; equal shares of both
@@ -80,6 +82,7 @@ class Generation1Partition;
 class Host;
 class HostNetworks;
 class HostPci;
+class MovablePartition;
 class PartitionPci;
 class SyntheticDevices;
 
@@ -90,15 +93,16 @@ public:
     virtual const std::string& name() const = 0;
     virtual std::uint64_t number() const = 0;  // the hypervisor's
     virtual GuestState state() const = 0;
-    virtual std::uint32_t exit_code() const = 0;           // debug_exit: the value written
-    virtual const std::string& crash_message() const = 0;  // crashed: what the guest said
-    virtual const std::string& console() const = 0;        // all output so far
-    virtual void type(std::string_view text) = 0;          // console input
-    virtual std::uint64_t instructions() const = 0;        // retired, all virtual processors
-    virtual SyntheticDevices& devices() = 0;               // on its VMBus
-    virtual Generation1Partition* generation1() = 0;       // nothing if it is of Generation 2
-    virtual PartitionPci& pci() = 0;                       // functions that are assigned to it
-    virtual BehaviouralGuest* behavioural() = 0;           // nothing if it executes instructions
+    virtual std::uint32_t exit_code() const = 0;             // debug_exit: the value written
+    virtual const std::string& crash_message() const = 0;    // crashed: what the guest said
+    virtual const std::string& console() const = 0;          // all output so far
+    virtual void type(std::string_view text) = 0;            // console input
+    virtual std::uint64_t instructions() const = 0;          // retired, all virtual processors
+    virtual SyntheticDevices& devices() = 0;                 // on its VMBus
+    virtual Generation1Partition* generation1() = 0;         // nothing if it is of Generation 2
+    virtual PartitionPci& pci() = 0;                         // functions that are assigned to it
+    virtual BehaviouralGuest* behavioural() = 0;             // nothing if it executes instructions
+    virtual MovablePartition* movable() { return nullptr; }  // an end of a live migration
 };
 
 class Host {
@@ -111,6 +115,11 @@ public:
     virtual HostPci& pci() = 0;
     // The guest starts at the present simulated time.
     virtual Guest& add_partition(const PartitionConfig& config) = 0;
+    // One that waits for its guest from another host (migration/live_migration.h); nothing: such a host has none.
+    virtual Guest* prepare_partition(const PartitionConfig& config) {
+        (void)config;
+        return nullptr;
+    }
 
     // Why run() came back.
     enum class Stopped : std::uint8_t {
@@ -122,6 +131,13 @@ public:
     // Runs until a time, or until `wake` answers true. It is asked after each console line, state change and
     // `wake_time` (never() for none); it must not depend on anything outside the simulated world.
     virtual Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) = 0;
+    // Another host of the same simulated world: run() of this one minds both. The other one is never run itself.
+    virtual void join(Host& other) { (void)other; }
+    // For the host that it has joined: whether something here is news, and that a run has ended.
+    [[nodiscard]] virtual bool take_attention() { return false; }
+    virtual void run_ended(bool idle) { (void)idle; }
+    // Partitions and devices go, while all hosts are still there. The end of the world.
+    virtual void release() {}
     // From a signal handler or another thread: run() returns at the next safe point.
     virtual void interrupt() = 0;
     // Called now and then during run() with the simulated time and instructions retired, for a progress display.

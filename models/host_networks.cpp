@@ -19,7 +19,7 @@ PcapngFile::Interface* Captures::point(std::string_view name) {
 }
 
 PcapngFile& Captures::file(std::string_view name) {
-    files_.push_back(std::make_unique<PcapngFile>(agenda_, fmt::format("{}/{}.pcapng", folder_, name)));
+    files_.push_back(std::make_unique<PcapngFile>(agenda_, fmt::format("{}/{}{}.pcapng", folder_, prefix_, name)));
     return *files_.back();
 }
 
@@ -57,6 +57,11 @@ Network& HostNetworks::add_switch(const std::string& name, const SwitchSettings&
     check_name(name);
     switches_.push_back(std::make_unique<Network>(scope_.child(name), name, settings, captures_));
     return *switches_.back();
+}
+
+Network* HostNetworks::find_switch(std::string_view name) const {
+    const auto found = std::ranges::find(switches_, name, [](const auto& network) { return network->name(); });
+    return found != switches_.end() ? found->get() : nullptr;
 }
 
 NetworkPeer& HostNetworks::add_peer(Network& network, const std::string& name, const PeerSettings& peer,

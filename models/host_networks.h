@@ -19,7 +19,11 @@ public:
     explicit Captures(const sim::Agenda& agenda) : agenda_(agenda) {}
 
     // From now on each new port of a switch writes `<folder>/<switch>-<port>.pcapng`.
-    void into(std::string folder) { folder_ = std::move(folder); }
+    // `prefix` stands before the switch's name there.
+    void into(std::string folder, std::string prefix = {}) {
+        folder_ = std::move(folder);
+        prefix_ = std::move(prefix);
+    }
     void add(VirtualSwitch& network, std::string_view switch_name, PortId port, std::string_view port_name);
     // Of a point that is no switch's: writes `<folder>/<name>.pcapng`. Null if nobody captures.
     PcapngFile::Interface* point(std::string_view name);
@@ -31,6 +35,7 @@ private:
 
     const sim::Agenda& agenda_;
     std::string folder_;
+    std::string prefix_;
     std::vector<std::unique_ptr<PcapngFile>> files_;
 };
 
@@ -91,6 +96,8 @@ public:
     Network& add_switch(const std::string& name, const SwitchSettings& settings);
     NetworkPeer& add_peer(Network& network, const std::string& name, const PeerSettings& peer,
                           const WireSettings& wire);
+    // Null: there is none of that name.
+    Network* find_switch(std::string_view name) const;
     Captures& captures() { return captures_; }
 
 private:

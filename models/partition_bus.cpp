@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/migration/movable_partition.h"
 #include "sim/check.h"
 
 namespace models {
@@ -44,7 +45,9 @@ bool RootViewOfGuest::read(std::uint64_t gpa, std::span<std::byte> out) {
 }
 
 bool RootViewOfGuest::write(std::uint64_t gpa, std::span<const std::byte> data) {
-    return contains(gpa, data.size()) && write_guest(memory_, runs_, gpa, data);
+    if (!contains(gpa, data.size())) return false;
+    if (log_ != nullptr) log_->wrote(gpa, data.size());
+    return write_guest(memory_, runs_, gpa, data);
 }
 
 // Ports
@@ -123,6 +126,16 @@ void PartitionBus::close_connection(std::uint32_t connection) {
     numbers_.release(found->second);
     state_.connection_of_port.erase(found->second);
     state_.port_of_connection.erase(found);
+}
+
+std::vector<std::uint32_t> PartitionBus::connections() const {
+    std::vector<std::uint32_t> all;
+    for (const auto& [connection, port] : state_.port_of_connection) all.push_back(connection);
+    return all;
+}
+
+void PartitionBus::open_connections(std::span<const std::uint32_t> connections) {
+    for (const std::uint32_t connection : connections) open_connection(connection);
 }
 
 void PartitionBus::message(const h::HvMessage& message) {

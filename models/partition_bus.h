@@ -15,6 +15,7 @@
 
 namespace models {
 
+class PageLog;
 class PartitionBus;
 
 // Numbers for ports and connections of the root's, unique in the machine, and whose port each is. 0 is none.
@@ -43,6 +44,9 @@ class RootViewOfGuest final : public vmbus::GuestMemory {
 public:
     RootViewOfGuest(const HostMemory& memory, const std::vector<MemoryRun>& runs) : memory_(memory), runs_(runs) {}
 
+    // What is written from now on is noted there; null: nowhere.
+    void note_writes(PageLog* log) { log_ = log; }
+
     [[nodiscard]] bool read(std::uint64_t gpa, std::span<std::byte> out) override;
     [[nodiscard]] bool write(std::uint64_t gpa, std::span<const std::byte> data) override;
 
@@ -51,6 +55,7 @@ private:
 
     const HostMemory& memory_;
     const std::vector<MemoryRun>& runs_;
+    PageLog* log_ = nullptr;
 };
 
 class PartitionBus final : private vmbus::GuestPort {
@@ -65,6 +70,10 @@ public:
     // What arrives at a port that this bus has claimed.
     void message(const hypervisor::HvMessage& message);
     void event(hypervisor::PortId port);
+
+    // Those that the guest may signal; and as many for a guest that comes from elsewhere and knows them by number.
+    std::vector<std::uint32_t> connections() const;
+    void open_connections(std::span<const std::uint32_t> connections);
 
     // The partition is about to go: the root's ports and connections go first.
     void take_down();

@@ -67,6 +67,18 @@ public:
     // After each of the guest's reports, or no longer.
     void balance(const std::optional<vmbus::MemoryBalancer::Settings>& settings) { state_.balance = settings; }
 
+    // All that has state, this among it.
+    template <class Function>
+    void for_each_state(Function& function) {
+        function(key_values_);
+        function(snapshots_);
+        function(file_copy_);
+        function(pointer_);
+        function(memory_);
+        function(sockets_);
+        function(*this);
+    }
+
     // The guest has ended: its memory stays as it is.
     void close() { ram_.close(); }
 

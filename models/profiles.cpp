@@ -128,6 +128,8 @@ Profile build(const Named& named, std::uint64_t core_hz = 0) {
     stack.datagram_sent = time("guest.stack.datagram_sent");
     stack.datagram_received = time("guest.stack.datagram_received");
     stack.checksummed_kibibyte = kibibyte("guest.stack.checksummed_byte");
+    p.migration_costs = {time("migration.page_sent"), time("migration.page_received"), e.exit + e.hypercall,
+                         e.hypercall_rep};
     DriverCosts& d = p.driver_costs;
     d.bus = s.bus;
     d.interrupt = s.guest_network_interrupt;

@@ -12,6 +12,7 @@
 #include "cpu/memory_timing.h"
 #include "hypervisor/exit_costs.h"
 #include "models/behavioural/driver_costs.h"
+#include "models/migration/migration_costs.h"
 #include "models/numa.h"
 #include "models/pci/pci_costs.h"
 #include "models/service_costs.h"
@@ -54,6 +55,7 @@ struct Profile {
     DriverCosts driver_costs;  // of behavioural guests
     StackCosts stack_costs;
     NumaCosts numa_costs;  // of hosts with several nodes
+    MigrationCosts migration_costs;
 
     // Whole cycles of this platform, to the nearest picosecond.
     sim::Time cycles(std::int64_t n) const;

@@ -54,6 +54,26 @@ SwitchAdapter::~SwitchAdapter() {
     network_.disconnect(port_);
 }
 
+void SwitchAdapter::take_over(const SwitchAdapter& other) {
+    ready_ = other.ready_;
+    rss_ = other.rss_;
+    network_.configure(port_, other.network_.settings(other.port_));
+}
+
+// A reverse ARP request that asks for its own address (RFC 903): switches learn from it, and nobody answers.
+void SwitchAdapter::announce() {
+    constexpr std::size_t frame_bytes = 60, address_bytes = 6;
+    constexpr std::uint8_t header[] = {0x80, 0x35, 0, 1, 0x08, 0, 6, 4, 0, 3};
+    std::vector<std::byte> bytes(frame_bytes);
+    std::fill_n(bytes.begin(), address_bytes, std::byte{0xff});
+    const auto own = std::as_bytes(std::span{network_.settings(port_).mac.bytes});
+    std::ranges::copy(own, bytes.begin() + 6);
+    std::ranges::copy(std::as_bytes(std::span{header}), bytes.begin() + 12);
+    std::ranges::copy(own, bytes.begin() + 22);
+    std::ranges::copy(own, bytes.begin() + 32);
+    network_.send(port_, Frame{std::move(bytes)});
+}
+
 void SwitchAdapter::transmit(std::uint16_t, std::span<vmbus::OutgoingFrame> frames) {
     network_.begin_batch();
     for (vmbus::OutgoingFrame& frame : frames) network_.send(port_, to_switch(std::move(frame)));

@@ -28,6 +28,12 @@ public:
     void connect(vmbus::NetworkAdapter& service) { service_ = &service; }
     PortId port() const { return port_; }
     void set_data_path(DataPath* path) { path_ = path; }
+    // The adapter of a guest that comes from elsewhere: what it had agreed there holds here.
+    void take_over(const SwitchAdapter& other);
+    // The network learns where it is now.
+    void announce();
+    // The guest has gone elsewhere: nobody is at this port any more.
+    void leave() { network_.disconnect(port_); }
 
     // vmbus::NetworkPort
     void transmit(std::uint16_t queue, std::span<vmbus::OutgoingFrame> frames) override;

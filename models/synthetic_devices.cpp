@@ -40,7 +40,9 @@ vmbus::NetworkProvider::Config provider_config(const NetworkConfig& config, cons
 SyntheticNic::SyntheticNic(const sim::Scope& scope, vmbus::Bus& bus, Network& network, const NetworkConfig& config,
                            const vmbus::Guid& instance, const ServiceCosts& costs,
                            const vmbus::NetworkProvider::ProcessorOfQueue& processor)
-    : port_(network.ports(), config.name, config.port),
+    : network_(network),
+      config_(config),
+      port_(network.ports(), config.name, config.port),
       provider_(scope, bus, port_, provider_config(config, instance, costs), processor) {
     port_.connect(provider_);
     network.capture(port_.port(), config.name);
@@ -62,7 +64,8 @@ SyntheticDevices::SyntheticDevices(const sim::Scope& scope, const ServiceConfig&
       shutdown_(scope.child("shutdown"), service_host()),
       time_sync_(scope.child("time_sync"), service_host(), {.start_unix_seconds = config.epoch_s}, *this),
       keyboard_(scope.child("keyboard"), service_host(), {}),
-      services_(scope, service_host(), bus_.server(), ram_, listener) {
+      services_(scope, service_host(), bus_.server(), ram_, listener),
+      turns_registration_(scope.register_state(turns_)) {
     if (!config.screen) return;
     constexpr Screen screen;
     vmbus::SyntheticVideo::Settings settings;
@@ -102,6 +105,56 @@ vmbus::Costs SyntheticDevices::costs_of(std::uint32_t processor) const {
     return costs;
 }
 
+sim::Processor& SyntheticDevices::processor_at(std::uint32_t number) {
+    auto& turns = turns_.of[number];
+    if (!turns) turns = std::make_unique<PausableProcessor>(processors_.processor(number));
+    return *turns;
+}
+
+void SyntheticDevices::hold() {
+    for (const auto& [number, turns] : turns_.of) turns->hold();
+}
+
+bool SyntheticDevices::at_rest() const {
+    return std::ranges::all_of(turns_.of, [](const auto& turns) { return turns.second->at_rest(); });
+}
+
+void SyntheticDevices::go_on() {
+    for (const auto& [number, turns] : turns_.of) turns->go_on();
+}
+
+// The bus first: devices find their channels there.
+template <class Function>
+void SyntheticDevices::for_each_state(Function function) {
+    function(bus_.server());
+    function(heartbeat_);
+    function(shutdown_);
+    function(time_sync_);
+    function(keyboard_);
+    services_.for_each_state(function);
+    for (const auto& nic : nics_) function(nic->provider());
+}
+
+void SyntheticDevices::save_elsewhere(sim::Writer& writer) {
+    for_each_state([&writer](auto& state) {
+        if constexpr (requires { state.save(writer); }) {
+            state.save(writer);
+        } else {
+            writer(state);
+        }
+    });
+}
+
+void SyntheticDevices::restore_elsewhere(sim::Reader& reader) {
+    for_each_state([&reader](auto& state) {
+        if constexpr (requires { state.restore(reader); }) {
+            state.restore(reader);
+        } else {
+            reader(state);
+        }
+    });
+}
+
 SyntheticNic& SyntheticDevices::add_network(Network& network, const NetworkConfig& config) {
     if (config.channels == 0 || config.channels > vmbus::NetworkProvider::largest_channel_count) {
         throw sim::UserError(fmt::format("network adapter {}: {} channels: give 1 to {}", config.name, config.channels,
@@ -119,7 +172,7 @@ SyntheticNic& SyntheticDevices::add_network(Network& network, const NetworkConfi
         return config.processors.empty() ? place_of(index + queue)
                                          : config.processors[queue % config.processors.size()];
     };
-    const auto processor = [&](std::uint16_t queue) -> sim::Processor& { return processors_.processor(place(queue)); };
+    const auto processor = [&](std::uint16_t queue) -> sim::Processor& { return processor_at(place(queue)); };
     NetworkConfig placed = config;
     for (std::uint16_t queue = 0; queue < config.channels; ++queue) {
         placed.costs_of_queue.push_back(config_.costs.network);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "hypervisor/root_client.h"
 #include "models/guest_ram.h"
 #include "models/host_networks.h"
+#include "models/migration/pausable_processor.h"
 #include "models/partition_bus.h"
 #include "models/partition_services.h"
 #include "models/service_costs.h"
@@ -67,8 +69,12 @@ public:
 
     vmbus::NetworkProvider& provider() { return provider_; }
     SwitchAdapter& port() { return port_; }
+    Network& network() const { return network_; }
+    const NetworkConfig& config() const { return config_; }
 
 private:
+    Network& network_;
+    NetworkConfig config_;
     SwitchAdapter port_;
     vmbus::NetworkProvider provider_;
 };
@@ -98,6 +104,21 @@ public:
     // Pulls it out of the running machine, if it is in; it can be looked at still.
     void remove_disk(const VirtualDisk& disk);
 
+    const std::vector<std::unique_ptr<SyntheticNic>>& networks() const { return nics_; }
+    bool has_storage() const { return storage_.has_value(); }
+    // The memory that the partition has is as much as it was given at first.
+    bool balloon_is_empty(std::uint64_t memory_bytes) const {
+        return ram_.assigned_pages() * page_bytes == memory_bytes;
+    }
+
+    // All services end what they have begun, and stand; for as long as that takes they are not at rest.
+    void hold();
+    bool at_rest() const;
+    void go_on();
+    // What devices have agreed with the guest, to and from those of another host that were made alike.
+    void save_elsewhere(sim::Writer& writer);
+    void restore_elsewhere(sim::Reader& reader);
+
     // What services of the partition run on.
     vmbus::ServiceHost service_host();
 
@@ -114,9 +135,12 @@ private:
     bool place_vram(std::uint64_t gpa, std::uint64_t bytes) override;
     void remove_vram() override {}
     std::uint32_t place_of(std::uint64_t channel) const;
-    sim::Processor& processor_of(std::uint64_t channel) { return processors_.processor(place_of(channel)); }
+    sim::Processor& processor_of(std::uint64_t channel) { return processor_at(place_of(channel)); }
+    sim::Processor& processor_at(std::uint32_t number);
     // What the bus costs there.
     vmbus::Costs costs_of(std::uint32_t processor) const;
+    template <class Function>
+    void for_each_state(Function function);
     std::uint8_t next_unit(const std::string& name);
 
     sim::Scope scope_;
@@ -125,6 +149,15 @@ private:
     hypervisor::PartitionId partition_;
     RootProcessors& processors_;
     std::vector<MemoryRun>& runs_;
+    // By number; made when a service first wants one.
+    struct Turns {
+        std::map<std::uint32_t, std::unique_ptr<PausableProcessor>> of;
+        template <class Archive>
+        void fields(Archive& archive) {
+            for (auto& [number, turns] : of) archive(*turns);
+        }
+    };
+    Turns turns_;
     GuestRam ram_;
     PartitionBus bus_;
     vmbus::Heartbeat heartbeat_;
@@ -141,6 +174,7 @@ private:
     std::vector<Disk> disks_;
     std::vector<std::unique_ptr<VirtualDvd>> dvds_;
     std::vector<std::unique_ptr<SyntheticNic>> nics_;
+    sim::StateRegistration turns_registration_;
 };
 
 }  // namespace models

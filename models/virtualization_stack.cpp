@@ -13,9 +13,10 @@ namespace models {
 namespace h = hypervisor;
 
 VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionConfig& config,
-                                  PartitionBuilder::Built built, const ServiceCosts& costs, const sim::Scope& scope)
+                                  PartitionBuilder::Built built, const ServiceCosts& costs, const sim::Scope& scope,
+                                  bool with_guest)
     : stack_(stack),
-      name_(config.name),
+      config_(config),
       built_(std::move(built)),
       memory_(stack.memory_, built_.memory),
       machine_(scope, config, *stack.client_, built_.id, stack, {memory_, stack.emulation_processor(built_.id)}),
@@ -34,7 +35,7 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
                                 .mmio = machine_.mmio(),
                                 .layout = MemoryLayout::of_size(config.memory_bytes),
                                 .memory = devices_.bus().memory()}),
-      behavioural_(!config.behavioural
+      behavioural_(!config.behavioural || !with_guest
                        ? nullptr
                        : std::make_unique<BehaviouralGuest>(
                              scope.child("guest"),
@@ -43,7 +44,9 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
                                                       .layout = MemoryLayout::of_size(config.memory_bytes),
                                                       .costs = costs},
                              *stack.placement_, memory_)),
-      instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {}
+      instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {
+    config_.guest = {};
+}
 
 // Spread by partition.
 sim::Processor& VirtualizationStack::emulation_processor(h::PartitionId partition) {
@@ -65,11 +68,12 @@ void VirtualizationStack::Child::take_down() {
 }
 
 VirtualizationStack::VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages,
-                                         HostPci& pci)
+                                         HostPci& pci, HostNetworks& networks)
     : scope_(scope),
       pages_(memory, pages),
       memory_(memory),
       host_pci_(pci),
+      networks_(networks),
       attention_(scope.agenda(), scope.path() + ".attention", [this] { give_attention(); }),
       unexpected_(scope.counter("unexpected", "count", "messages, events and intercepts for nobody")),
       registration_(scope.register_state(*this)) {}
@@ -87,22 +91,32 @@ void VirtualizationStack::connect(h::RootInterface& interface, RootProcessors& p
 }
 
 Guest& VirtualizationStack::add_partition(const PartitionConfig& config, const HostConfig& host) {
+    Child& added = add_child(config, host, true);
+    VG_CHECK(builder_->start(added.built(), config.vps) == h::HvStatus::success);
+    return added;
+}
+
+Guest& VirtualizationStack::prepare_partition(const PartitionConfig& config, const HostConfig& host) {
+    return add_child(config, host, false);
+}
+
+VirtualizationStack::Child& VirtualizationStack::add_child(const PartitionConfig& config, const HostConfig& host,
+                                                           bool with_guest) {
     VG_CHECK(client_.has_value());
     for (const auto& child : children_) {
-        if (child->name() == config.name) {
+        if (child->name() == config.name && !child->left()) {
             throw sim::UserError(fmt::format("partition '{}': there is one of that name already", config.name));
         }
     }
     PartitionBuilder::Built built = builder_->build(config, host);
     const sim::Scope scope = scope_.child(config.name);
     scope.trace("partition", built.id, config.vps, config.memory_bytes);
-    auto child =
-        std::make_unique<Child>(*this, config, std::move(built), find_profile(host.profile).service_costs, scope);
+    auto child = std::make_unique<Child>(*this, config, std::move(built), find_profile(host.profile).service_costs,
+                                         scope, with_guest);
     Child& added = *children_.emplace_back(std::move(child));
     by_id_[added.built().id] = &added;
     placement_->memory_is(added.built().id, added.built().memory);
     VG_CHECK(added.machine().install_intercepts() == h::HvStatus::success);
-    VG_CHECK(builder_->start(added.built(), config.vps) == h::HvStatus::success);
     return added;
 }
 

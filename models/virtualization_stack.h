@@ -15,6 +15,7 @@
 #include "models/behavioural/behavioural_guest.h"
 #include "models/guest_machine.h"
 #include "models/host.h"
+#include "models/migration/movable_partition.h"
 #include "models/partition_builder.h"
 #include "models/partition_memory.h"
 #include "models/pci/partition_pci.h"
@@ -27,7 +28,8 @@ public:
     // Instructions that a partition's processors have retired so far.
     using InstructionCount = std::function<std::uint64_t(hypervisor::PartitionId)>;
 
-    VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages, HostPci& pci);
+    VirtualizationStack(const sim::Scope& scope, HostMemory& memory, PageAllocator& pages, HostPci& pci,
+                        HostNetworks& networks);
     ~VirtualizationStack() override;
     VirtualizationStack(const VirtualizationStack&) = delete;
 
@@ -36,6 +38,8 @@ public:
                  InstructionCount instructions);
 
     Guest& add_partition(const PartitionConfig& config, const HostConfig& host);
+    // With no guest yet: it comes from another host.
+    Guest& prepare_partition(const PartitionConfig& config, const HostConfig& host);
 
     // The partitions' devices go, while the hypervisor is still there. The end of the machine.
     void release() { children_.clear(); }
@@ -62,12 +66,12 @@ public:
 
 private:
     // A partition from its making on; its guest's console and end outlive it.
-    class Child final : public Guest {
+    class Child final : public Guest, private MovablePartition {
     public:
         Child(VirtualizationStack& stack, const PartitionConfig& config, PartitionBuilder::Built built,
-              const ServiceCosts& costs, const sim::Scope& scope);
+              const ServiceCosts& costs, const sim::Scope& scope, bool with_guest);
 
-        const std::string& name() const override { return name_; }
+        const std::string& name() const override { return config_.name; }
         std::uint64_t number() const override { return built_.id; }
         GuestState state() const override { return machine_.state(); }
         std::uint32_t exit_code() const override { return machine_.exit_code(); }
@@ -79,10 +83,13 @@ private:
         Generation1Partition* generation1() override { return machine_.generation1(); }
         PartitionPci& pci() override { return pci_; }
         BehaviouralGuest* behavioural() override { return behavioural_.get(); }
+        MovablePartition* movable() override { return this; }
 
         GuestMachine& machine() { return machine_; }
         const PartitionBuilder::Built& built() const { return built_; }
         bool exists() const { return exists_; }
+        // Its guest is elsewhere, or never came.
+        bool left() const { return left_; }
         void take_down();
         void update_statistics() {
             instructions_counter_.set(instructions());
@@ -91,12 +98,32 @@ private:
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(built_, exists_, instructions_);
+            archive(built_, exists_, left_, instructions_);
         }
 
     private:
+        // MovablePartition: virtualization_stack_moving.cpp
+        const PartitionConfig& config() const override { return config_; }
+        sim::Processor& worker() override;
+        std::string obstacle() override;
+        bool track() override;
+        void end_tracking() override;
+        std::vector<std::uint64_t> all_pages() const override;
+        std::vector<std::uint64_t> take_dirty() override;
+        void read_page(std::uint64_t page, std::span<std::byte> out) override;
+        void hold() override;
+        bool at_rest() override;
+        void go_on() override;
+        std::size_t state_bytes() override;
+        MovedState leave() override;
+        void write_page(std::uint64_t page, std::span<const std::byte> in) override;
+        void check_networks(MovablePartition& source) override;
+        void arrive(MovablePartition& source) override;
+        void give_up() override;
+        MovedState everything();
+
         VirtualizationStack& stack_;
-        std::string name_;
+        PartitionConfig config_;  // without the guest's files
         PartitionBuilder::Built built_;
         RootViewOfGuest memory_;
         GuestMachine machine_;
@@ -104,7 +131,9 @@ private:
         PartitionPci pci_;
         std::unique_ptr<BehaviouralGuest> behavioural_;
         sim::Counter& instructions_counter_;
+        PageLog log_;  // what the root has written, while a migration tracks
         bool exists_ = true;
+        bool left_ = false;
         std::uint64_t instructions_ = 0;  // when the partition was taken down
     };
 
@@ -114,11 +143,13 @@ private:
     sim::Processor& emulation_processor(hypervisor::PartitionId partition);
     void want_attention();
     void give_attention();
+    Child& add_child(const PartitionConfig& config, const HostConfig& host, bool with_guest);
 
     sim::Scope scope_;
     RootPages pages_;
     HostMemory& memory_;
     HostPci& host_pci_;
+    HostNetworks& networks_;
     std::optional<hypervisor::RootClient> client_;
     std::optional<PartitionBuilder> builder_;
     RootProcessors* processors_ = nullptr;

@@ -78,19 +78,20 @@ std::vector<std::byte> to_bytes(const py::bytes& bytes) {
     return {begin, begin + view.size()};
 }
 
-void create_host(Machine& self, unsigned cores, std::uint64_t memory_bytes, const std::string& profile, bool timed,
-                 std::int64_t quantum_ps, unsigned nodes) {
+Host& create_host(Machine& self, const std::string& name, unsigned cores, std::uint64_t memory_bytes,
+                  const std::string& profile, bool timed, std::int64_t quantum_ps, unsigned nodes) {
     models::HostConfig config;
+    config.name = name;
     config.cores = cores;
     config.memory_bytes = memory_bytes;
     config.nodes = nodes;
     config.profile = profile;
     config.fidelity = timed ? models::Fidelity::timed : models::Fidelity::fast;
     config.quantum = sim::Time::ps(quantum_ps);
-    self.create_host(config);
+    return self.create_host(config);
 }
 
-Guest& add_partition(Machine& self, const std::string& name, unsigned vps, std::uint64_t memory_bytes, bool elf,
+Guest& add_partition(Host& self, const std::string& name, unsigned vps, std::uint64_t memory_bytes, bool elf,
                      const py::bytes& kernel, const std::vector<py::bytes>& initramfs, const std::string& command_line,
                      std::uint32_t weight, std::uint32_t reserve, std::uint32_t cap, std::uint64_t affinity,
                      bool screen, unsigned generation, bool behavioural, std::optional<unsigned> node,
@@ -112,7 +113,7 @@ Guest& add_partition(Machine& self, const std::string& name, unsigned vps, std::
     config.behavioural = behavioural;
     config.node = node;
     config.spans_nodes = spans_nodes;
-    return self.host().add_partition(config);
+    return self.add_partition(config);
 }
 
 const char* run(Machine& self, std::optional<std::int64_t> until_ps, const std::function<bool()>& wake,
@@ -211,20 +212,21 @@ PYBIND11_MODULE(_verdigris, module) {
         .def("type", [](Guest& guest, const py::bytes& text) { guest.type(std::string_view(text)); })
         .def_property_readonly("instructions", &Guest::instructions);
 
-    python::MachineClass machine_class{module, "Machine"};
-    machine_class
-        .def("create_host", &create_host, py::kw_only(), py::arg("cores"), py::arg("memory_bytes"), py::arg("profile"),
-             py::arg("timed"), py::arg("quantum_ps"), py::arg("nodes") = 1)
+    py::class_<Host, std::unique_ptr<Host, py::nodelete>>(module, "Host")
         .def("add_partition", &add_partition, py::return_value_policy::reference, py::kw_only(), py::arg("name"),
              py::arg("vps"), py::arg("memory_bytes"), py::arg("elf"), py::arg("kernel"), py::arg("initramfs"),
              py::arg("command_line"), py::arg("weight"), py::arg("reserve"), py::arg("cap"), py::arg("affinity"),
              py::arg("screen"), py::arg("generation"), py::arg("behavioural") = false, py::arg("node") = py::none(),
-             py::arg("spans_nodes") = false)
-        .def_property_readonly("has_host", &Machine::has_host)
+             py::arg("spans_nodes") = false);
+
+    python::MachineClass machine_class{module, "Machine"};
+    machine_class
+        .def("create_host", &create_host, py::return_value_policy::reference, py::kw_only(), py::arg("name"),
+             py::arg("cores"), py::arg("memory_bytes"), py::arg("profile"), py::arg("timed"), py::arg("quantum_ps"),
+             py::arg("nodes") = 1)
         .def("run", &run, py::arg("until_ps"), py::arg("wake"), py::arg("wake_ps"))
         .def_property_readonly("now_ps", [](const Machine& self) { return self.now().ps(); })
-        .def_property_readonly("instructions",
-                               [](Machine& self) { return self.has_host() ? self.host().instructions() : 0; })
+        .def_property_readonly("instructions", &Machine::instructions)
         .def_property_readonly("seed", [](Machine& self) { return self.simulation().seed(); })
         .def("random", [](Machine& self) { return self.scenario().random(); })
         .def("record_check", &record_check)
@@ -245,4 +247,5 @@ PYBIND11_MODULE(_verdigris, module) {
     python::bind_devices(module, guest_class, machine_class);
     python::bind_pci(module, guest_class, machine_class);
     python::bind_workload(module, machine_class);
+    python::bind_migration(module, guest_class, machine_class);
 }

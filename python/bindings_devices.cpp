@@ -9,8 +9,8 @@
 #include "models/disk/host_file.h"
 #include "models/framebuffer_png.h"
 #include "models/host_networks.h"
-#include "models/profiles.h"
 #include "models/legacy/generation1_partition.h"
+#include "models/profiles.h"
 #include "models/synthetic_devices.h"
 #include "python/bindings_services.h"
 #include "python/machine.h"
@@ -26,13 +26,13 @@ namespace {
 // Networks
 // ----------------------------------------------------------------------------------------------------------------
 
-models::Network& add_switch(Machine& machine, const std::string& name) {
+models::Network& add_switch(models::Host& host, const std::string& name) {
     models::SwitchSettings settings;
-    settings.costs = models::find_profile(machine.host().config().profile).service_costs.switching;
-    return machine.host().networks().add_switch(name, settings);
+    settings.costs = models::find_profile(host.config().profile).service_costs.switching;
+    return host.networks().add_switch(name, settings);
 }
 
-models::NetworkPeer& add_peer(Machine& machine, models::Network& network, const std::string& name,
+models::NetworkPeer& add_peer(models::Host& host, models::Network& network, const std::string& name,
                               const std::string& mac, const std::string& address, std::uint64_t bits_per_second,
                               std::int64_t delay_ps, const std::vector<std::string>& dhcp_pool, std::uint16_t vlan) {
     models::PeerSettings peer;
@@ -53,7 +53,7 @@ models::NetworkPeer& add_peer(Machine& machine, models::Network& network, const 
     models::WireSettings wire;
     wire.bits_per_second = bits_per_second;
     wire.delay = sim::Time::ps(delay_ps);
-    return machine.host().networks().add_peer(network, name, peer, wire);
+    return host.networks().add_peer(network, name, peer, wire);
 }
 
 void listen(models::NetworkPeer& peer, std::uint16_t port, const std::string& service, std::uint64_t bytes,
@@ -337,10 +337,9 @@ void bind_devices(py::module_& module, GuestClass& guest, MachineClass& machine)
     module.def("pattern_sha256", [](std::uint64_t seed, std::uint64_t bytes) {
         return models::to_hex(models::pattern_digest(seed, bytes));
     });
-    machine.def("add_switch", &add_switch, reference)
-        .def("add_peer", &add_peer, reference)
-        .def("create_disk", &create_disk)
-        .def("capture_into", &Machine::capture_into);
+    module.def("add_switch", &add_switch, reference);
+    module.def("add_peer", &add_peer, reference);
+    machine.def("create_disk", &create_disk).def("capture_into", &Machine::capture_into);
     guest.def("add_network", &add_network, reference)
         .def("add_legacy_network", &add_legacy_network, reference)
         .def("add_disk", &add_disk, reference)

@@ -24,11 +24,17 @@ struct PciDevice {
     models::HostFunction function;
 };
 
-std::unique_ptr<PciDevice> add_example_device(Machine& machine, const std::string& name) {
-    models::HostPci& pci = machine.host().pci();
+// What stands before the names of all that belongs to the host.
+std::string prefix_of(const models::Host& host) {
+    const std::string& name = host.config().name;
+    return name.empty() ? std::string{} : name + ".";
+}
+
+std::unique_ptr<PciDevice> add_example_device(Machine& machine, models::Host& host, const std::string& name) {
+    models::HostPci& pci = host.pci();
     pci::Bus& bus = pci.add_root_port();
-    auto& device = pci.keep(
-        std::make_unique<models::ExampleFunction>(machine.simulation().scope("host.pci." + name), bus.slot(0, 0)));
+    const sim::Scope scope = machine.simulation().scope(prefix_of(host) + "host.pci." + name);
+    auto& device = pci.keep(std::make_unique<models::ExampleFunction>(scope, bus.slot(0, 0)));
     return std::make_unique<PciDevice>(PciDevice{name, pci.place(device.function())});
 }
 
@@ -53,11 +59,14 @@ void give_again(models::AssignedFunction& place, const PciDevice& device) {
 // A network adapter with virtual functions
 // ----------------------------------------------------------------------------------------------------------------
 
-// The adapter with its cable, which goes into a rack switch of its own.
+// The adapter with its cable, which goes into a rack switch: its own, or that of another adapter, perhaps of another
+// host.
 struct Adapter final : models::HostDevice {
     Adapter(const sim::Scope& scope, models::HostPci& pci, std::span<sim::Processor* const> processors,
-            const models::HostAdapterConfig& config, models::Network& beyond)
-        : rack(beyond), adapter(scope, pci, processors, config), cable(scope.child("cable"), adapter, rack) {}
+            const models::HostAdapterConfig& config, models::Network& beyond, const std::string& port_name)
+        : rack(beyond),
+          adapter(scope, pci, processors, config),
+          cable(scope.child("cable"), adapter, rack, port_name) {}
     pci::Function& function() override { return adapter.function(); }
 
     models::Network& rack;
@@ -85,9 +94,10 @@ std::vector<sim::Processor*> queue_processors(models::HostPci& pci, const models
     return chosen;
 }
 
-Adapter& add_adapter(Machine& machine, const std::string& name, const std::string& mac, unsigned vfs,
-                     unsigned queues_per_pool, unsigned node, const std::vector<std::uint32_t>& processors,
-                     unsigned vmqs, unsigned queues_per_vmq, std::int64_t rebalance_ps) {
+Adapter& add_adapter(Machine& machine, models::Host& host, const std::string& name, const std::string& mac,
+                     unsigned vfs, unsigned queues_per_pool, unsigned node,
+                     const std::vector<std::uint32_t>& processors, unsigned vmqs, unsigned queues_per_vmq,
+                     std::int64_t rebalance_ps, Adapter* beside) {
     models::HostAdapterConfig config;
     config.name = name;
     config.mac = models::mac_address(mac);
@@ -97,11 +107,13 @@ Adapter& add_adapter(Machine& machine, const std::string& name, const std::strin
     config.vmqs = vmqs;
     config.queues_per_vmq = queues_per_vmq;
     config.rebalance = sim::Time::ps(rebalance_ps);
-    models::Network& rack = machine.host().networks().add_switch(name + "-rack", {});
-    models::HostPci& pci = machine.host().pci();
-    Adapter& made = pci.keep(std::make_unique<Adapter>(machine.simulation().scope("host.pci." + name), pci,
-                                                       queue_processors(pci, config, processors), config, rack));
-    made.adapter.capture(machine.host().networks().captures());
+    models::HostPci& pci = host.pci();
+    const auto serving = queue_processors(pci, config, processors);
+    models::Network& rack = beside != nullptr ? beside->rack : host.networks().add_switch(name + "-rack", {});
+    const sim::Scope scope = machine.simulation().scope(prefix_of(host) + "host.pci." + name);
+    const std::string port = beside != nullptr ? host.config().name + "-" + name : name;
+    Adapter& made = pci.keep(std::make_unique<Adapter>(scope, pci, serving, config, rack, port));
+    made.adapter.capture(host.networks().captures());
     return made;
 }
 
@@ -114,9 +126,7 @@ models::VfPairing& add_vf(Guest& guest, models::SyntheticNic& nic, Adapter& adap
                           const std::string& mac, bool mailbox) {
     const auto kind = mailbox ? sriov_nic::VfKind::mailbox : sriov_nic::VfKind::hyper_v;
     models::VfSource& source = adapter.adapter.reserve_vf(models::mac_address(mac), kind);
-    models::VfPairing& pairing = guest.pci().pair(name, nic, source);
-    pairing.offer();
-    return pairing;
+    return guest.pci().pair(name, nic, source);
 }
 
 py::list moments(const models::VfPairing& pairing) {
@@ -156,6 +166,8 @@ void bind_pci(py::module_& module, GuestClass& guest, MachineClass& machine) {
             "rack", [](Adapter& self) { return &self.rack; }, py::return_value_policy::reference)
         .def("add_address", [](Adapter& self, const std::string& mac,
                                bool queues) { self.adapter.add_host_address(models::mac_address(mac), queues); })
+        .def("remove_address",
+             [](Adapter& self, const std::string& mac) { self.adapter.remove_host_address(models::mac_address(mac)); })
         .def("queue_processors", [](Adapter& self) { return self.adapter.queue_processors(); })
         .def("reserved", [](Adapter& self) { return self.adapter.reserved(); })
         .def("vf_counts", &vf_counts);
@@ -168,7 +180,8 @@ void bind_pci(py::module_& module, GuestClass& guest, MachineClass& machine) {
         .def("revoke", &Pairing::revoke)
         .def("withdraw", &Pairing::withdraw);
     machine.def("add_example_device", &add_example_device)
-        .def("add_adapter", &add_adapter, py::return_value_policy::reference);
+        .def("add_adapter", &add_adapter, py::return_value_policy::reference, py::arg("host"), py::arg("name"),
+             py::arg("mac"), py::arg("vfs"), py::arg("beside").none(true));
     guest.def("assign_pci", &assign, py::return_value_policy::reference)
         .def("add_vf", &add_vf, py::return_value_policy::reference);
 }

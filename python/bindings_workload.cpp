@@ -14,6 +14,7 @@
 #include "models/workload/cpu_load.h"
 #include "models/workload/datagram_flow.h"
 #include "models/workload/guest_network.h"
+#include "models/workload/memory_writer.h"
 #include "models/workload/mixture.h"
 #include "models/workload/peer_sockets.h"
 #include "models/workload/request_client.h"
@@ -165,6 +166,21 @@ Workload& add_cpu_load(Machine& machine, Guest& guest, const std::string& name, 
     return machine.keep(std::make_unique<models::CpuLoad>(scope_of(machine, name), software.processor(vp), settings));
 }
 
+models::MemoryWriter& add_memory_writer(Machine& machine, Guest& guest, const std::string& name, std::uint64_t pages,
+                                        std::uint64_t pages_per_second, unsigned vp, const std::string& profile) {
+    models::BehaviouralGuest& software = behavioural(guest);
+    if (vp >= software.processor_count()) {
+        throw sim::UserError(fmt::format("{}: the guest has no virtual processor {}", name, vp));
+    }
+    models::MemoryWriter::Settings settings;
+    settings.pages = pages;
+    settings.pages_per_second = pages_per_second;
+    settings.processor = vp;
+    constexpr std::int64_t kibibytes_of_a_page = 4;
+    settings.cost = models::find_profile(profile).stack_costs.copied_kibibyte * kibibytes_of_a_page;
+    return machine.keep(std::make_unique<models::MemoryWriter>(scope_of(machine, name), software, settings));
+}
+
 Workload& add_storage_mix(Machine& machine, Guest& guest, const std::string& name, const py::dict& given,
                           const std::string& profile) {
     models::BehaviouralGuest& software = behavioural(guest);
@@ -225,9 +241,9 @@ py::dict attribution(const Workload& workload) {
 }
 
 // What each logical processor's time until now went to: cause -> ps.
-py::list processor_times(Machine& machine) {
+py::list processor_times(const models::Host& host) {
     py::list all;
-    for (const auto& processor : machine.host().processor_times()) {
+    for (const auto& processor : host.processor_times()) {
         py::dict causes;
         for (const auto& [cause, time] : processor) causes[py::str(cause)] = time.ps();
         all.append(causes);
@@ -254,6 +270,10 @@ void bind_workload(py::module_& module, MachineClass& machine) {
         .def("attribution", &attribution)
         .def_property_readonly("failures", &Workload::failures);
 
+    module.def("processor_times", &processor_times);
+    py::class_<models::MemoryWriter, Workload, std::unique_ptr<models::MemoryWriter, py::nodelete>>(module,
+                                                                                                    "MemoryWriter")
+        .def("damaged", &models::MemoryWriter::damaged);
     machine.def("add_guest_network", &add_guest_network, reference)
         .def("add_peer_sockets", &add_peer_sockets, reference)
         .def("add_request_server", &add_request_server)
@@ -261,9 +281,9 @@ void bind_workload(py::module_& module, MachineClass& machine) {
         .def("add_stream", &add_stream, reference)
         .def("add_datagrams", &add_datagrams, reference)
         .def("add_cpu_load", &add_cpu_load, reference)
+        .def("add_memory_writer", &add_memory_writer, reference)
         .def("add_storage_mix", &add_storage_mix, reference)
         .def("add_mixture", &add_mixture, reference)
-        .def("processor_times", &processor_times)
         .def("follow_requests",
              [](Machine& self) { self.simulation().journeys().switch_on(&models::request_in_frame); });
 }

@@ -1,5 +1,7 @@
 #include "python/machine.h"
 
+#include <fmt/format.h>
+
 #include "models/host_networks.h"
 #include "python/interrupt.h"
 #include "sim/check.h"
@@ -7,18 +9,34 @@
 namespace python {
 
 models::Host& Machine::create_host(const models::HostConfig& config) {
-    if (host_) throw sim::UserError("a scenario has one host; this is the second vg.Host");
-    host_ = make_host_(simulation_, config);
-    if (!capture_folder_.empty()) host_->networks().captures().into(capture_folder_);
-    if (progress_.wanted()) {
-        host_->set_progress([this](sim::Time now, std::uint64_t instructions) { progress_.show(now, instructions); });
+    for (const auto& host : hosts_) {
+        const std::string& other = host->config().name;
+        if (!config.name.empty() && !other.empty() && config.name != other) continue;
+        if (config.name == other && !other.empty()) {
+            throw sim::UserError(fmt::format("a scenario has one vg.Host named {}; this is the second", other));
+        }
+        throw sim::UserError("hosts of one scenario have names; give each vg.Host one, as name=\"a\"");
     }
-    return *host_;
+    auto host = make_host_(simulation_, config);
+    const std::string prefix = config.name.empty() ? std::string{} : config.name + "-";
+    if (!capture_folder_.empty()) host->networks().captures().into(capture_folder_, prefix);
+    if (!hosts_.empty()) {
+        hosts_.front()->join(*host);
+    } else if (progress_.wanted()) {
+        host->set_progress([this](sim::Time now, std::uint64_t instructions) { progress_.show(now, instructions); });
+    }
+    return *hosts_.emplace_back(std::move(host));
 }
 
 models::Host& Machine::host() {
-    if (!host_) throw sim::UserError("the scenario has no host; make one with vg.Host(...) before main");
-    return *host_;
+    if (hosts_.empty()) throw sim::UserError("the scenario has no host; make one with vg.Host(...) before main");
+    return *hosts_.front();
+}
+
+std::uint64_t Machine::instructions() const {
+    std::uint64_t sum = 0;
+    for (const auto& host : hosts_) sum += host->instructions();
+    return sum;
 }
 
 models::Host::Stopped Machine::run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time) {
@@ -45,7 +63,9 @@ void Machine::write_vcd(const std::string& path) {
 
 TraceText::Counts Machine::close_trace() {
     TraceText::Counts counts;
-    if (host_ && !capture_folder_.empty()) host_->networks().captures().flush();
+    if (!capture_folder_.empty()) {
+        for (const auto& host : hosts_) host->networks().captures().flush();
+    }
     if (trace_text_) {
         trace_text_->close();
         counts = trace_text_->counts();

@@ -1,4 +1,4 @@
-// The world of one run: the simulation, the host that the scenario builds in it, and where its trace goes.
+// The world of one run: the simulation, the hosts that the scenario builds in it, and where its trace goes.
 #pragma once
 
 #include <cstdint>
@@ -24,13 +24,14 @@ public:
     Machine(HostFactory make_host, std::uint64_t seed)
         : make_host_(make_host), simulation_(seed), scenario_(simulation_.scope("scenario")) {}
 
-    // One host per run; a second one is a UserError.
+    // Of several each has a name of its own, else it is a UserError.
     models::Host& create_host(const models::HostConfig& config);
+    // The first one, which runs the others along.
     models::Host& host();
-    bool has_host() const { return host_ != nullptr; }
+    std::uint64_t instructions() const;
 
     models::Host::Stopped run(sim::Time until, const std::function<bool()>& wake, sim::Time wake_time);
-    sim::Time now() const { return host_ ? host_->now() : sim::Time::zero(); }
+    sim::Time now() const { return hosts_.empty() ? sim::Time::zero() : hosts_.front()->now(); }
 
     sim::Simulation& simulation() { return simulation_; }
     // What the scenario itself does, as part of the trace.
@@ -62,8 +63,15 @@ private:
     std::unique_ptr<TraceVcd> trace_vcd_;
     std::string capture_folder_;
     Progress progress_;
-    std::unique_ptr<models::Host> host_;
-    // The latest one goes first, and all of them before the host.
+    // What they hold of each other goes before the first of them does.
+    struct Hosts : std::vector<std::unique_ptr<models::Host>> {
+        ~Hosts() {
+            for (const auto& host : *this) host->release();
+            while (!empty()) pop_back();
+        }
+    };
+    Hosts hosts_;
+    // The latest one goes first, and all of them before the hosts.
     struct Parts : std::vector<std::shared_ptr<void>> {
         ~Parts() {
             while (!empty()) pop_back();

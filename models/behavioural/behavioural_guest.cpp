@@ -45,19 +45,19 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
                                    vmbus::GuestMemory& memory)
     : scope_(scope),
       config_(config),
-      placement_(placement),
-      memory_(memory),
+      placement_(&placement),
+      stores_(*this, memory),
       pages_(pages_of(config.layout)),
       bus_port_(*this),
       registration_(scope.register_state(*this)),
-      bus_(scope.child("bus"), memory, bus_port_, pages_, *this) {
+      bus_(scope.child("bus"), stores_, bus_port_, pages_, *this) {
     state_.pages.resize(config.vps);
     boot_id_ = attach(*this);
     for (unsigned vp = 0; vp < config.vps; ++vp) {
         cpus_.push_back(std::make_unique<BehaviouralCpu>(static_cast<CpuOwner&>(*this), vp));
         boots_.push_back(std::make_unique<Boot>(*this, vp));
         messages_.push_back(std::make_unique<Messages>(*this, vp));
-        placement_.place(config.partition, vp, &cpus_.back()->software());
+        placement_->place(config.partition, vp, &cpus_.back()->software());
         boots_.back()->slot.wake();
     }
 }
@@ -68,7 +68,21 @@ BehaviouralGuest::~BehaviouralGuest() {
 }
 
 void BehaviouralGuest::stop() {
-    for (unsigned vp = 0; vp < config_.vps; ++vp) placement_.place(config_.partition, vp, nullptr);
+    for (unsigned vp = 0; vp < config_.vps; ++vp) placement_->place(config_.partition, vp, nullptr);
+}
+
+void BehaviouralGuest::move_to(h::PartitionId partition, SoftwarePlacement& placement, vmbus::GuestMemory& memory) {
+    stop();
+    config_.partition = partition;
+    placement_ = &placement;
+    stores_.memory = &memory;
+    for (unsigned vp = 0; vp < config_.vps; ++vp) placement_->place(partition, vp, &cpus_[vp]->software());
+}
+
+bool BehaviouralGuest::Stores::write(std::uint64_t gpa, std::span<const std::byte> data) {
+    h::BehaviouralProcessor* processor = guest.cpus_.front()->vp();
+    if (processor != nullptr && processor->stores_tracked()) return processor->memory().write(gpa, data);
+    return memory->write(gpa, data);
 }
 
 // Boot: the Hyper-V interface of each processor, in the order of Linux' hyperv_init() and hv_synic_enable_regs()

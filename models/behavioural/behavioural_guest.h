@@ -48,6 +48,8 @@ public:
 
     // The partition goes.
     void stop();
+    // To the processors and the memory of another partition, alike in all that it knows of its own. All of them stand.
+    void move_to(hypervisor::PartitionId partition, SoftwarePlacement& placement, vmbus::GuestMemory& memory);
     bool connected() const { return bus_.version() != vmbus::version::none; }
     const ServiceCosts& costs() const { return config_.costs; }
 
@@ -68,7 +70,7 @@ public:
     const sim::Scope& scope() const override { return scope_; }
     unsigned processor_count() const override { return config_.vps; }
     BehaviouralCpu& processor(unsigned vp) override { return *cpus_.at(vp); }
-    vmbus::GuestMemory& memory() override { return memory_; }
+    vmbus::GuestMemory& memory() override { return stores_; }
     vmbus::PageAllocator& pages() override { return pages_; }
     vmbus::HostPort& hypercalls(unsigned vp) override { return *cpus_.at(vp); }
     vmbus::BusClient& bus() override { return bus_; }
@@ -146,6 +148,15 @@ private:
         }
     };
 
+    // What it writes is seen by whoever tracks the processors' stores; otherwise it takes the shorter way.
+    struct Stores final : vmbus::GuestMemory {
+        Stores(BehaviouralGuest& g, vmbus::GuestMemory& m) : guest(g), memory(&m) {}
+        [[nodiscard]] bool read(std::uint64_t gpa, std::span<std::byte> out) override { return memory->read(gpa, out); }
+        [[nodiscard]] bool write(std::uint64_t gpa, std::span<const std::byte> data) override;
+        BehaviouralGuest& guest;
+        vmbus::GuestMemory* memory;
+    };
+
     void boot(unsigned vp);
     void resume(std::uint32_t step, std::uint64_t value) override;
     void take_message(unsigned vp);
@@ -167,8 +178,8 @@ private:
 
     sim::Scope scope_;
     Config config_;
-    SoftwarePlacement& placement_;
-    vmbus::GuestMemory& memory_;
+    SoftwarePlacement* placement_;
+    Stores stores_;
     vmbus::PageAllocator pages_;
     std::vector<std::unique_ptr<BehaviouralCpu>> cpus_;
     std::vector<std::unique_ptr<Boot>> boots_;

@@ -10,14 +10,17 @@ namespace models {
 class AdapterCable final {
 public:
     AdapterCable(const sim::Scope& scope, HostAdapter& adapter, Network& rack)
+        : AdapterCable(scope, adapter, rack, adapter.name()) {}
+    // `port_name`: of its port on the rack switch.
+    AdapterCable(const sim::Scope& scope, HostAdapter& adapter, Network& rack, const std::string& port_name)
         : rack_(rack.ports()),
           wire_(scope, {}),
           to_adapter_(*this),
           from_adapter_(*this),
-          port_(rack_.connect(adapter.name(), to_adapter_, external_port())) {
+          port_(rack_.connect(port_name, to_adapter_, external_port())) {
         wire_.end(1).connect(adapter.from_wire());
         adapter.connect_wire(from_adapter_);
-        rack.capture(port_, adapter.name());
+        rack.capture(port_, port_name);
     }
     ~AdapterCable() { rack_.disconnect(port_); }
     AdapterCable(const AdapterCable&) = delete;

@@ -286,6 +286,10 @@ void HostAdapter::rebalance() {
     rebalance_timer_.arm_after(config_.rebalance);
 }
 
+void HostAdapter::remove_host_address(const MacAddress& mac) {
+    driver_.remove_host_address(key_of(mac));
+}
+
 // Virtual functions
 // ----------------------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,8 @@ public:
     // A synthetic adapter on the switch: virtual functions reach its address through the physical function. It gets
     // queues of its own if there are any left, and `queues`.
     void add_host_address(const MacAddress& mac, bool queues = false);
+    // It is elsewhere now.
+    void remove_host_address(const MacAddress& mac);
     // Where queues are served now, by number of the processors: the physical function's first, then the addresses'.
     std::vector<std::uint32_t> queue_processors() const;
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "sim/check.h"
 
 namespace models {
@@ -33,6 +35,10 @@ VfPairing& PartitionPci::pair(std::string_view name, SyntheticNic& nic, VfSource
     pairings_.push_back(
         std::make_unique<VfPairing>(scope_.child(std::string{name} + ".pair"), nic, place, source, serial));
     return *pairings_.back();
+}
+
+bool PartitionPci::holds_any() const {
+    return std::ranges::any_of(functions_, [](const auto& function) { return function->given(); });
 }
 
 void PartitionPci::take_all() {

@@ -22,6 +22,8 @@ public:
     // A virtual function beside a synthetic adapter of the partition's.
     VfPairing& pair(std::string_view name, SyntheticNic& nic, VfSource& source);
     std::size_t count() const { return functions_.size(); }
+    // One of them is the partition's now.
+    bool holds_any() const;
     // The guest has ended: all go back.
     void take_all();
     // Brings the counters up to date that are not counted one by one.

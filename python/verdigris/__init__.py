@@ -28,6 +28,7 @@ if EMBEDDED:
     from .input import Keyboard, Pointer, Screen
     from .measurements import Measurements
     from .memory import Memory, MemoryStatus
+    from .migration import Migration
     from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
     from .parameters import parameter
     from .pci import AssignedDevice, ExampleDevice, HostAdapter, Intel82599, PciDevice, VirtualFunction
@@ -47,6 +48,7 @@ if EMBEDDED:
         Datagrams,
         Latency,
         Measured,
+        MemoryWriter,
         Mixture,
         OnOff,
         Poisson,
@@ -90,6 +92,8 @@ __all__ = [
     "Measurements",
     "Memory",
     "MemoryStatus",
+    "MemoryWriter",
+    "Migration",
     "Mixture",
     "NetworkAdapter",
     "OnOff",

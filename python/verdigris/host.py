@@ -12,6 +12,7 @@ from .errors import Timeout, UserError
 from .guests import Elf, Image, Linux
 from .input import Keyboard, Pointer, Screen
 from .memory import Memory
+from .migration import Migration, migrate
 from .network import NetworkAdapter, VirtualSwitch, adapter_mac
 from .pci import AssignedDevice, ExampleDevice, HostAdapter, Intel82599, PciDevice, VirtualFunction, add_device
 from .services import Services
@@ -34,13 +35,14 @@ def _whole(value: object, what: str, low: int, high: int) -> int:
 
 
 class Host:
-    """The virtualization host. A scenario makes one, at module level.
+    """The virtualization host. A scenario makes one, or several that have names, at module level.
 
     cores: logical processors. memory: size of the physical memory. profile: name of the timing profile.
     fidelity: "fast" (time by instruction class) or "timed" (also each access through TLB and cache models).
     quantum: how far a processor may run ahead of the others; "0s" is lock-step. nodes: NUMA nodes, each with an equal share
     of cores and memory; what goes from one to another takes longer.
-    UserError if a value is wrong or a host exists already.
+    name: of one among several: it begins the names of all that belongs to it, as in "a.host.root.web".
+    UserError if a value is wrong or there is another host of that name.
     """
 
     def __init__(
@@ -51,11 +53,16 @@ class Host:
         fidelity: str = "fast",
         quantum: str | int = "100us",
         nodes: int = 1,
+        name: str = "",
     ) -> None:
         if fidelity not in _FIDELITIES:
             raise UserError(f"fidelity: {fidelity!r} is not one of {', '.join(_FIDELITIES)}")
         if not isinstance(profile, str):
             raise UserError(f"profile: {profile!r} is not a profile's name")
+        if not isinstance(name, str) or (name and not _PARTITION_NAME.fullmatch(name)):
+            raise UserError(f"host: {name!r} is not a name of letters, digits, _ and -")
+        self.name = name
+        self.prefix = f"{name}." if name else ""
         self.cores = _whole(cores, "cores", 1, 4096)
         self.memory_bytes = parse_size(memory, "memory of the host")
         self.profile = profile
@@ -64,10 +71,10 @@ class Host:
         self.nodes = _whole(nodes, "nodes", 1, 64)
         self.partitions: list[Partition] = []
         self.switches: list[VirtualSwitch] = []
-        self.adapters = 0
-        self.stats = Statistics("", [""])
+        self.stats = Statistics("", [self.prefix])
         here = world()
-        here.machine.create_host(
+        self._native: Any = here.machine.create_host(
+            name=name,
             cores=self.cores,
             memory_bytes=self.memory_bytes,
             profile=profile,
@@ -75,7 +82,7 @@ class Host:
             quantum_ps=self.quantum_ps,
             nodes=self.nodes,
         )
-        here.host = self
+        here.hosts.append(self)
 
     @overload
     def add(self, device: ExampleDevice) -> PciDevice: ...
@@ -83,7 +90,7 @@ class Host:
     def add(self, device: Intel82599) -> HostAdapter: ...
     def add(self, device: ExampleDevice | Intel82599) -> PciDevice | HostAdapter:
         """Puts a device behind a PCI Express port of the host. UserError if there is no such device or no room."""
-        return add_device(device)
+        return add_device(self, device)
 
     def virtual_switch(self, name: str, uplink: HostAdapter | None = None) -> VirtualSwitch:
         """Makes a virtual switch. uplink: an adapter of the host's, beyond which its peers stand.
@@ -94,7 +101,9 @@ class Host:
             raise UserError(f"virtual switch {name}: uplink {uplink!r} is no adapter; make one with host.add(...)")
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
             raise UserError(f"virtual switch: {name!r} is not a name of letters, digits, _ and -")
-        switch = VirtualSwitch(name, uplink)
+        if uplink is not None and uplink.host is not self:
+            raise UserError(f"virtual switch {name}: uplink {uplink.name} is another host's adapter")
+        switch = VirtualSwitch(self, name, uplink)
         self.switches.append(switch)
         return switch
 
@@ -104,7 +113,7 @@ class Host:
 
     def processor_times(self) -> ProcessorTimes:
         """Counts what each logical processor's time goes to, from now on."""
-        return ProcessorTimes()
+        return ProcessorTimes(self)
 
     def partition(
         self,
@@ -134,7 +143,7 @@ class Host:
         """
         if not isinstance(name, str) or not _PARTITION_NAME.fullmatch(name):
             raise UserError(f"partition: {name!r} is not a name of letters, digits, _ and -")
-        if any(other.name == name for other in self.partitions):
+        if any(other.name == name for other in world().partitions):
             raise UserError(f"partition: there is one named {name} already")
         if guest is None:
             guest = Linux()
@@ -156,8 +165,7 @@ class Host:
         }
         image = Image(False, b"", [], "") if isinstance(guest, Behavioural) else guest.image()
         command_line = f"console=tty0 {image.command_line}" if screen and isinstance(guest, Linux) else image.command_line
-        machine = world().machine
-        native = machine.add_partition(
+        native = self._native.add_partition(
             name=name,
             elf=image.is_elf,
             kernel=image.kernel,
@@ -167,9 +175,7 @@ class Host:
             behavioural=isinstance(guest, Behavioural),
             **sizes,
         )
-        # The hypervisor knows the partition by its number only.
-        numbered = f"host.hypervisor.partitions.{native.number}."
-        partition = Partition(self, name, native, [f"host.root.{name}.", numbered])
+        partition = Partition(self, name, native)
         self.partitions.append(partition)
         return partition
 
@@ -177,24 +183,34 @@ class Host:
 class Partition:
     """A partition with its guest."""
 
-    def __init__(self, host: Host, name: str, native: Any, statistics: list[str]) -> None:
+    def __init__(self, host: Host, name: str, native: Any) -> None:
         self.name = name
-        self._host = host
-        self._native = native
         self._adapters = 0
+        self._moving = False
         self._disks = 0
         self._dvds = 0
         self._workloads = 0
         self.networks: list[tuple[VirtualSwitch, NetworkAdapter]] = []
         self._ends: list[End] = []
+        # The latest, also while it is under way.
+        self.migration: Migration | None = None
         self.console = Console(name, native)
+        self.stats = Statistics(name, [])
+        self._placed(host, native)
+
+    def _placed(self, host: Host, native: Any) -> None:
+        self._host = host
+        self._native = native
+        self.console._native = native
         self.keyboard = Keyboard(native)
-        self.pointer = Pointer(name, native)
+        self.pointer = Pointer(self.name, native)
         self.screen = Screen(native)
-        self.services = Services(name, native)
-        self.socket = Sockets(name, native)
-        self.memory = Memory(name, native)
-        self.stats = Statistics(name, statistics)
+        self.services = Services(self.name, native)
+        self.socket = Sockets(self.name, native)
+        self.memory = Memory(self.name, native)
+        # The hypervisor knows the partition by its number only.
+        numbered = f"{host.prefix}host.hypervisor.partitions.{native.number}."
+        self.stats._prefixes = [f"{host.prefix}host.root.{self.name}.", numbered]
 
     @property
     def state(self) -> str:
@@ -247,8 +263,10 @@ class Partition:
         if sriov and (switch.uplink is None or legacy):
             raise UserError(f"partition {self.name}: sriov=True needs a switch with an uplink, and no legacy adapter")
         self._adapters += 1
-        self._host.adapters += 1
-        own = mac or adapter_mac(self._host.adapters)
+        if switch.host is not self._host:
+            raise UserError(f"partition {self.name}: the switch {switch.name} is another host's")
+        world().adapters += 1
+        own = mac or adapter_mac(world().adapters)
         name = f"{self.name}-net{self._adapters}"
         place = (
             switch._native,
@@ -273,13 +291,44 @@ class Partition:
         if address:
             path = "emulated" if legacy else "paired" if sriov else "synthetic"
             self._ends.append(guest_end(self, name, path, own, address, most, bool(mailbox), moderation, pairs))
-        adapter = NetworkAdapter(name, own, native)
-        if sriov and uplink is not None:
-            number = uplink._native.reserved()
-            pairing = self._native.add_vf(native, uplink._native, f"vf{self._adapters}", own, bool(mailbox))
-            adapter = NetworkAdapter(name, own, native, VirtualFunction(name, uplink, number, pairing))
+        adapter = NetworkAdapter(name, own, native, switch, bool(mailbox))
         self.networks.append((switch, adapter))
+        if sriov:
+            adapter.vf = self._reserve_vf(adapter, self._adapters)
+            adapter.vf.offer()
         return adapter
+
+    def _reserve_vf(self, adapter: NetworkAdapter, number: int) -> VirtualFunction:
+        uplink = adapter.switch.uplink
+        assert uplink is not None
+        function = uplink._native.reserved()
+        pairing = self._native.add_vf(
+            adapter._native, uplink._native, f"vf{number}", adapter.mac, adapter._mailbox
+        )
+        return VirtualFunction(adapter.name, uplink, function, pairing)
+
+    async def migrate(
+        self,
+        to: Host,
+        bandwidth: str | int = "10Gb/s",
+        delay: str | int = 0,
+        rounds: int = 10,
+        threshold: str | int = "256KiB",
+        within: str | int | None = None,
+    ) -> Migration:
+        """Moves it to another host while its guest works; awaits that it is there, or stays.
+
+        Virtual functions go first, and come back from the other host's adapter. bandwidth, delay: of the link between the
+        hosts, beside their networks. rounds: at most so many with the guest running. threshold: when no more memory is left
+        to go, the guest stands. The other host has virtual switches of the same names, memory, and the same profile.
+        Timeout after `within` (default: no limit). UserError if a value is wrong, or the partition cannot be moved.
+        """
+        return await migrate(self, to, bandwidth, delay, rounds, threshold, within)
+
+    @property
+    def host(self) -> Host:
+        """Where it is now."""
+        return self._host
 
     @property
     def path(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import _verdigris
 
@@ -12,6 +12,9 @@ from .pci import HostAdapter, VirtualFunction
 from .tasks import Condition
 from .units import parse_rate, parse_time
 from .world import world
+
+if TYPE_CHECKING:
+    from .host import Host
 
 # Hyper-V's own range of addresses for adapters; the last three bytes count.
 _ADAPTER_MACS = 0x00155D010000
@@ -30,15 +33,18 @@ def adapter_mac(number: int) -> str:
 class VirtualSwitch:
     """A virtual switch of the root. Made by `host.virtual_switch(name)`."""
 
-    def __init__(self, name: str, uplink: HostAdapter | None = None) -> None:
+    def __init__(self, host: Host, name: str, uplink: HostAdapter | None = None) -> None:
         self.name = name
+        self.host = host
         self.uplink = uplink
-        self._native = world().machine.add_switch(name)
+        self._native = _verdigris.add_switch(host._native, name)
         if uplink is not None:
             uplink._native.connect_switch(self._native)
         # Peers stand on the switch itself, or beyond its uplink.
         self._beyond = self._native if uplink is None else uplink._native.rack()
         self.peers: list[Peer] = []
+        # Hosts may share a network: each one's peers have a range of their own.
+        self._peer_macs = _PEER_MACS + (world().hosts.index(host) << 16)
 
     def peer(
         self,
@@ -55,7 +61,7 @@ class VirtualSwitch:
         It answers ARP, pings, UDP echo and TCP on the ports that it listens on. address: its IPv4 address with prefix length.
         dhcp: first and last address that it hands out. rate, delay: of the wire. UserError if a value is wrong.
         """
-        return Peer(self, name, address, dhcp, rate, delay, mac or _mac(_PEER_MACS + 1 + len(self.peers)), vlan)
+        return Peer(self, name, address, dhcp, rate, delay, mac or _mac(self._peer_macs + 1 + len(self.peers)), vlan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +98,8 @@ class Peer:
         bits_per_second = parse_rate(rate, f"rate of peer {name}")
         delay_ps = parse_time(delay, f"delay of peer {name}")
         pool = list(dhcp) if dhcp else []
-        self._native: Any = world().machine.add_peer(
-            switch._beyond, name, mac, address, bits_per_second, delay_ps, pool, vlan
+        self._native: Any = _verdigris.add_peer(
+            switch.host._native, switch._beyond, name, mac, address, bits_per_second, delay_ps, pool, vlan
         )
         self._ends: list[Any] = []
         switch.peers.append(self)
@@ -130,11 +136,18 @@ class Traffic:
 class NetworkAdapter:
     """A partition's network adapter. Made by `partition.network(switch)`."""
 
-    def __init__(self, name: str, mac: str, native: Any, vf: VirtualFunction | None = None) -> None:
+    def __init__(
+        self, name: str, mac: str, native: Any, switch: VirtualSwitch, mailbox: bool = False, vf: VirtualFunction | None = None
+    ) -> None:
         self.name = name
         self.mac = mac
         self.vf = vf
-        self._native = native
+        self._mailbox = mailbox
+        self._placed(native, switch)
+
+    def _placed(self, native: Any, switch: VirtualSwitch) -> None:
+        self._native: Any = native
+        self.switch = switch
 
     def _own_vf(self) -> VirtualFunction:
         if self.vf is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from .errors import UserError
 from .tasks import Condition
 from .units import parse_time
 from .world import world
+
+if TYPE_CHECKING:
+    from .host import Host
 
 
 def _whole(value: object, what: str, low: int, high: int) -> None:
@@ -25,8 +28,8 @@ class ExampleDevice:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def _add(self) -> PciDevice:
-        return PciDevice(world().machine.add_example_device(self.name))
+    def _add(self, host: Host) -> PciDevice:
+        return PciDevice(world().machine.add_example_device(host._native, self.name))
 
 
 class Intel82599:
@@ -37,6 +40,8 @@ class Intel82599:
     vmq_queues: 1 for each (VMQ), or 2 or as many as `queues` over which connections are spread (VMMQ). root_processors:
     numbers of those that serve the queues, the first also all that is in no such queue; if not given, the first of its
     node. balance: how often a queue may move to another of them, by their load; "0s": queues stay where they are.
+    rack: an adapter that is there already, perhaps another host's; this one's cable goes into the same rack switch, and
+    peers of either are everybody's.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Intel82599:
         vmq_queues: int = 1,
         root_processors: Iterable[int] | None = None,
         balance: str | int = "0s",
+        rack: HostAdapter | None = None,
     ) -> None:
         self.name = name
         self.vfs = vfs
@@ -58,14 +64,19 @@ class Intel82599:
         self.vmq_queues = vmq_queues
         self.root_processors = list(root_processors or ())
         self.balance_ps = parse_time(balance, f"adapter {name}: balance")
+        self.rack = rack
 
-    def _add(self) -> HostAdapter:
+    def _add(self, host: Host) -> HostAdapter:
         limits = {"vfs": (1, 63), "queues": (2, 4), "node": (0, 63), "vmq": (0, 62), "vmq_queues": (1, 4)}
         for what, (low, high) in limits.items():
             _whole(getattr(self, what), f"adapter {self.name}: {what}", low, high)
         for number in self.root_processors:
             _whole(number, f"adapter {self.name}: root_processors", 0, 4095)
-        return HostAdapter(self)
+        if self.rack is not None and not isinstance(self.rack, HostAdapter):
+            raise UserError(f"adapter {self.name}: rack={self.rack!r} is no adapter; make one with host.add(...)")
+        if self.rack is not None and not host.name:
+            raise UserError(f"adapter {self.name}: its host needs a name to share a rack switch, as vg.Host(name=\"a\")")
+        return HostAdapter(host, self)
 
 
 class HostAdapter:
@@ -75,23 +86,23 @@ class HostAdapter:
     _MACS = 0x001B21000000
     _made = 0
 
-    def __init__(self, wanted: Intel82599) -> None:
+    def __init__(self, host: Host, wanted: Intel82599) -> None:
         HostAdapter._made += 1
+        self.host = host
         self.name = wanted.name
         self.vfs = wanted.vfs
         self.node = wanted.node
         self.mac = ":".join(f"{byte:02x}" for byte in (self._MACS + HostAdapter._made).to_bytes(6, "big"))
         self._native: Any = world().machine.add_adapter(
-            self.name, self.mac, self.vfs, wanted.queues, wanted.node, wanted.root_processors, wanted.vmq, wanted.vmq_queues,
-            wanted.balance_ps,
+            host._native, self.name, self.mac, self.vfs, wanted.queues, wanted.node, wanted.root_processors, wanted.vmq,
+            wanted.vmq_queues, wanted.balance_ps, None if wanted.rack is None else wanted.rack._native,
         )  # fmt: skip
         self._processors = wanted.root_processors
 
     @property
     def queue_processors(self) -> list[int]:
         """Which processor of the root serves each queue now: the physical function's first, then those of addresses."""
-        host = world().host
-        named = self._processors or [host.cores // host.nodes * self.node if host is not None else 0]
+        named = self._processors or [self.host.cores // self.host.nodes * self.node]
         return [named[number] for number in self._native.queue_processors()]
 
 
@@ -235,13 +246,13 @@ class _Vf(Condition):
 
 
 @overload
-def add_device(device: ExampleDevice) -> PciDevice: ...
+def add_device(host: Host, device: ExampleDevice) -> PciDevice: ...
 @overload
-def add_device(device: Intel82599) -> HostAdapter: ...
-def add_device(device: ExampleDevice | Intel82599) -> PciDevice | HostAdapter:
+def add_device(host: Host, device: Intel82599) -> HostAdapter: ...
+def add_device(host: Host, device: ExampleDevice | Intel82599) -> PciDevice | HostAdapter:
     """What `host.add` does."""
     if not isinstance(device, (ExampleDevice, Intel82599)):
         raise UserError(
             f"host.add: {device!r} is no device that a host can have: vg.ExampleDevice(name), vg.Intel82599(name)"
         )
-    return device._add()
+    return device._add(host)

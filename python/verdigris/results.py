@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import _verdigris
 
@@ -19,6 +19,9 @@ from .measured_tables import measured_lines
 from .simulation import Simulation
 from .units import format_time
 from .world import World
+
+if TYPE_CHECKING:
+    from .host import Host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Folder:
         statistics = world.machine.statistics()
         rows = ([name, *entry] for name, entry in statistics.items())
         write_whole(self.path / "stats.csv", csv_text(["name", "value", "unit", "description"], rows))
-        for partition in world.host.partitions if world.host else []:
+        for partition in world.partitions:
             write_whole(self.path / f"console-{partition.name}.txt", partition.console.raw)
         result = {**_result(world, sim, ending, statistics), "sources": _sources(world.scenario, source)}
         # Points of a sweep are compared byte by byte; how long one took is in the sweep's own records.
@@ -137,15 +140,8 @@ def _result(world: World, sim: Simulation, ending: Ending, statistics: dict[str,
         "trace_hash": world.machine.trace_hash(),
         "sim_time_ps": world.now_ps(),
         "instructions": world.machine.instructions,
-        "host": {
-            "cores": host.cores,
-            "memory_bytes": host.memory_bytes,
-            "profile": host.profile,
-            "fidelity": host.fidelity,
-            "quantum_ps": host.quantum_ps,
-        }
-        if host
-        else None,
+        "host": _host(host) if host else None,
+        **({"hosts": {host.name: _host(host) for host in world.hosts}} if len(world.hosts) > 1 else {}),
         "partitions": {
             partition.name: {
                 "state": partition.state,
@@ -153,8 +149,9 @@ def _result(world: World, sim: Simulation, ending: Ending, statistics: dict[str,
                 "crash_message": partition.crash_message,
                 "instructions": partition.instructions,
             }
-            for partition in (host.partitions if host else [])
+            for partition in world.partitions
         },
+        **({"migrations": [each.as_result() for each in world.migrations]} if world.migrations else {}),
         "checks": [dataclasses.asdict(check) for check in sim.checks],
         "stats": {
             name: {"value": value, "unit": unit, "description": description}
@@ -163,11 +160,24 @@ def _result(world: World, sim: Simulation, ending: Ending, statistics: dict[str,
     }
 
 
+def _host(host: Host) -> dict[str, Any]:
+    return {
+        "cores": host.cores,
+        "memory_bytes": host.memory_bytes,
+        "profile": host.profile,
+        "fidelity": host.fidelity,
+        "quantum_ps": host.quantum_ps,
+    }
+
+
 def print_summary(world: World, sim: Simulation) -> None:
     """The checks, the time that was simulated, and last the trace hash. Nothing here depends on the host's speed."""
     for check in sim.checks:
         detail = f": {' '.join(check.detail.split())}" if check.detail else ""
         print(f"{'passed' if check.passed else 'FAILED'}  {check.name}{detail}")
+    for migration in world.migrations:
+        for line in migration.lines():
+            print(line)
     for line in measured_lines(sim.measure.as_result()):
         print(line)
     passed = sum(check.passed for check in sim.checks)

@@ -114,7 +114,7 @@ class Simulation:
 
     def checkpoint(self) -> Checkpoint:
         """The whole machine as it is now: processors, memory, devices, network, what is under way."""
-        partitions = self._world.host.partitions if self._world.host else []
+        partitions = self._world.partitions
         states = {partition.name: partition.state for partition in partitions}
         read = {partition.name: partition.console._position for partition in partitions}
         return Checkpoint(self.now, bytes(self._world.machine.save()), states, read)
@@ -125,7 +125,7 @@ class Simulation:
         What the scenario itself has noted (checks, variables, tasks) stays. UserError if guests have ended or partitions or
         devices have come since.
         """
-        partitions = self._world.host.partitions if self._world.host else []
+        partitions = self._world.partitions
         if {partition.name: partition.state for partition in partitions} != checkpoint.partitions:
             raise UserError("restore: partitions have come or ended since the checkpoint")
         self._world.machine.restore(checkpoint.data)

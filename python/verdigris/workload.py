@@ -17,13 +17,15 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import _verdigris
+
 from .errors import UserError
 from .histogram import percentiles
 from .units import parse_share, parse_size, parse_time
 from .world import world
 
 if TYPE_CHECKING:
-    from .host import Partition
+    from .host import Host, Partition
     from .network import Peer
     from .simulation import Simulation
 
@@ -343,7 +345,8 @@ class Workload:
 class ProcessorTimes:
     """What each logical processor does from now on; made by `host.processor_times()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._begin_ps = 0
         self._begin: list[dict[str, int]] = []
         self.reset()
@@ -351,7 +354,7 @@ class ProcessorTimes:
     def reset(self) -> None:
         """Counting begins anew, now."""
         self._begin_ps = world().machine.now_ps
-        self._begin = world().machine.processor_times()
+        self._begin = _verdigris.processor_times(self._host._native)
 
     @property
     def window_ps(self) -> int:
@@ -360,15 +363,15 @@ class ProcessorTimes:
 
     @property
     def causes(self) -> dict[str, dict[str, int]]:
-        """For each processor, as "host.lp0": cause -> ps. The causes of one, "idle" included, add up to the window."""
+        """For each processor, as "host.lp0" or "a.host.lp0": cause -> ps. The causes of one, "idle" included, add up to the window."""
         found: dict[str, dict[str, int]] = {}
-        for number, (before, after) in enumerate(zip(self._begin, world().machine.processor_times())):
+        for number, (before, after) in enumerate(zip(self._begin, _verdigris.processor_times(self._host._native))):
             taken = {cause: ps - before.get(cause, 0) for cause, ps in after.items()}
             # A piece that was cut off at the beginning may be another cause's than the one at the end.
             for cause in [cause for cause, ps in taken.items() if ps < 0]:
                 largest = max(taken, key=lambda name: taken[name])
                 taken[largest] += taken.pop(cause)
-            found[f"host.lp{number}"] = {cause: ps for cause, ps in sorted(taken.items()) if ps}
+            found[f"{self._host.prefix}host.lp{number}"] = {cause: ps for cause, ps in sorted(taken.items()) if ps}
         return found
 
     def measure(self, sim: Simulation, variant: str = "", workloads: Sequence[str] = ()) -> None:
@@ -504,6 +507,26 @@ class CpuLoad(Workload):
 
     def _attach(self, partition: Partition, name: str) -> None:
         self._native = world().machine.add_cpu_load(partition._native, name, *self._settings)
+
+
+class MemoryWriter(Workload):
+    """A program that writes to memory of its own, one page of 4 KiB after the other, again from the first after the last.
+
+    memory: how much it is. rate: bytes per second, as "200MiB", or a whole number of them. processor: the virtual processor. An operation is a page.
+    """
+
+    def __init__(self, memory: str | int = "1MiB", rate: str | int = "40MiB", processor: int = 0) -> None:
+        pages = parse_size(memory, "MemoryWriter: memory") // 4096
+        self._settings = (pages, parse_size(rate, "MemoryWriter: rate") // 4096, processor)
+
+    def _attach(self, partition: Partition, name: str) -> None:
+        profile = partition._host.profile
+        self._native = world().machine.add_memory_writer(partition._native, name, *self._settings, profile)
+
+    @property
+    def damaged(self) -> int:
+        """Pages that are not what it has written there last."""
+        return int(self._running().damaged())
 
 
 class StorageMix(Workload):

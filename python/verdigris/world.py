@@ -1,4 +1,4 @@
-"""What belongs to the one run of this process: machine, scheduler, host, parameters, options."""
+"""What belongs to the one run of this process: machine, scheduler, hosts, parameters, options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from .tasks import Scheduler
 from .units import parse_time
 
 if TYPE_CHECKING:
-    from .host import Host
+    from .host import Host, Partition
+    from .migration import Migration
 
 
 @dataclasses.dataclass
@@ -35,11 +36,23 @@ class World:
     settings: dict[str, str]
     scheduler: Scheduler = dataclasses.field(default_factory=Scheduler)
     parameters: dict[str, Parameter] = dataclasses.field(default_factory=dict)
-    host: Host | None = None
+    hosts: list[Host] = dataclasses.field(default_factory=list)
+    migrations: list[Migration] = dataclasses.field(default_factory=list)
     out: pathlib.Path | None = None  # the folder of results
     disks: int = 0  # made so far, for their names
+    adapters: int = 0  # of partitions, for their addresses
     # Parameters are declared while the scenario's module runs, not later: only so can --set be checked at once.
     declaring: bool = True
+
+    @property
+    def host(self) -> Host | None:
+        """The first one."""
+        return self.hosts[0] if self.hosts else None
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """Of all hosts."""
+        return [partition for host in self.hosts for partition in host.partitions]
 
     def now_ps(self) -> int:
         """Simulated time in picoseconds."""

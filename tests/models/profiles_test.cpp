@@ -94,7 +94,7 @@ TEST_CASE("every constant has a source, a meaning or a row above that gives it, 
             CHECK(c.value >= 0);
             previous = &c;
         }
-        CHECK(keys.size() == 111);
+        CHECK(keys.size() == 113);
     }
     CHECK_THROWS_WITH_AS(models::find_profile("pentium"),
                          "timing profile 'pentium' does not exist; there are: sandy-bridge-ep, one-nanosecond",

@@ -37,7 +37,7 @@ WRONG_MAINS = [
     ("expect nothing", 'await vm.console.expect("")', f"s.py:{LINE}: expect: '' is neither a text nor a compiled regular expression of text"),
     ("a parameter too late", 'vg.parameter("n", 1, "")', f"s.py:{LINE}: the parameter n must be declared at module level, before main runs"),
     ("exit", "raise SystemExit(0)", f"s.py:{LINE}: the scenario called exit; return from main instead"),
-    ("a second host", "vg.Host()", f"s.py:{LINE}: a scenario has one host; this is the second vg.Host"),
+    ("a second host", "vg.Host()", f's.py:{LINE}: hosts of one scenario have names; give each vg.Host one, as name="a"'),
     ("a scenario that spins", "while True:\n    await sim.after(0)", "the scenario spins at 0 ps: it awaits nothing that takes simulated time"),
     ("memory that does not fit", 'host.partition("b", memory="2GiB", guest=vg.Elf("guest.txt"))', f"s.py:{LINE}: partition b needs 2147483648 bytes, the host has 1006632960 left"),
     ("a name twice", 'host.partition("web", guest=vg.Elf("guest.txt"))', f"s.py:{LINE}: partition: there is one named web already"),
