@@ -56,6 +56,78 @@ async def main(sim):
 """
 
 
+MIGRATION = """\
+import verdigris as vg
+
+a, b = vg.Host(name="a", memory="512MiB"), vg.Host(name="b", memory="256MiB")
+nic = a.add(vg.Intel82599("nic", vfs=2))
+other = b.add(vg.Intel82599("nic", vfs=1, rack=nic))
+switch = a.virtual_switch("external", uplink=nic)
+b.virtual_switch("external", uplink=other)
+lan = a.virtual_switch("lan")
+server = switch.peer("server", address="10.0.0.1/24")
+one = a.partition("one", memory="64MiB", guest=vg.Behavioural())
+net = one.network(switch, address="10.0.0.2/24", sriov=True)
+alone = a.partition("alone", memory="32MiB", guest=vg.Behavioural())
+alone.network(lan, address="10.1.0.2/24")
+full = a.partition("full", memory="32MiB", guest=vg.Behavioural())
+full.disk(vg.Disk.create("vhdx", "64MiB"))
+large = a.partition("large", memory="256MiB", guest=vg.Behavioural())
+
+
+async def main(sim):
+    await sim.after("50ms")
+
+    async def refused(coroutine, why):
+        try:
+            await coroutine
+            sim.check(why, False, "it was not refused")
+        except vg.UserError as error:
+            sim.check(why, why in str(error), str(error))
+
+    await refused(one.migrate(a), "migration of partition one: it is on host a already")
+    await refused(one.migrate("b"), "migration of partition one: 'b' is no host; make one with vg.Host(name=...)")
+    await refused(one.migrate(b, rounds=0), "migration of partition one: rounds=0 is not a whole number from 1 on")
+    await refused(one.migrate(b, bandwidth="fast"), "migration of partition one: bandwidth")
+    await refused(one.migrate(b, bandwidth="1kb/s"), "a bandwidth of 1000 bit/s: give one from 1 Mbit/s to 1 Tbit/s")
+    await refused(alone.migrate(b), "migration of partition alone: host b has no virtual switch lan")
+    await refused(full.migrate(b), "migration of partition full: it has disks, and the hosts share no storage")
+    await refused(large.migrate(b), "partition 'large' wants 256 MiB")
+    await net.vf.carrying()
+    sim.check("it is where it was", one.path == "virtual function" and one.host is a)
+
+    asking = one.workload(vg.RequestResponse(to=server))
+    moving = sim.start(one.migrate(b, bandwidth="1Gb/s"))
+    while one.migration is None:
+        await sim.after("1ms")
+    await refused(one.migrate(b), "migration of partition one: it is on its way already")
+    try:
+        sim.checkpoint()
+        sim.check("no checkpoint", False)
+    except vg.UserError as error:
+        sim.check("no checkpoint", "checkpoint: partition one is on its way to another host" in str(error), str(error))
+    await sim.after("20ms")
+    one.migration.give_up()
+    given_up = await moving
+    await net.vf.carrying()
+    sim.check("it stays, and has its function back", not given_up.arrived and one.host is a and one.path == "virtual function")
+
+    near = net.vf
+    moved = await one.migrate(b)
+    await net.vf.carrying()
+    steps = [step for step, at in near.moments][-4:]
+    sim.check("the function went first", steps == ["revocation", "to_synthetic", "returned", "dissociated"], str(steps))
+    steps = [step for step, at in net.vf.moments]
+    sim.check("the other came after", steps == ["associated", "offered", "in_use", "to_vf"], str(steps))
+    arrival = moved._native.began_ps + moved.total_ps
+    sim.check("in this order", near.moments[-1][1] <= moved._native.began_ps and net.vf.moments[0][1] >= arrival)
+    asking.reset()
+    await sim.after("5ms")
+    sim.check("its connection is alive", asking.throughput.count > 10 and asking.failures == 0, str(asking.throughput))
+    sim.check("statistics are those of its new place", one.stats["vmbus.signals_in"] >= 0 and one in b.partitions)
+"""
+
+
 class Paths(ExecutableCase):
     def test_three_paths(self) -> None:
         done = self.run_scenario(SOURCE / "scenarios/three_paths.py", "--set", "window=3ms", "--out", "out")
@@ -93,7 +165,8 @@ class Paths(ExecutableCase):
 
     def test_experiments(self) -> None:
         """Scenarios that a researcher starts from: their checks, and that the same comes out again."""
-        for name in ("latency_under_load", "failover_under_load", "moderation", "noisy_neighbour", "storage_mix", "consolidation", "placement"):
+        names = ["latency_under_load", "failover_under_load", "moderation", "migration_under_load", "noisy_neighbour", "placement"]
+        for name in [*names, "storage_mix", "consolidation"]:
             with self.subTest(scenario=name):
                 scenario = SOURCE / f"scenarios/{name}.py"
                 done = self.run_scenario(scenario, "--out", name)
@@ -102,6 +175,20 @@ class Paths(ExecutableCase):
                 self.assertEqual(self.run_scenario(scenario).stdout, done.stdout)
         surprise = self.run_scenario(SOURCE / "scenarios/failover_under_load.py", "--set", "surprise=1")
         self.assert_passed(surprise)
+
+    def test_migration(self) -> None:
+        """Who may not move stays; who is given up goes on; functions go before and come after."""
+        (self.folder / "migration.py").write_text(MIGRATION)
+        done = self.run_scenario("migration.py", "--out", "out")
+        self.assert_passed(done)
+        moved = self.result()["migrations"]
+        self.assertEqual([each["arrived"] for each in moved], [False, True])
+        last = moved[1]
+        self.assertEqual((last["from"], last["to"]), ("a", "b"))
+        self.assertEqual(sum(each["bytes"] for each in last["rounds"]), last["bytes"])
+        self.assertLess(last["blackout_ps"], last["total_ps"])
+        self.assertRegex(done.stdout, "migration of one from a to b: [0-9.]+ ms, of these [0-9.]+ us without the guest; ")
+        self.assertEqual(set(self.result()["hosts"]), {"a", "b"})
 
     def test_workloads(self) -> None:
         (self.folder / "arrivals.txt").write_text("2.5ms 100\n# a comment\n4ms\n40ms 1518\n")
