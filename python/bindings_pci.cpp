@@ -181,7 +181,8 @@ void bind_pci(py::module_& module, GuestClass& guest, MachineClass& machine) {
         .def("withdraw", &Pairing::withdraw);
     machine.def("add_example_device", &add_example_device)
         .def("add_adapter", &add_adapter, py::return_value_policy::reference, py::arg("host"), py::arg("name"),
-             py::arg("mac"), py::arg("vfs"), py::arg("beside").none(true));
+             py::arg("mac"), py::arg("vfs"), py::arg("queues_per_pool"), py::arg("node"), py::arg("processors"),
+             py::arg("vmqs"), py::arg("queues_per_vmq"), py::arg("rebalance_ps"), py::arg("beside").none(true));
     guest.def("assign_pci", &assign, py::return_value_policy::reference)
         .def("add_vf", &add_vf, py::return_value_policy::reference);
 }
