@@ -31,15 +31,15 @@ void check_host(const HostConfig& config) {
         throw sim::UserError(fmt::format("the host has {} cores: at most {} are modelled", config.cores,
                                          hypervisor::max_logical_processors));
     }
-    if (config.nodes == 0 || config.cores % config.nodes != 0 ||
-        config.memory_bytes % (config.nodes * large_page_bytes) != 0) {
-        throw sim::UserError(fmt::format(
-            "the host has {} nodes: its {} cores and its memory must be divisible by their number, in parts of 2 MiB",
-            config.nodes, config.cores));
-    }
     if (config.memory_bytes < least_host_bytes) {
         throw sim::UserError(fmt::format("the host has {} KiB of memory: give it at least {} MiB",
                                          config.memory_bytes >> 10, least_host_bytes >> 20));
+    }
+    if (config.nodes == 0 || config.cores % config.nodes != 0 ||
+        (config.nodes > 1 && config.memory_bytes % (config.nodes * large_page_bytes) != 0)) {
+        throw sim::UserError(fmt::format(
+            "the host has {} nodes: its {} cores and its memory must be divisible by their number, in parts of 2 MiB",
+            config.nodes, config.cores));
     }
     if (config.quantum < sim::Time::zero() || config.quantum > longest_quantum) {
         throw sim::UserError(fmt::format("a quantum of {} ps: give one from 0 (lock-step) to {} s", config.quantum.ps(),
