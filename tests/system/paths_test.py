@@ -187,7 +187,7 @@ class Paths(ExecutableCase):
         self.assertEqual((last["from"], last["to"]), ("a", "b"))
         self.assertEqual(sum(each["bytes"] for each in last["rounds"]), last["bytes"])
         self.assertLess(last["blackout_ps"], last["total_ps"])
-        self.assertRegex(done.stdout, "migration of one from a to b: [0-9.]+ ms, of these [0-9.]+ us without the guest; ")
+        self.assertRegex(done.stdout, "migration of one from a to b: [0-9.]+ ms, of these [0-9.]+ [mu]s without the guest; ")
         self.assertEqual(set(self.result()["hosts"]), {"a", "b"})
 
     def test_workloads(self) -> None:
