@@ -171,7 +171,8 @@ IoStatus VhdxImage::write_new_block(const Segment& segment, BatEntry former, std
         if (status == IoStatus::ok) status = set_bits(bitmap, segment.offset / sector, segment.length / sector);
     }
     if (status != IoStatus::ok) return status;
-    if (reads_as_zeros(former.state())) free_later(former);
+    // Those two may keep a place; what else a table tells of blocks without content is reserved, and may be anybody's.
+    if (former.state() == BlockState::undefined || former.state() == BlockState::unmapped) free_later(former);
     const auto state = partial ? BlockState::partially_present : BlockState::fully_present;
     return write_entry(layout_.payload_entry(segment.block), bat_entry(state, block));
 }
