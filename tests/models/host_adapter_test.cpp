@@ -365,6 +365,13 @@ TEST_CASE("queues with little to do come together on one processor, and go on th
     CHECK(rig.adapter->queue_processors() == std::vector<std::uint32_t>{0, 0, 0});
     CHECK(rig.from_wire(frame(2, beyond, 7)) == std::vector<bool>{true, false, false});
     CHECK(rig.guests[1].take() == Fills{7});
+
+    QueuesRig restored{1, Time::ms(10)};
+    CHECK(restored.adapter->queue_processors() != std::vector<std::uint32_t>{0, 0, 0});
+    restored.simulation.restore(rig.simulation.save());
+    CHECK(restored.adapter->queue_processors() == std::vector<std::uint32_t>{0, 0, 0});
+    CHECK(restored.from_wire(frame(2, beyond, 8)) == std::vector<bool>{true, false, false});
+    CHECK(restored.guests[1].take() == Fills{8});
 }
 
 TEST_CASE("queues that an adapter has not") {
