@@ -106,17 +106,18 @@ private:
         std::uint32_t header_bytes = 0, l3 = 0, l4 = 0, types = 0;
         std::uint32_t next = 0;  // sequence number
         std::uint32_t segments = 0, bytes = 0;
-        std::uint32_t used = 0;  // descriptors
-        std::uint32_t fill = 0;  // bytes in the last one's buffer
-        std::uint32_t step = 0;  // writes done of its closing
+        std::uint32_t buffer = 0;  // bytes of each buffer, as they were at the beginning
+        std::uint32_t used = 0;    // descriptors
+        std::uint32_t fill = 0;    // bytes in the last one's buffer
+        std::uint32_t step = 0;    // writes done of its closing
         std::array<std::uint64_t, most_descriptors> buffers{};
         std::array<std::uint16_t, most_descriptors> places{};  // in the ring
         std::array<std::uint16_t, most_descriptors> starts{};  // segments that begin there
         sim::Time until;
         template <class Archive>
         void fields(Archive& a) {
-            a(active, closing, queue, epoch, key, header, header_bytes, l3, l4, types, next, segments, bytes, used,
-              fill, step, buffers, places, starts, until);
+            a(active, closing, queue, epoch, key, header, header_bytes, l3, l4, types, next, segments, bytes, buffer,
+              used, fill, step, buffers, places, starts, until);
         }
     };
     struct Segment {
@@ -174,7 +175,7 @@ private:
     void take_descriptor(Flow& flow);
     void update_header(Flow& flow, const Frame& frame);
     bool close(Flow& flow);
-    Descriptor merged(const Flow& flow, const Queue& q, std::uint32_t i) const;
+    Descriptor merged(const Flow& flow, std::uint32_t i) const;
     void close_due();
 
     Core& core_;

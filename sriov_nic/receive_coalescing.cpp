@@ -57,10 +57,9 @@ std::optional<Receive::Outcome> Receive::coalesce(Frame& frame, unsigned queue) 
     const Segment segment = segment_of(frame);
     Flow* flow = flow_of(queue, segment);
     if (frame.step != 0 && flow != nullptr) return append(frame, *flow, flow->segments == 0 ? 0 : frame.info.payload);
-    const std::uint32_t buffer = srrctl::buffer_bytes(q.split);
     const std::uint32_t most = std::min(rscctl::max_descriptors(q.coalescing), Flow::most_descriptors);
     if (flow != nullptr) {
-        const std::uint32_t more = (flow->fill + segment.payload + buffer - 1) / buffer - 1;
+        const std::uint32_t more = (flow->fill + segment.payload + flow->buffer - 1) / flow->buffer - 1;
         const bool fits =
             flow->used + more <= most && flow->bytes + segment.payload <= largest_packet && q.fetched - q.used >= more;
         if (!segment.joins || segment.sequence != flow->next || flow->closing || !fits) {
@@ -70,6 +69,7 @@ std::optional<Receive::Outcome> Receive::coalesce(Frame& frame, unsigned queue) 
             return append(frame, *flow, frame.info.payload);
         }
     }
+    const std::uint32_t buffer = srrctl::buffer_bytes(q.split);
     const std::uint32_t needed = (frame.info.ip_end + buffer - 1u) / buffer;
     const auto place = std::find_if(flows_.begin(), flows_.end(), [](const Flow& f) { return !f.active; });
     if (!segment.joins || segment.last || place == flows_.end() || needed > most || q.fetched - q.used < needed) {
@@ -81,6 +81,7 @@ std::optional<Receive::Outcome> Receive::coalesce(Frame& frame, unsigned queue) 
     flow->active = true;
     flow->queue = static_cast<std::uint8_t>(queue);
     flow->epoch = q.epoch;
+    flow->buffer = buffer;
     flow->key = segment.key;
     flow->header_bytes = frame.info.payload;
     flow->l3 = frame.info.l3;
@@ -107,7 +108,6 @@ void Receive::take_descriptor(Flow& flow) {
 
 // The frame's bytes from `begin` on go behind those that are there. frame.step counts them, and one.
 Receive::Outcome Receive::append(Frame& frame, Flow& flow, std::uint32_t begin) {
-    const std::uint32_t buffer = srrctl::buffer_bytes(queues_[flow.queue].split);
     const std::uint32_t bytes = frame.info.ip_end - begin;
     if (frame.step == 0) {
         ++flow.starts[flow.used - 1];
@@ -115,8 +115,8 @@ Receive::Outcome Receive::append(Frame& frame, Flow& flow, std::uint32_t begin) 
     }
     while (frame.step <= bytes) {
         const std::uint32_t done = frame.step - 1;
-        if (flow.fill == buffer) take_descriptor(flow);
-        const std::uint32_t n = std::min(bytes - done, buffer - flow.fill);
+        if (flow.fill == flow.buffer) take_descriptor(flow);
+        const std::uint32_t n = std::min(bytes - done, flow.buffer - flow.fill);
         if (!core_.bus.write(core_.function_of(flow.queue), flow.buffers[flow.used - 1] + flow.fill,
                              memory_.span(frame.place + begin + done, n))) {
             core_.bus_full = true;
@@ -155,7 +155,7 @@ void Receive::update_header(Flow& flow, const Frame& frame) {
 }
 
 // Descriptors but the last name the next one; each tells how many segments begin in it (7.1.6.2, RSCCNT and NEXTP).
-Descriptor Receive::merged(const Flow& flow, const Queue& q, std::uint32_t i) const {
+Descriptor Receive::merged(const Flow& flow, std::uint32_t i) const {
     const bool last = i + 1 == flow.used;
     Descriptor d;
     d.low = std::uint64_t{flow.types << 4} | std::uint64_t{std::clamp<std::uint16_t>(flow.starts[i], 1, 15)} << 17;
@@ -165,7 +165,7 @@ Descriptor Receive::merged(const Flow& flow, const Queue& q, std::uint32_t i) co
     } else {
         status |= std::uint32_t{flow.places[i + 1]} << 4;
     }
-    d.high = std::uint64_t{last ? flow.fill : srrctl::buffer_bytes(q.split)} << 32 | status;
+    d.high = std::uint64_t{last ? flow.fill : flow.buffer} << 32 | status;
     return d;
 }
 
@@ -181,7 +181,7 @@ bool Receive::close(Flow& flow) {
                 const auto header = std::span<const std::byte>{flow.header}.first(flow.header_bytes);
                 sent = flow.segments < 2 || core_.bus.write(function, flow.buffers[0], header);
             } else {
-                const Descriptor d = merged(flow, q, flow.step - 1);
+                const Descriptor d = merged(flow, flow.step - 1);
                 const std::uint64_t at = q.base + std::uint64_t{flow.places[flow.step - 1]} * descriptor_bytes;
                 sent = core_.bus.write(function, at, std::as_bytes(std::span{&d, 1}));
             }

@@ -143,4 +143,27 @@ TEST_CASE("a merge ends with its time and its descriptors, and survives a full b
     CHECK(many.controller.receive_buffered() == 0);
 }
 
+// Sixteen buffers hold what was put into them; a new size, given in the middle of that, is the next merge's.
+TEST_CASE("a merge keeps the size of its buffers") {
+    CoalescingRig rig;
+    rig.controller.write(reg::hlreg0, hlreg0::jumbo);
+    rig.controller.write(reg::maxfrs, 9728u << 16);
+    rig.controller.write(0x102c, rscctl::enable | 3u << 2);  // 16 descriptors
+    for (unsigned i = 0; i < 3; ++i) rig.arrives(part(8000 * i, 8000).build());
+    // Of the fourth what fits into the twelfth buffer is written, then the bus is full.
+    rig.bus.writes_left = 1;
+    rig.arrives(part(24'000, 8000).build());
+    rig.controller.write(0x1014, srrctl::advanced_one << 25 | 1);
+    rig.bus.writes_left = ~std::uint64_t{0};
+    rig.controller.bus_ready();
+    rig.run(Time::us(10));
+    CHECK(rig.controller.read(0x1010) == 16);
+    for (unsigned i = 0; i < 15; ++i) CHECK((rig.descriptor(i).high >> 32) == 2048);
+    CHECK((rig.descriptor(15).high >> 32) == 54 + 32'000 - 15 * 2048);
+    CHECK((rig.descriptor(15).high & 3) == 3);
+    // The next one's are of one KiB.
+    rig.arrives(part(50'000, 1500, 0x18).build());
+    CHECK((rig.descriptor(17).high >> 32) == 54 + 1500 - 1024);
+}
+
 }  // namespace
