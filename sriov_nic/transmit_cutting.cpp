@@ -189,7 +189,7 @@ bool Transmit::start_frame(unsigned queue) {
     q.rest -= chunk;
     ++q.segment;
     charge_rate(q, length);
-    credit_[core_.pool_of(queue)] -= length;
+    if ((core_.registers[reg::rttdcs] & rttdcs::weighted_pools) != 0) credit_[core_.pool_of(queue)] -= length;
     return true;
 }
 

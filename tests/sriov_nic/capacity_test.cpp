@@ -114,7 +114,7 @@ TEST_CASE("drops are the queue's own, the others go on") {
 }
 
 // Both keep their rings full for a millisecond; gives frames of each.
-std::array<std::uint64_t, 2> compete(Rig& rig, std::size_t first, std::size_t second) {
+std::array<std::uint64_t, 2> compete(Rig& rig, std::size_t first, std::size_t second, bool weighted_later = false) {
     QueueDriver* vf[2] = {&rig.open(0), &rig.open(1)};
     const std::size_t bytes[2] = {first, second};
     rig.wire.keep = false;
@@ -124,6 +124,7 @@ std::array<std::uint64_t, 2> compete(Rig& rig, std::size_t first, std::size_t se
     // First the transmit buffer has to fill, which takes the faster one less long.
     for (int i = 0; i < 300; ++i) {
         if (i == 100) before = {sent(0), sent(1)};
+        if (i == 60 && weighted_later) rig.controller.write(reg::rttdcs, rttdcs::weighted_pools);
         for (unsigned n = 0; n < 2; ++n) {
             vf[n]->reclaim();
             while (vf[n]->send(frame(stranger, mac_of(n), bytes[n]))) {
@@ -166,6 +167,11 @@ TEST_CASE("pools share frame by frame, or by bytes and weight") {
     Rig plain;
     const auto even = compete(plain, 1514, 60);
     CHECK(even[0] - even[1] + 2 <= 4);
+    // By bytes from some moment on: what was sent before it is nobody's debt.
+    Rig turned;
+    const auto after = compete(turned, 1514, 252, true);
+    CHECK(after[0] * 1514 < after[1] * 252 * 11 / 10);
+    CHECK(after[0] * 1514 > after[1] * 252 * 9 / 10);
     PhysicalSettings settings;
     settings.weighted = true;
     struct Row {
