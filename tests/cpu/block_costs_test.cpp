@@ -6,6 +6,8 @@
 
 #include "cpu/block_costs.h"
 
+namespace block_costs_test {
+
 using cpu::CodeSize;
 using cpu::InstructionClass;
 
@@ -113,3 +115,5 @@ TEST_CASE("remembered heads never mistake one instruction for another") {
         }
     }
 }
+
+}  // namespace block_costs_test

@@ -4,6 +4,8 @@
 
 #include "processor_bench.h"
 
+namespace breakpoints_test {
+
 using namespace cpu;
 using cpu::testing::ProcessorBench;
 using Mode = ProcessorBench::Mode;
@@ -264,3 +266,5 @@ TEST_CASE("LMSW from memory") {
     CHECK((b.context->cr0() & 0xf) == 0xf);
     CHECK(b.context->rip() == code + 3);
 }
+
+}  // namespace breakpoints_test

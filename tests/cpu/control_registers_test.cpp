@@ -3,6 +3,8 @@
 
 #include "cpu/control_registers.h"
 
+namespace control_registers_test {
+
 using namespace cpu;
 
 namespace {
@@ -92,3 +94,5 @@ TEST_CASE("debug registers: aliases, fixed bits, general detect") {
     CHECK((r.dr6 & dr6::bd) != 0);
     CHECK((r.dr7 & dr7::gd) == 0);
 }
+
+}  // namespace control_registers_test

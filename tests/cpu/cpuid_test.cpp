@@ -12,6 +12,8 @@
 #include "cpu/msr_table.h"
 #include "sim/archive.h"
 
+namespace cpuid_test {
+
 using namespace cpu;
 
 namespace {
@@ -207,3 +209,5 @@ TEST_CASE("plain MSRs: reset values, writable bits, unknown numbers") {
     CHECK(storage == MsrStorage{});
     CHECK(storage.read(0x2ff) == 0xc06);
 }
+
+}  // namespace cpuid_test

@@ -7,6 +7,8 @@
 
 #include "cpu/engine.h"
 
+namespace engine_test {
+
 using namespace sim::literals;
 using cpu::Gpr;
 using cpu::StopReason;
@@ -305,3 +307,5 @@ TEST_CASE("any amount of code can be translated") {
         CHECK(time[0] == time[1]);
     }
 }
+
+}  // namespace engine_test

@@ -9,6 +9,8 @@
 #include "cpu/fast_system_call.h"
 #include "tests/cpu/delivery_machine.h"
 
+namespace event_delivery_faults_test {
+
 using namespace cpu;
 using namespace cpu::testing;
 
@@ -348,3 +350,5 @@ TEST_CASE("random machines never trip a check") {
     CHECK(shutdowns > 10'000);
     CHECK(nested > 500);
 }
+
+}  // namespace event_delivery_faults_test

@@ -6,6 +6,8 @@
 #include "cpu/fast_system_call.h"
 #include "tests/cpu/delivery_machine.h"
 
+namespace event_delivery_test {
+
 using namespace cpu;
 using namespace cpu::testing;
 
@@ -278,3 +280,5 @@ TEST_CASE("SYSCALL and SYSENTER") {
         CHECK((m.r.rflags & rflags::if_) == 0);
     }
 }
+
+}  // namespace event_delivery_test

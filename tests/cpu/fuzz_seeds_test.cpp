@@ -6,6 +6,8 @@
 
 #include "tests/fuzz/cpu_inputs.h"
 
+namespace fuzz_seeds_test {
+
 namespace {
 
 struct Draw {
@@ -50,3 +52,5 @@ TEST_CASE("hostile tables and stacks") {
         CHECK_FALSE(fuzz::cpu_event(input));
     }
 }
+
+}  // namespace fuzz_seeds_test

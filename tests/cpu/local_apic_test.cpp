@@ -8,6 +8,8 @@
 
 #include "sim/simulation.h"
 
+namespace local_apic_test {
+
 using namespace cpu;
 using namespace sim::literals;
 using apic::DeliveryMode;
@@ -526,3 +528,5 @@ TEST_CASE("random register traffic never trips a check") {
     }
     CHECK(b.output.sent.size() > 1000);
 }
+
+}  // namespace local_apic_test

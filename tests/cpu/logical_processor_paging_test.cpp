@@ -4,6 +4,8 @@
 
 #include "processor_bench.h"
 
+namespace logical_processor_paging_test {
+
 using namespace cpu;
 using cpu::testing::ProcessorBench;
 using Mode = ProcessorBench::Mode;
@@ -316,3 +318,5 @@ TEST_CASE("two partitions at one linear address run their own code") {
     CHECK(other.gpr(Gpr::rbx) == 6);
     b.engine.unload(other);
 }
+
+}  // namespace logical_processor_paging_test

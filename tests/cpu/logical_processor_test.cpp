@@ -4,6 +4,8 @@
 
 #include "processor_bench.h"
 
+namespace logical_processor_test {
+
 using namespace cpu;
 using cpu::testing::ProcessorBench;
 using Mode = ProcessorBench::Mode;
@@ -427,3 +429,5 @@ TEST_CASE("a call gate to CPL 0 takes its stack from the task state, and is #TS 
         }
     }
 }
+
+}  // namespace logical_processor_test

@@ -11,6 +11,8 @@
 #include "cpu/arithmetic.h"
 #include "tests/cpu/linear_memory_fake.h"
 
+namespace mmio_emulator_test {
+
 using namespace cpu;
 using cpu::testing::FlatMemory;
 
@@ -484,3 +486,5 @@ TEST_CASE("exit information of port I/O (APM volume 2, figure 15-2)") {
     }
     CHECK_FALSE(io_exit_info(*decoder.decode(std::vector<u8>{0x90}, CodeSize::bits64), r).has_value());
 }
+
+}  // namespace mmio_emulator_test

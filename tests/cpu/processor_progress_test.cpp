@@ -4,6 +4,8 @@
 
 #include "processor_bench.h"
 
+namespace processor_progress_test {
+
 using namespace cpu;
 using cpu::testing::ProcessorBench;
 using sim::Time;
@@ -92,3 +94,5 @@ TEST_CASE("whatever a guest does over and over, the limit is reached") {
         }
     }
 }
+
+}  // namespace processor_progress_test

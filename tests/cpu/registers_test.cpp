@@ -5,6 +5,8 @@
 
 #include "sim/archive.h"
 
+namespace registers_test {
+
 using namespace cpu;
 
 TEST_CASE("registers after RESET are those of table 9-1") {
@@ -52,3 +54,5 @@ TEST_CASE("registers survive an archive") {
     sim::restore_from_bytes(copy, sim::save_to_bytes(r));
     CHECK(copy == r);
 }
+
+}  // namespace registers_test

@@ -2,6 +2,8 @@
 // follow the new CR3, and that the processor model sees the new task's registers.
 #include "processor_bench.h"
 
+namespace task_switch_test {
+
 using namespace cpu;
 using cpu::testing::ProcessorBench;
 using Mode = ProcessorBench::Mode;
@@ -97,3 +99,5 @@ TEST_CASE("a task has its own address space") {
     CHECK(b.context->gpr(Gpr::rbx) == 2);
     CHECK(b.context->cr3() == tables);
 }
+
+}  // namespace task_switch_test

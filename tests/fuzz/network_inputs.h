@@ -225,7 +225,7 @@ private:
     void tell(const Message& message) {
         vmbus::Packet packet;
         packet.wants_completion = true;
-        packet.payload = vmbus::network_rig::bytes_of(message, 40);
+        packet.payload = vmbus::network_rig::image_of(message, 40);
         put(std::move(packet), 0);
     }
     void control(const Bytes& message) {
@@ -255,7 +255,7 @@ private:
         vmbus::Packet packet;
         packet.type = vmbus::PacketType::gpa_direct;
         packet.wants_completion = true;
-        packet.payload = vmbus::network_rig::bytes_of(message, 40);
+        packet.payload = vmbus::network_rig::image_of(message, 40);
         vmbus::GpaRange range;
         range.length = static_cast<std::uint32_t>(kept.size());
         range.offset = static_cast<std::uint32_t>(gpa & 0xfff);
@@ -283,7 +283,7 @@ private:
 
     void nvsp_message() {
         const auto& row = vmbus::nvsp::messages[take<std::uint8_t>() % vmbus::nvsp::messages.size()];
-        Bytes bytes = vmbus::network_rig::bytes_of(row.type, 40);
+        Bytes bytes = vmbus::network_rig::image_of(row.type, 40);
         for (const auto& field : row.fields) {
             if (field.name.empty()) break;
             const std::uint64_t number = field.name == "gpadl" ? receive_gpadl + (take<std::uint8_t>() & 1) : value();
@@ -304,7 +304,7 @@ private:
         switch (oid) {
             case Oid::tcp_offload_parameters: {
                 vmbus::ndis::OffloadParameters p;
-                bytes = vmbus::network_rig::bytes_of(p);
+                bytes = vmbus::network_rig::image_of(p);
                 for (std::size_t n = 4; n < bytes.size(); ++n)
                     bytes[n] = static_cast<std::byte>(take<std::uint8_t>() % 6);
                 break;
@@ -316,14 +316,14 @@ private:
                 p.table_bytes = static_cast<std::uint16_t>(4 * (take<std::uint8_t>() % 130));
                 p.key_bytes = 40;
                 p.key_offset = 40 + p.table_bytes;
-                bytes = vmbus::network_rig::bytes_of(p);
+                bytes = vmbus::network_rig::image_of(p);
                 for (int n = 0; n < p.table_bytes / 4; ++n) vmbus::append_layout(bytes, take<std::uint8_t>() % 5u);
                 bytes.resize(bytes.size() + 40);
                 break;
             }
             case Oid::rndis_config_parameter: {
                 vmbus::ndis::ConfigParameter p{20, 28, 2, 48, 24};
-                bytes = vmbus::network_rig::bytes_of(p);
+                bytes = vmbus::network_rig::image_of(p);
                 for (const char c : std::string_view{"NetworkAddress0200000000ff"}) {
                     vmbus::append_layout(bytes, static_cast<std::uint16_t>(c));
                 }
@@ -353,7 +353,7 @@ private:
             body.information_offset = sizeof(body);
             bytes = vmbus::rndis::message(row.type, body, content);
         } else {
-            bytes = vmbus::network_rig::bytes_of(vmbus::rndis::Header{row.type, row.bytes}, row.bytes);
+            bytes = vmbus::network_rig::image_of(vmbus::rndis::Header{row.type, row.bytes}, row.bytes);
         }
         mistreat(bytes, &row);
         if (bytes.empty()) bytes.resize(1);
@@ -399,7 +399,7 @@ private:
         vmbus::nvsp::SendRndisPacket header;
         header.section = (kind & 0x18) == 0x18 ? value() : 0;
         header.section_bytes = (kind & 0x60) == 0x60 ? value() : static_cast<std::uint32_t>(copied);
-        packet.payload = vmbus::network_rig::bytes_of(header, 40);
+        packet.payload = vmbus::network_rig::image_of(header, 40);
         if (copied == all.size()) {
             packet.type = vmbus::PacketType::inband;
             packet.ranges.clear();

@@ -5,6 +5,8 @@
 #include "synthetic_machine.h"
 #include "whole_machine.h"
 
+namespace assigned_devices_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -405,3 +407,5 @@ TEST_CASE("register pages that cannot be") {
     CHECK(m.partition.devices().translate(0x400'123) == first_device_spa + 0x123);
     CHECK_FALSE(m.partition.devices().translate(0x401'000));
 }
+
+}  // namespace assigned_devices_test

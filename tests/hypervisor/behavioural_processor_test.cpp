@@ -6,6 +6,8 @@
 
 #include "whole_machine.h"
 
+namespace behavioural_processor_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -389,3 +391,5 @@ TEST_CASE("work waits for another node's memory; exits and actions do not") {
     CHECK(sum_of(m.hypervisor->ledger(0), m.id, "remote_memory") == Time::ns(354));
     CHECK(m.simulation.agenda().now() == begun + Time::ns(1500 + 354) + cost::msr + cost::halt);
 }
+
+}  // namespace behavioural_processor_test

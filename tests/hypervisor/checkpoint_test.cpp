@@ -3,6 +3,8 @@
 #include "sim/random.h"
 #include "whole_machine.h"
 
+namespace checkpoint_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -154,3 +156,5 @@ TEST_CASE("restored anywhere, the run ends as the straight one") {
         REQUIRE(restored.bytes == straight.bytes);
     }
 }
+
+}  // namespace checkpoint_test

@@ -3,6 +3,8 @@
 
 #include "synthetic_machine.h"
 
+namespace child_conventions_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -228,3 +230,5 @@ TEST_CASE("a list that fails says how many elements were done") {
     CHECK(result.done == 2);
     CHECK(m.load<std::uint64_t>(out + 16) == 0xcc);
 }
+
+}  // namespace child_conventions_test

@@ -4,6 +4,8 @@
 
 #include "synthetic_machine.h"
 
+namespace child_edges_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -114,3 +116,5 @@ TEST_CASE("a list of registers begun at its second element leaves the first one'
     CHECK(m.port.guest.xmm(1) == std::array<std::uint64_t, 2>{untouched, untouched});
     CHECK(m.port.guest.xmm(2) == std::array<std::uint64_t, 2>{0x11, 0});
 }
+
+}  // namespace child_edges_test

@@ -3,6 +3,8 @@
 
 #include "synthetic_machine.h"
 
+namespace child_hypercalls_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -250,3 +252,5 @@ TEST_CASE("a child reaches its own registers, and nobody else's partition") {
     CHECK(call(m, {code_of(HvCall::set_vp_registers) | reps(1), in}) == GuestResult{HvStatus::success, 1});
     CHECK(m.host.vp(m.id, 0).registers[HvRegister::x64_rax].low == 0x99);
 }
+
+}  // namespace child_hypercalls_test

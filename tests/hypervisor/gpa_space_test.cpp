@@ -11,6 +11,8 @@
 #include "sim/random.h"
 #include "tests/effort.h"
 
+namespace gpa_space_test {
+
 using hypervisor::GpaEdit;
 using hypervisor::GpaMapping;
 using hypervisor::GpaSpace;
@@ -398,3 +400,5 @@ TEST_CASE("gpa space: state is saved and restored") {
     restored.space.destroy();
     CHECK(other_ownership.totals(2) == PageTotals{.deposited = 12});
 }
+
+}  // namespace gpa_space_test

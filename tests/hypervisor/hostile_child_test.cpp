@@ -6,6 +6,8 @@
 #include "tests/effort.h"
 #include "tests/fuzz/hypercall_inputs.h"
 
+namespace hostile_child_test {
+
 TEST_CASE("hostile children") {
     sim::Random random(1, "hostile children");
     fuzz::HostileChild::Done done;
@@ -22,3 +24,5 @@ TEST_CASE("hostile children") {
     CHECK(done.writes_taken > done.writes / 5);
     CHECK(done.calls_taken > done.calls / 20);
 }
+
+}  // namespace hostile_child_test

@@ -6,6 +6,8 @@
 #include "sim/random.h"
 #include "tests/effort.h"
 
+namespace hostile_hypercalls_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -251,3 +253,5 @@ TEST_CASE("hostile hypercalls: 400,000 of the root and its children break nothin
         if (row.code != HvCall::clear_virtual_interrupt) CHECK(successes[row.code] >= effort(10u));
     }
 }
+
+}  // namespace hostile_hypercalls_test

@@ -3,6 +3,8 @@
 
 #include "synthetic_machine.h"
 
+namespace hv_cpuid_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -100,3 +102,5 @@ TEST_CASE("invariant TSC is shown once it was asked for, and for good") {
     CHECK(leaf_bits(m, leaf, &cpu::CpuidResult::edx) == 1u << 8);
     CHECK_FALSE(m.processor.write_msr(msr::tsc_invariant_control, 0));
 }
+
+}  // namespace hv_cpuid_test

@@ -9,6 +9,8 @@
 #include "hypervisor/intercept_messages.h"
 #include "sim/archive.h"
 
+namespace intercept_table_test {
+
 using namespace hypervisor;
 
 TEST_CASE("intercepts: what may be installed") {
@@ -256,3 +258,5 @@ TEST_CASE("intercept messages: fields as they lie in memory") {
     CHECK_FALSE(payload_of<HvX64MsrInterceptMessage>(message, HvMessageType::x64_halt));
     CHECK_FALSE(payload_of<HvX64CpuidInterceptMessage>(message, HvMessageType::x64_msr_intercept));  // too short
 }
+
+}  // namespace intercept_table_test

@@ -9,6 +9,8 @@
 #include "sim/archive.h"
 #include "tests/hypervisor/partition_machine.h"
 
+namespace moving_test {
+
 using namespace hypervisor;
 using hypervisor::test::Machine;
 
@@ -134,3 +136,5 @@ TEST_CASE("moving: tracking is in a checkpoint") {
     CHECK(sim::save_to_bytes(other.partitions) == saved);
     CHECK(child.dirty() == Pages{7});
 }
+
+}  // namespace moving_test

@@ -8,6 +8,8 @@
 #include "sim/archive.h"
 #include "sim/random.h"
 
+namespace page_ownership_test {
+
 using hypervisor::PageOwnership;
 using hypervisor::PageUse;
 using hypervisor::PartitionId;
@@ -100,3 +102,5 @@ TEST_CASE("page ownership: nothing outside of memory can be had") {
     CHECK(ownership.map(0, 2, pages));
     CHECK(ownership.totals(2).mapped == pages);
 }
+
+}  // namespace page_ownership_test

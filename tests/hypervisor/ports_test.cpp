@@ -5,6 +5,8 @@
 
 #include "partition_machine.h"
 
+namespace ports_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -195,3 +197,5 @@ TEST_CASE("ports: what is on its way is saved and restored") {
     CHECK(other.receiver.received == m.receiver.received);
     CHECK(sim::save_to_bytes(other.ports) == sim::save_to_bytes(m.ports));
 }
+
+}  // namespace ports_test

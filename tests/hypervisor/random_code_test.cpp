@@ -4,6 +4,8 @@
 #include "tests/effort.h"
 #include "whole_machine.h"
 
+namespace random_code_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -216,3 +218,5 @@ TEST_CASE("noise in every mode, on several processors, over its own code") {
         run_noise(row);
     }
 }
+
+}  // namespace random_code_test

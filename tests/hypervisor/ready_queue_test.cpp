@@ -9,6 +9,8 @@
 #include "hypervisor/scheduler.h"
 #include "sim/random.h"
 
+namespace ready_queue_test {
+
 using hypervisor::Scheduler;
 using hypervisor::VpPolicy;
 using hypervisor::VpRef;
@@ -81,3 +83,5 @@ TEST_CASE("ready queue: every answer is that of a look at all, whatever has happ
         CHECK(good);
     }
 }
+
+}  // namespace ready_queue_test

@@ -5,6 +5,8 @@
 
 #include "partition_machine.h"
 
+namespace root_hypercalls_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -495,3 +497,5 @@ TEST_CASE("root hypercalls: properties of a partition, and the policy that comes
     CHECK(*m.client.next_child(*id) == *second);
     CHECK(*m.client.next_child(*second) == 0);
 }
+
+}  // namespace root_hypercalls_test

@@ -5,6 +5,8 @@
 
 #include "whole_machine.h"
 
+namespace root_processor_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -133,3 +135,5 @@ TEST_CASE("root work goes on after a restore") {
     CHECK(run(false) == std::vector{Time::us(10)});
     CHECK(run(true) == run(false));
 }
+
+}  // namespace root_processor_test

@@ -9,6 +9,8 @@
 #include "sim/archive.h"
 #include "sim/random.h"
 
+namespace scheduler_test {
+
 using namespace sim::literals;
 using hypervisor::Scheduler;
 using hypervisor::SchedulerOptions;
@@ -349,3 +351,5 @@ TEST_CASE("scheduler: a restored state goes on exactly as the straight run") {
     run_until(restored, 333_ms, 700_ms, 3_ms);
     CHECK(restored == straight);
 }
+
+}  // namespace scheduler_test

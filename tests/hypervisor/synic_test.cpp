@@ -3,6 +3,8 @@
 
 #include "synthetic_machine.h"
 
+namespace synic_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -267,3 +269,5 @@ TEST_CASE("EOI assist: the guest is excused from an EOI when nothing waits") {
     m.processor.excuse_eoi(0x43, true);
     CHECK(m.load<std::uint32_t>(assist) == 0);
 }
+
+}  // namespace synic_test

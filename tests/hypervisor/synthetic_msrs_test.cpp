@@ -3,6 +3,8 @@
 
 #include "synthetic_machine.h"
 
+namespace synthetic_msrs_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -328,3 +330,5 @@ TEST_CASE("the root reads and writes the same registers by name") {
     CHECK(m.processor.set_register(HvRegister::sint0, {0x0f, 0}) == HvStatus::invalid_register_value);
     CHECK(m.processor.get_register(static_cast<HvRegister>(0xdead), value) == HvStatus::unknown_register_name);
 }
+
+}  // namespace synthetic_msrs_test

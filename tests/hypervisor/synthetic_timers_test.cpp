@@ -5,6 +5,8 @@
 #include "sim/random.h"
 #include "synthetic_machine.h"
 
+namespace synthetic_timers_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 using namespace sim::literals;
@@ -285,3 +287,5 @@ TEST_CASE("a periodic timer that nobody listens to keeps one message, not many")
     CHECK(m.payload().expiration_time == 10'000);
     CHECK(m.port.interrupts.size() == 2);
 }
+
+}  // namespace synthetic_timers_test

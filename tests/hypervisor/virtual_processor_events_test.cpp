@@ -2,6 +2,8 @@
 // what the guests' RDTSC reads.
 #include "whole_machine.h"
 
+namespace virtual_processor_events_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -339,3 +341,5 @@ TEST_CASE("the quantum doesn't change what happens, lock-step included") {
         CHECK(m.data(4) == m.data() + 2 + 3 + ns(cost::x2apic + cost::ipi + cost::delivery));
     }
 }
+
+}  // namespace virtual_processor_events_test

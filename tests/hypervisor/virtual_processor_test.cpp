@@ -1,6 +1,8 @@
 // Virtual processors that run a few bytes of machine code: what each exit answers, and its exact time.
 #include "whole_machine.h"
 
+namespace virtual_processor_test {
+
 using namespace hypervisor;
 using namespace hypervisor::test;
 
@@ -406,3 +408,5 @@ TEST_CASE("two partitions share the host and nothing else") {
     }
     CHECK(m.root.intercepts[0].header.origin != m.root.intercepts[1].header.origin);
 }
+
+}  // namespace virtual_processor_test

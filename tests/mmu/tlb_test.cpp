@@ -13,6 +13,8 @@
 #include "sim/archive.h"
 #include "tests/mmu/slow_paging.h"
 
+namespace tlb_test {
+
 namespace {
 
 using namespace mmu;
@@ -413,3 +415,5 @@ TEST_CASE("paging-structure cache: the lowest table that is known, by process") 
     cache.flush(flush::invlpg(c, 0x1234'5000));  // any address: the whole process (4.10.4.1)
     CHECK(cache.find(gva, c.tag(), 4, 9).level == 0);
 }
+
+}  // namespace tlb_test

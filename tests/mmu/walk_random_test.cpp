@@ -8,6 +8,8 @@
 #include "tests/effort.h"
 #include "tests/mmu/slow_paging.h"
 
+namespace walk_random_test {
+
 namespace {
 
 using slow::Dice;
@@ -214,3 +216,5 @@ TEST_CASE("a million random walks agree with the slow model") {
         if (row.mode >= 3) CHECK(tally.general_protection > all / 50);
     }
 }
+
+}  // namespace walk_random_test

@@ -6,6 +6,8 @@
 #include "mmu/walk.h"
 #include "sim/archive.h"
 
+namespace walk_table_test {
+
 namespace {
 
 using namespace mmu;
@@ -437,3 +439,5 @@ TEST_CASE("a write watch reports writes to watched pages, the last partial one t
     memory.store<u32>(0x27fd, 1);  // outside: nothing is written
     CHECK(listener.writes == std::vector<u64>{0x1ffc, 0x27fc});
 }
+
+}  // namespace walk_table_test

@@ -12,6 +12,8 @@
 #include "models/acpi/aml.h"
 #include "sim/check.h"
 
+namespace acpi_test {
+
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -250,3 +252,5 @@ TEST_CASE("ACPICA disassembles every table and compiles the result without a wor
         }
     }
 }
+
+}  // namespace acpi_test

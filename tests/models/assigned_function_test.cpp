@@ -1,6 +1,8 @@
 // A function of the host's in a partition: what the guest sees of it, what it reaches, and what is left when it goes.
 #include "tests/models/pci_rig.h"
 
+namespace assigned_function_test {
+
 using namespace pci_rig;
 
 TEST_CASE("what a guest sees of configuration space") {
@@ -343,3 +345,5 @@ TEST_CASE("a function that no partition has reaches nothing, and it is recorded"
     CHECK(*fault == pci::IommuFault{pci::FaultReason::context_not_present, rig.function.id, 0, true});
     CHECK(rig.refused() == 1);
 }
+
+}  // namespace assigned_function_test

@@ -11,6 +11,8 @@
 #include "tests/models/driver_stack.h"
 #include "tests/models/plain_guest.h"
 
+namespace behavioural_emulated_test {
+
 using namespace models;
 using namespace models::test;
 using sim::Time;
@@ -204,3 +206,5 @@ TEST_CASE("behavioural emulated driver: a checkpoint in the middle of traffic") 
         CHECK(straight.loop.simulation.save() == restored.loop.simulation.save());
     }
 }
+
+}  // namespace behavioural_emulated_test

@@ -10,6 +10,8 @@
 #include "tests/models/vf_rig.h"
 #include "vmbus/network/network_provider.h"
 
+namespace behavioural_failover_test {
+
 using namespace models;
 using namespace models::test;
 using sim::Time;
@@ -227,3 +229,5 @@ TEST_CASE("behavioural failover driver: a checkpoint while the traffic moves") {
         CHECK(straight.loop.simulation.save() == restored.loop.simulation.save());
     }
 }
+
+}  // namespace behavioural_failover_test

@@ -14,6 +14,8 @@
 #include "sim/simulation.h"
 #include "vmbus/integration/ic_service.h"
 
+namespace behavioural_guest_test {
+
 using models::BehaviouralGuest;
 using models::Host;
 using sim::Time;
@@ -193,3 +195,5 @@ TEST_CASE("sixty-four virtual processors in one partition") {
     CHECK(m.software().connected());
     CHECK(m.count("host.hypervisor.partitions.2.vp63.exits.wrmsr") == 7);
 }
+
+}  // namespace behavioural_guest_test

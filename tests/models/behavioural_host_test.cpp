@@ -20,6 +20,8 @@
 #include "sim/simulation.h"
 #include "tests/models/driver_stack.h"
 
+namespace behavioural_host_test {
+
 using namespace models;
 using namespace models::test;
 using sim::Time;
@@ -243,3 +245,5 @@ TEST_CASE("behavioural drivers in a host: a checkpoint in the middle of a virtua
         CHECK(straight.simulation.trace().hash() == restored.simulation.trace().hash());
     }
 }
+
+}  // namespace behavioural_host_test

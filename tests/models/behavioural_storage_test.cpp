@@ -7,6 +7,8 @@
 #include "tests/models/plain_guest.h"
 #include "tests/vmbus/storage_loopback.h"
 
+namespace behavioural_storage_test {
+
 using namespace models;
 using namespace models::test;
 using sim::Time;
@@ -113,3 +115,5 @@ TEST_CASE("behavioural storage driver: a checkpoint with requests under way") {
     }
     CHECK(straight.loop.simulation.save() == restored.loop.simulation.save());
 }
+
+}  // namespace behavioural_storage_test

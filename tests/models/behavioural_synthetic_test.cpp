@@ -10,6 +10,8 @@
 #include "tests/models/plain_guest.h"
 #include "vmbus/network/network_provider.h"
 
+namespace behavioural_synthetic_test {
+
 using namespace models;
 using namespace models::test;
 using sim::Time;
@@ -160,3 +162,5 @@ TEST_CASE("behavioural synthetic driver: a checkpoint in the middle of traffic")
     CHECK(straight.guest.busy() == restored.guest.busy());
     CHECK(straight.loop.simulation.save() == restored.loop.simulation.save());
 }
+
+}  // namespace behavioural_synthetic_test

@@ -8,6 +8,8 @@
 #include "tests/models/network_frames.h"
 #include "tests/models/vf_rig.h"
 
+namespace behavioural_vf_test {
+
 using namespace models;
 using namespace models::test;
 using sim::Time;
@@ -390,3 +392,5 @@ TEST_CASE("behavioural VF driver: the function goes, by policy and by surprise, 
         CHECK(rig.host.far.numbers.damaged == 0);
     }
 }
+
+}  // namespace behavioural_vf_test

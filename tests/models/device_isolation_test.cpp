@@ -2,8 +2,11 @@
 // them.
 #include "tests/models/pci_rig.h"
 
+namespace device_isolation_test {
+
 using namespace pci_rig;
 using pci::FaultReason;
+using pci_rig::Guest;
 
 namespace {
 
@@ -168,3 +171,5 @@ TEST_CASE("the root reads fault records in rounds, however many there are, and t
     CHECK(two.rig.refused() == 3 + 100 + 50 * 100);
     CHECK(two.rig.count("cpu.busy") <= static_cast<std::uint64_t>(Time::us(10 + 25 * 52).ps()));
 }
+
+}  // namespace device_isolation_test

@@ -4,6 +4,8 @@
 #include "tests/fuzz/disk_inputs.h"
 #include "tests/models/disk_bench.h"
 
+namespace disk_damaged_test {
+
 using namespace disk_test;
 using models::Access;
 
@@ -325,3 +327,5 @@ TEST_CASE("an image that cannot be is not created") {
     CHECK_THROWS_WITH(models::create_disk_image(small, {.geometry = {4 * mib, 512, 512}}, random),
                       doctest::Contains("disk image 'small' (VHDX): cannot hold 4194304 bytes"));
 }
+
+}  // namespace disk_damaged_test

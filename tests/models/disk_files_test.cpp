@@ -11,6 +11,8 @@
 #include "sim/check.h"
 #include "tests/models/disk_bench.h"
 
+namespace disk_files_test {
+
 using namespace disk_test;
 using models::Access;
 using models::ByteFile;
@@ -292,3 +294,5 @@ TEST_CASE("checksums and text") {
     CHECK(models::utf16_of("\U0001f600", models::ByteOrder::big) ==
           Bytes{std::byte{0xd8}, std::byte{0x3d}, std::byte{0xde}, std::byte{0x00}});
 }
+
+}  // namespace disk_files_test

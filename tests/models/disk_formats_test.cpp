@@ -5,6 +5,8 @@
 #include "sim/check.h"
 #include "tests/models/disk_bench.h"
 
+namespace disk_formats_test {
+
 using namespace disk_test;
 using models::Access;
 using models::ImageOptions;
@@ -266,3 +268,5 @@ TEST_CASE("opening for writing changes nothing before the first write") {
         CHECK(all_of(file, file.size()) == before);
     }
 }
+
+}  // namespace disk_formats_test

@@ -6,6 +6,8 @@
 #include "tests/fuzz/disk_inputs.h"
 #include "tests/fuzz/kept_seeds.h"
 
+namespace disk_hostile_test {
+
 namespace {
 
 template <class Target>
@@ -46,3 +48,5 @@ TEST_CASE("hostile VHDX files") {
 TEST_CASE("hostile VHD files") {
     try_inputs(fuzz::disk_vhd, effort(20'000u));
 }
+
+}  // namespace disk_hostile_test

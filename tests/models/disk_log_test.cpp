@@ -7,6 +7,8 @@
 #include "tests/fuzz/disk_inputs.h"
 #include "tests/models/disk_bench.h"
 
+namespace disk_log_test {
+
 using namespace disk_test;
 using models::Access;
 using models::Guid;
@@ -288,3 +290,5 @@ TEST_CASE("bits that are left over in a sector bitmap mean nothing") {
     CHECK(read(*disk, mib + 512, 512) == content(0, 512, 3));
     CHECK(read(*disk, mib + 1024, 512) == content(mib + 1024, 512, 1));
 }
+
+}  // namespace disk_log_test

@@ -9,6 +9,8 @@
 #include "tests/effort.h"
 #include "tests/models/disk_bench.h"
 
+namespace disk_power_cut_test {
+
 using namespace disk_test;
 using models::Access;
 using models::ImageOptions;
@@ -270,3 +272,5 @@ TEST_CASE("power cuts while the first blocks are written and the image is closed
     file.before_operation(nullptr);
     CHECK(cuts > 1000);
 }
+
+}  // namespace disk_power_cut_test

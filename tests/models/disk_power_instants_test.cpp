@@ -14,6 +14,8 @@
 #include "tests/models/disk_bench.h"
 #include "tests/vmbus/storage_loopback.h"
 
+namespace disk_power_instants_test {
+
 using namespace disk_test;
 using models::Access;
 using models::ImageOptions;
@@ -245,3 +247,5 @@ TEST_CASE("power cuts at random instants of a guest that writes") {
         if (row.options.format == ImageFormat::vhdx && have_qemu_img()) CHECK(count.with_qemu == row.machines);
     }
 }
+
+}  // namespace disk_power_instants_test

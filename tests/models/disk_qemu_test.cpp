@@ -3,6 +3,8 @@
 
 #include "tests/models/disk_bench.h"
 
+namespace disk_qemu_test {
+
 using namespace disk_test;
 using models::Access;
 
@@ -158,3 +160,5 @@ TEST_CASE("an image that qemu converted to") {
         CHECK(all_of(*disk, disk->size_bytes()) == plain);
     }
 }
+
+}  // namespace disk_qemu_test

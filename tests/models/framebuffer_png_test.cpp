@@ -6,6 +6,8 @@
 
 #include "sim/check.h"
 
+namespace framebuffer_png_test {
+
 namespace {
 
 vmbus::Picture read_back(const std::vector<std::byte>& file) {
@@ -46,3 +48,5 @@ TEST_CASE("no picture is the user's mistake") {
     CHECK_THROWS_AS(models::png_of({0, 0, {}}), sim::UserError);
     CHECK_THROWS_AS(models::png_of({5, 0, {}}), sim::UserError);
 }
+
+}  // namespace framebuffer_png_test

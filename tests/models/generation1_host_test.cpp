@@ -15,6 +15,8 @@
 #include "sim/simulation.h"
 #include "tiny_guest.h"
 
+namespace generation1_host_test {
+
 using models::GuestState;
 using models::Host;
 using sim::Time;
@@ -262,3 +264,5 @@ TEST_CASE("what such a partition cannot have") {
               "partition 'other': generation 3: there are 1 and 2");
     }
 }
+
+}  // namespace generation1_host_test

@@ -2,6 +2,8 @@
 // that the host's and the hypervisor's accounts agree after each step.
 #include "guest_ram_rig.h"
 
+namespace guest_ram_test {
+
 using vmbus::PageRange;
 
 TEST_CASE("guest ram: which pages the guest has") {
@@ -94,3 +96,5 @@ TEST_CASE("guest ram: nothing is given to a partition that goes") {
     CHECK_FALSE(rig.ram.add_memory({0x100000, 512}));
     CHECK(rig.text() == "0+8 16+2032 1015808+512");
 }
+
+}  // namespace guest_ram_test

@@ -12,6 +12,8 @@
 #include "pci/config_registers.h"
 #include "tests/vmbus/scripted_channel.h"
 
+namespace host_adapter_test {
+
 using namespace models;
 using sim::Time;
 
@@ -398,3 +400,5 @@ TEST_CASE("queues that an adapter has not") {
     CHECK(error_of([](HostAdapterConfig& c) { c.vmqs = 15; }) ==
           "adapter other: 15 queues of addresses: it has vectors for 14");
 }
+
+}  // namespace host_adapter_test

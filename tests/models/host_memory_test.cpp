@@ -6,6 +6,8 @@
 #include <optional>
 #include <vector>
 
+namespace host_memory_test {
+
 using models::HostMemory;
 using models::PageAllocator;
 using Run = PageAllocator::Run;
@@ -128,3 +130,5 @@ TEST_CASE("random allocations and frees keep every page exactly once, and a rest
     CHECK(copy.allocate() == pages.allocate());
     for (const Run& run : held) pages.free(run.spa, run.pages);
 }
+
+}  // namespace host_memory_test

@@ -11,6 +11,8 @@
 #include "sim/simulation.h"
 #include "tiny_guest.h"
 
+namespace host_test {
+
 using models::GuestState;
 using models::Host;
 using models::HostConfig;
@@ -531,3 +533,5 @@ TEST_CASE("partitions that are refused") {
     CHECK(host->run(Time::s(1), nothing, Time::never()) == Host::Stopped::idle);
     CHECK(guest.state() == GuestState::debug_exit);
 }
+
+}  // namespace host_test

@@ -5,6 +5,8 @@
 
 #include "tests/models/recorders.h"
 
+namespace io_apic_test {
+
 using models::DeliveryMode;
 using models::DestinationMode;
 using models::InterruptMessage;
@@ -152,3 +154,5 @@ TEST_CASE("reset keeps the wires; a restored one goes on alike") {
     rig.program(9, 0x39 | level);
     CHECK(rig.sent() == 2);
 }
+
+}  // namespace io_apic_test

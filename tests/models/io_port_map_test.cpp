@@ -5,6 +5,8 @@
 
 #include "tests/models/recorders.h"
 
+namespace io_port_map_test {
+
 namespace {
 // Reads its own address, remembers writes.
 struct EchoDevice final : models::IoDevice, models::MmioDevice {
@@ -152,3 +154,5 @@ TEST_CASE("ways to end a machine") {
     copy.reset();
     CHECK(copy.state() == models::PowerControl::State{});
 }
+
+}  // namespace io_port_map_test

@@ -10,6 +10,8 @@
 #include "models/acpi/aml.h"
 #include "models/acpi/tables.h"
 
+namespace legacy_acpi_test {
+
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -147,3 +149,5 @@ TEST_CASE("ACPICA disassembles the namespace and compiles the result without a w
         CHECK(again.substr(36) == original.substr(36));
     }
 }
+
+}  // namespace legacy_acpi_test

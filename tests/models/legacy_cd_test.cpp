@@ -3,6 +3,8 @@
 
 #include "tests/models/legacy_ide_rig.h"
 
+namespace legacy_cd_test {
+
 using namespace legacy_test;
 using sim::Time;
 
@@ -221,3 +223,5 @@ TEST_CASE("a disc that is taken out ends the command; a scratched one too; a res
     CHECK(rig.in(0x1f4) == 0x14);
     CHECK(sense(rig) == std::vector<int>{0, 0, 0});
 }
+
+}  // namespace legacy_cd_test

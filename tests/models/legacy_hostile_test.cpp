@@ -7,6 +7,8 @@
 #include "tests/fuzz/kept_seeds.h"
 #include "tests/fuzz/legacy_inputs.h"
 
+namespace legacy_hostile_test {
+
 TEST_CASE("hostile guests of a Generation 1 machine, from kept seeds") {
     const auto inputs = fuzz::kept_seeds(VG_SOURCE_DIR, "models_legacy");
     CHECK(inputs.size() >= 70);
@@ -33,3 +35,5 @@ TEST_CASE("hostile guests of a Generation 1 machine, from random seeds: all devi
     CHECK(done.received > inputs);
     CHECK(done.interrupts > inputs);
 }
+
+}  // namespace legacy_hostile_test

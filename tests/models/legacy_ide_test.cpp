@@ -3,6 +3,8 @@
 
 #include "tests/models/legacy_ide_rig.h"
 
+namespace legacy_ide_test {
+
 using namespace legacy_test;
 using sim::Time;
 namespace cmd = ata::command;
@@ -531,3 +533,5 @@ TEST_CASE("saved in the middle of a read and restored: the rest follows") {
     CHECK(second.read_data(512) == second.sectors(4, 1));
     CHECK(second.in(0x1f7) == 0x50);
 }
+
+}  // namespace legacy_ide_test

@@ -7,6 +7,8 @@
 #include "tests/models/legacy_ide_rig.h"
 #include "tests/models/legacy_nic_rig.h"
 
+namespace legacy_machine_test {
+
 using namespace legacy_test;
 using models::Generation1Devices;
 using models::Piix4Power;
@@ -272,3 +274,5 @@ TEST_CASE("saved and restored: nothing moves, everything goes on") {
     CHECK(first.vectors().size() > 2);
     CHECK(sim::save_to_bytes(first.devices) == sim::save_to_bytes(second.devices));
 }
+
+}  // namespace legacy_machine_test

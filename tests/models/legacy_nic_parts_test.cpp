@@ -3,6 +3,8 @@
 
 #include "tests/models/legacy_nic_rig.h"
 
+namespace legacy_nic_parts_test {
+
 using namespace legacy_test;
 using models::AddressFilter;
 
@@ -147,3 +149,5 @@ TEST_CASE("filters: what each kind of set-up frame lets through") {
         CHECK(filter.passes(span_of(group)) == row.group);
     }
 }
+
+}  // namespace legacy_nic_parts_test

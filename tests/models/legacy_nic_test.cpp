@@ -3,6 +3,8 @@
 
 #include "tests/models/legacy_nic_rig.h"
 
+namespace legacy_nic_test {
+
 using namespace legacy_test;
 using models::AddressFilter;
 using sim::Time;
@@ -477,3 +479,5 @@ TEST_CASE("saved while a frame is on the wire, restored into a fresh machine, it
     second.nic.receive(NicRig::frame(60));
     CHECK(second.load(NicRig::receive_list) == (64u << 16 | 0x320));
 }
+
+}  // namespace legacy_nic_test

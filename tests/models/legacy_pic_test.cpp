@@ -5,6 +5,8 @@
 
 #include "tests/models/recorders.h"
 
+namespace legacy_pic_test {
+
 using models::Pic8259;
 
 namespace {
@@ -177,3 +179,5 @@ TEST_CASE("initialization: one chip alone, without the fourth word, and what it 
     rig.pic.reset();
     CHECK_FALSE(rig.output.asserted);
 }
+
+}  // namespace legacy_pic_test

@@ -5,6 +5,8 @@
 
 #include "tests/models/recorders.h"
 
+namespace legacy_pit_test {
+
 using models::Pit8254;
 using sim::Time;
 
@@ -192,3 +194,5 @@ TEST_CASE("saved and restored, the next edge comes at its time") {
     second.run_to_tick(2500);
     CHECK(second.line.changes == Changes{{2000, false}, {2001, true}});
 }
+
+}  // namespace legacy_pit_test

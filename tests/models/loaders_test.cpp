@@ -10,6 +10,8 @@
 #include "models/loaders/multiboot_header.h"
 #include "sim/check.h"
 
+namespace loaders_test {
+
 namespace {
 
 using namespace models::loaders;
@@ -506,3 +508,5 @@ TEST_CASE("cpio archive, byte by byte") {
     CHECK(two.find("d\0", 0, 2) != std::string::npos);
     CHECK(two.find("0041ED", two.find("0041ED") + 1) == std::string::npos);
 }
+
+}  // namespace loaders_test

@@ -5,6 +5,8 @@
 
 #include "sim/check.h"
 
+namespace memory_layout_test {
+
 using models::AddressRange;
 using models::MemoryLayout;
 using models::MemoryMapEntry;
@@ -46,3 +48,5 @@ TEST_CASE("a size that can't be is refused in one line") {
     CHECK_THROWS_WITH_AS(MemoryLayout::of_size(1ull << 40),
                          "guest memory of 1024 GiB does not fit: a guest has at most 959 GiB", sim::UserError);
 }
+
+}  // namespace memory_layout_test

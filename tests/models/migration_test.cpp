@@ -12,6 +12,8 @@
 #include "tests/effort.h"
 #include "tests/models/migration_rig.h"
 
+namespace migration_test {
+
 using namespace migration_test;
 using Phase = LiveMigration::Phase;
 
@@ -266,3 +268,5 @@ TEST_CASE("migration: the same again, to the picosecond") {
         CHECK(w.simulation.trace().hash() == hash);
     }
 }
+
+}  // namespace migration_test

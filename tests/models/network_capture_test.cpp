@@ -14,6 +14,8 @@
 #include "tests/models/network_hosts.h"
 #include "tests/models/network_switches.h"
 
+namespace network_capture_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -402,3 +404,5 @@ TEST_CASE("tshark reads our captures: nothing malformed, checksums good, no erro
     REQUIRE(times);
     CHECK(times->substr(0, 11) == "0.000000000");
 }
+
+}  // namespace network_capture_test

@@ -7,6 +7,8 @@
 #include "models/network/toeplitz.h"
 #include "tests/models/network_switches.h"
 
+namespace network_coalescing_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -258,3 +260,5 @@ TEST_CASE("queues: dynamic placement follows the load") {
         CHECK(where() == row.after);
     }
 }
+
+}  // namespace network_coalescing_test

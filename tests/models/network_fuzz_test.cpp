@@ -6,6 +6,8 @@
 #include "tests/fuzz/frame_inputs.h"
 #include "tests/fuzz/kept_seeds.h"
 
+namespace network_fuzz_test {
+
 namespace {
 
 std::vector<std::uint8_t> some_bytes(sim::Random& random, std::size_t n) {
@@ -68,3 +70,5 @@ TEST_CASE("hostile captures") {
     }
     CHECK(frames > effort(10'000u));
 }
+
+}  // namespace network_fuzz_test

@@ -7,6 +7,8 @@
 #include "sim/check.h"
 #include "tests/models/network_frames.h"
 
+namespace network_headers_test {
+
 using namespace network_test;
 
 TEST_CASE("addresses: text both ways") {
@@ -367,3 +369,5 @@ TEST_CASE("frames: saved and restored") {
     sim::restore_from_bytes(restored, sim::save_to_bytes(frame));
     CHECK(restored == frame);
 }
+
+}  // namespace network_headers_test

@@ -6,6 +6,8 @@
 #include "tests/models/network_frames.h"
 #include "tests/models/network_hosts.h"
 
+namespace network_peer_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -446,3 +448,5 @@ TEST_CASE("DHCP: over the network, to a client without an address") {
     CHECK(bench.peer.dhcp()->leases() == 1);
     CHECK_FALSE(bench.peer.dhcp()->lease_of(host(7).mac, 0_s));
 }
+
+}  // namespace network_peer_test

@@ -3,6 +3,8 @@
 
 #include "tests/models/network_switches.h"
 
+namespace network_switch_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -325,3 +327,5 @@ TEST_CASE("switch: mirroring") {
     bench.vswitch.send(2, plain(all, mac(2), 5));
     CHECK(bench.got() == "1: 5; 3: 5; 4: 5 5");
 }
+
+}  // namespace network_switch_test

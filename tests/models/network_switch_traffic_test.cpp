@@ -4,6 +4,8 @@
 #include "models/network/segmentation.h"
 #include "tests/models/network_switches.h"
 
+namespace network_switch_traffic_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -339,3 +341,5 @@ TEST_CASE("switch: restored in the middle it goes on alike") {
     wrong.add();
     CHECK_THROWS_AS(wrong.simulation.restore(saved), sim::UserError);
 }
+
+}  // namespace network_switch_traffic_test

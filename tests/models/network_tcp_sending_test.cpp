@@ -3,6 +3,8 @@
 
 #include "tests/models/network_tcp_bench.h"
 
+namespace network_tcp_sending_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -254,3 +256,5 @@ TEST_CASE("TCP: restored in mid-transfer, at any moment, it goes on alike") {
         CHECK(straight.b.tcp().results().size() == 3);
     }
 }
+
+}  // namespace network_tcp_sending_test

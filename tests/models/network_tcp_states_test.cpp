@@ -3,6 +3,8 @@
 
 #include "tests/models/network_tcp_bench.h"
 
+namespace network_tcp_states_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -324,3 +326,5 @@ TEST_CASE("TCP closing: every order of the two ends") {
         CHECK(bench.peer.tcp().results().back().received == 100);
     }
 }
+
+}  // namespace network_tcp_states_test

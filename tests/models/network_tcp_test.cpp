@@ -6,6 +6,8 @@
 #include "tests/models/network_frames.h"
 #include "tests/models/network_hosts.h"
 
+namespace network_tcp_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -133,3 +135,5 @@ TEST_CASE("TCP: 10 MiB over every kind of network, intact") {
         }
     }
 }
+
+}  // namespace network_tcp_test

@@ -6,6 +6,8 @@
 #include "models/network/wire.h"
 #include "tests/models/network_switches.h"
 
+namespace network_tenants_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -301,3 +303,5 @@ TEST_CASE("NVGRE: two hosts, two tenants with the same addresses, TCP within and
     CHECK(stats.at("host2.switch.nvgre_sent").counter.value() ==
           stats.at("host1.switch.nvgre_received").counter.value());
 }
+
+}  // namespace network_tenants_test

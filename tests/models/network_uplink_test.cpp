@@ -8,6 +8,8 @@
 #include "tests/models/network_hosts.h"
 #include "tests/models/network_switches.h"
 
+namespace network_uplink_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -171,3 +173,5 @@ TEST_CASE("uplink: TCP from the wire is coalesced, and a checkpoint changes noth
     CHECK(other.vm.tcp().results() == straight.vm.tcp().results());
     CHECK(other.simulation.trace().hash() == straight.simulation.trace().hash());
 }
+
+}  // namespace network_uplink_test

@@ -5,6 +5,8 @@
 #include "models/network/wire.h"
 #include "tests/models/network_frames.h"
 
+namespace network_wire_test {
+
 using namespace network_test;
 using namespace sim::literals;
 
@@ -206,3 +208,5 @@ TEST_CASE("impairment: chances, counts and determinism") {
     REQUIRE(good.inbox.frames.size() == 2000);
     for (int i = 0; i < 2000; ++i) REQUIRE(good.inbox.times[static_cast<std::size_t>(i)] == sim::Time::us(i + 7));
 }
+
+}  // namespace network_wire_test

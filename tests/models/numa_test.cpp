@@ -12,6 +12,8 @@
 #include "models/profiles.h"
 #include "sim/check.h"
 
+namespace numa_test {
+
 using namespace models;
 using sim::Time;
 using Run = PageAllocator::Run;
@@ -142,3 +144,5 @@ TEST_CASE("a node that the host has not, and a host that cannot be divided") {
         CHECK_THROWS_AS((void)Host::create(simulation, wrong), sim::UserError);
     }
 }
+
+}  // namespace numa_test

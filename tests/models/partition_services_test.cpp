@@ -3,6 +3,8 @@
 
 #include "guest_ram_rig.h"
 
+namespace partition_services_test {
+
 using models::PartitionServices;
 using vmbus::RequestOutcome;
 using vmbus::SnapshotOperation;
@@ -94,3 +96,5 @@ TEST_CASE("services: sockets and memory without a guest") {
     CHECK_FALSE(rig.services.hot_add(32768));
     CHECK_FALSE(rig.services.memory().balloon(1));
 }
+
+}  // namespace partition_services_test

@@ -5,6 +5,8 @@
 
 #include "sim/check.h"
 
+namespace platform_bench_test {
+
 namespace {
 // SystemC modules can't be made after the first run, which may be in another file's test.
 models::AgendaBench& bench() {
@@ -30,3 +32,5 @@ TEST_CASE("agenda benchmark") {
                          "bench agenda: something has run under SystemC already; run it in a process of its own",
                          sim::UserError);
 }
+
+}  // namespace platform_bench_test

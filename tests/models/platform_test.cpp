@@ -12,6 +12,8 @@
 #include "models/platform_module.h"
 #include "sim/check.h"
 
+namespace platform_test {
+
 using models::AgendaMachine;
 using models::Platform;
 using models::RunEnd;
@@ -287,3 +289,5 @@ TEST_CASE("the TLM-2.0 socket reads and writes system memory") {
     transaction.set_streaming_width(1);
     CHECK(e.foreign.socket->transport_dbg(transaction) == 0);
 }
+
+}  // namespace platform_test

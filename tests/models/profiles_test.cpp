@@ -9,6 +9,8 @@
 
 #include "sim/check.h"
 
+namespace profiles_test {
+
 using models::Constant;
 using models::Origin;
 using models::Profile;
@@ -130,3 +132,5 @@ TEST_CASE("docs/timing.md shows these constants") {
     }
     CHECK(in_step);
 }
+
+}  // namespace profiles_test

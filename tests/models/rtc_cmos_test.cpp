@@ -6,6 +6,8 @@
 #include "models/calendar.h"
 #include "tests/models/recorders.h"
 
+namespace rtc_cmos_test {
+
 using models::RtcCmos;
 using namespace sim::literals;
 
@@ -201,3 +203,5 @@ TEST_CASE("random accesses never break it") {
         }
     }
 }
+
+}  // namespace rtc_cmos_test

@@ -4,6 +4,8 @@
 #include "models/scale/scale_host.h"
 #include "sim/check.h"
 
+namespace scale_host_test {
+
 #if defined(__SANITIZE_ADDRESS__)
 #define VG_ADDRESS_SANITIZER 1
 #elif defined(__has_feature)
@@ -91,3 +93,5 @@ TEST_CASE("a host at the published limits is built and runs") {
 #endif
 
 }  // namespace
+
+}  // namespace scale_host_test

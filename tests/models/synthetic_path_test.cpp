@@ -4,6 +4,8 @@
 #include "models/synthetic_path_bench.h"
 #include "sim/check.h"
 
+namespace synthetic_path_test {
+
 using models::PathForm;
 using models::SyntheticPathRow;
 
@@ -50,3 +52,5 @@ TEST_CASE("round trips") {
     CHECK(row.least > sim::Time::us(10));
     CHECK(row.average < sim::Time::us(60));
 }
+
+}  // namespace synthetic_path_test

@@ -5,6 +5,8 @@
 
 #include "tests/models/recorders.h"
 
+namespace uart_16550_test {
+
 using models::Uart16550;
 using models::UartTiming;
 using namespace sim::literals;
@@ -265,3 +267,5 @@ TEST_CASE("random accesses never break it") {
         REQUIRE(rig.uart.state().transmit.size() <= 16);
     }
 }
+
+}  // namespace uart_16550_test

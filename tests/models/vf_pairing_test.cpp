@@ -7,6 +7,8 @@
 #include "tests/models/pci_rig.h"
 #include "vmbus/network/nvsp.h"
 
+namespace vf_pairing_test {
+
 using namespace pci_rig;
 using Step = VfPairing::Step;
 using Steps = std::vector<VfPairing::Moment>;
@@ -299,3 +301,5 @@ TEST_CASE("frames of stays that have ended stay counted") {
     sim::restore_from_bytes(*other.pairing, bytes);
     CHECK(sim::save_to_bytes(*other.pairing) == bytes);
 }
+
+}  // namespace vf_pairing_test

@@ -18,6 +18,8 @@
 #include "models/workload/stream_flow.h"
 #include "sim/simulation.h"
 
+namespace workload_host_test {
+
 namespace {
 
 using namespace models;
@@ -192,3 +194,5 @@ TEST_CASE("a machine with workloads is saved at any time") {
 }
 
 }  // namespace
+
+}  // namespace workload_host_test

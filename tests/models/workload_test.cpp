@@ -12,6 +12,8 @@
 #include "models/workload/stream_flow.h"
 #include "tests/models/workload_rig.h"
 
+namespace workload_test {
+
 namespace {
 
 using namespace workload_test;
@@ -374,3 +376,5 @@ TEST_CASE("settings that cannot be are told") {
 }
 
 }  // namespace
+
+}  // namespace workload_test

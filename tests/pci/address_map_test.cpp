@@ -7,6 +7,8 @@
 
 #include "sim/random.h"
 
+namespace address_map_test {
+
 using pci::AddressMap;
 using pci::Range;
 using pci::Space;
@@ -128,3 +130,5 @@ TEST_CASE("the sweep agrees with a search through all ranges") {
         }
     }
 }
+
+}  // namespace address_map_test

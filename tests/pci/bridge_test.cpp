@@ -5,6 +5,8 @@
 #include "pci/capabilities.h"
 #include "tests/pci/rig.h"
 
+namespace bridge_test {
+
 using namespace pci_test;
 namespace command = pci::command;
 namespace header = pci::header;
@@ -298,3 +300,5 @@ TEST_CASE("saved and restored: numbers, windows and what lies behind them") {
     twin->function.set_intx(false);
     CHECK(second.host.lines == std::vector<std::string>{"-3"});
 }
+
+}  // namespace bridge_test

@@ -5,6 +5,8 @@
 #include "pci/config_access.h"
 #include "tests/pci/rig.h"
 
+namespace config_test {
+
 using namespace pci_test;
 namespace header = pci::header;
 
@@ -262,3 +264,5 @@ TEST_CASE("a first bus that is not 0 shifts the window") {
     CHECK(all.read(0xe000'8000, 2) == 0x8086);
     CHECK(later.read(0xe000'8000, 2) == 0xffff);
 }
+
+}  // namespace config_test

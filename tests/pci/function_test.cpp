@@ -4,6 +4,8 @@
 #include "pci/capabilities.h"
 #include "tests/pci/rig.h"
 
+namespace function_test {
+
 using namespace pci_test;
 using pci::BarKind;
 using pci::DmaStatus;
@@ -305,3 +307,5 @@ TEST_CASE("saved in the middle and restored into a fresh machine: same registers
     second.dev->function.set_intx(false);
     CHECK(second.host.lines == std::vector<std::string>{"-1"});
 }
+
+}  // namespace function_test

@@ -6,6 +6,8 @@
 #include "pci/root_complex.h"
 #include "tests/pci/iommu_rig.h"
 
+namespace hostile_device_test {
+
 using namespace pci_test;
 
 namespace {
@@ -149,3 +151,5 @@ TEST_CASE("tables, queue and descriptors of noise") {
         CHECK(rig.iommu.faults().size() <= 8);
     }
 }
+
+}  // namespace hostile_device_test

@@ -5,6 +5,8 @@
 #include "tests/effort.h"
 #include "tests/fuzz/pci_inputs.h"
 
+namespace hostile_guest_test {
+
 TEST_CASE("random software and devices: no property fails, and most of what they try is carried out") {
     fuzz::HostilePci::Done done;
     constexpr unsigned inputs = effort(500u);
@@ -19,3 +21,5 @@ TEST_CASE("random software and devices: no property fails, and most of what they
     CHECK(done.dma > 5 * inputs);
     CHECK(done.messages > inputs / 10);
 }
+
+}  // namespace hostile_guest_test

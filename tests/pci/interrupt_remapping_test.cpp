@@ -3,6 +3,8 @@
 
 #include "tests/pci/iommu_rig.h"
 
+namespace interrupt_remapping_test {
+
 using namespace pci_test;
 using pci::FaultReason;
 using pci::InterruptMessage;
@@ -122,3 +124,5 @@ TEST_CASE("posted: the request bit is set, one notification is outstanding, supp
     r.raise(r.rig.first, Remapping::handle(5));
     CHECK(r.fault() == FaultReason::posted_descriptor_reserved);
 }
+
+}  // namespace interrupt_remapping_test

@@ -5,6 +5,8 @@
 #include "pci/message_interrupts.h"
 #include "tests/pci/rig.h"
 
+namespace interrupts_test {
+
 using namespace pci_test;
 using pci::InterruptMessage;
 namespace header = pci::header;
@@ -167,3 +169,5 @@ TEST_CASE("MSI-X: a table write over two entries serves both; all pending at onc
     CHECK(rig.host.messages == std::vector<InterruptMessage>{{0xfee0'0000, 3, rig.who}});
     CHECK(rig.msix->read_table(4 * 16, 8) == 0);
 }
+
+}  // namespace interrupts_test

@@ -4,6 +4,8 @@
 #include "sim/archive.h"
 #include "tests/pci/iommu_rig.h"
 
+namespace iommu_test {
+
 using namespace pci_test;
 using pci::DmaStatus;
 using pci::FaultReason;
@@ -241,3 +243,5 @@ TEST_CASE("restored with all it remembers") {
     CHECK(two.iommu.faults().take() == IommuFault{FaultReason::read_denied, two.second, 0x8000, false});
     CHECK(sim::save_to_bytes(one.iommu).size() == sim::save_to_bytes(two.iommu).size() + 12);
 }
+
+}  // namespace iommu_test

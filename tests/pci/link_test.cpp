@@ -5,6 +5,8 @@
 #include "sim/archive.h"
 #include "tests/pci/link_rig.h"
 
+namespace link_test {
+
 using namespace pci_test;
 using namespace sim::literals;
 using pci::DmaStatus;
@@ -317,3 +319,5 @@ TEST_CASE("a link restored in mid-flight goes on exactly as it was") {
     CHECK(other.host.memory == straight.host.memory);
     CHECK(sim::save_to_bytes(other.link).size() == sim::save_to_bytes(straight.link).size());
 }
+
+}  // namespace link_test

@@ -5,6 +5,8 @@
 #include "sim/archive.h"
 #include "tests/pci/rig.h"
 
+namespace virtual_functions_test {
+
 using namespace pci_test;
 namespace sriov = pci::sriov;
 
@@ -176,3 +178,5 @@ TEST_CASE("restored: the functions are made again, with their state") {
     second.set_memory(0x1000'0000 + 4 * 16384, 4, 3);
     CHECK(second.virtuals[4]->last_write.value == 3);
 }
+
+}  // namespace virtual_functions_test

@@ -13,6 +13,8 @@
 #include "python/trace_vcd.h"
 #include "sim/check.h"
 
+namespace trace_perfetto_test {
+
 namespace {
 
 struct File {
@@ -187,3 +189,5 @@ TEST_CASE("a file that cannot be written is the user's mistake") {
         }(),
         sim::UserError);
 }
+
+}  // namespace trace_perfetto_test

@@ -9,6 +9,8 @@
 #include "sim/archive.h"
 #include "sim/random.h"
 
+namespace agenda_test {
+
 using namespace sim::literals;
 using sim::Agenda;
 using sim::Priority;
@@ -131,3 +133,5 @@ TEST_CASE("a restored agenda fires equal times in the saved order") {
     CHECK(second.order == "ba");
     CHECK(second.agenda.now() == 5_us);
 }
+
+}  // namespace agenda_test

@@ -8,6 +8,8 @@
 #include "sim/archive.h"
 #include "sim/random.h"
 
+namespace histogram_test {
+
 namespace {
 
 using sim::Histogram;
@@ -84,3 +86,5 @@ TEST_CASE("histograms add up, and are saved") {
 }
 
 }  // namespace
+
+}  // namespace histogram_test

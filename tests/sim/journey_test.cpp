@@ -6,6 +6,8 @@
 #include "sim/exponential.h"
 #include "sim/simulation.h"
 
+namespace journey_test {
+
 namespace {
 
 using sim::Time;
@@ -120,3 +122,5 @@ TEST_CASE("exponential times: mean, deciles, independence") {
 }
 
 }  // namespace
+
+}  // namespace journey_test

@@ -7,6 +7,8 @@
 
 #include "sim/archive.h"
 
+namespace pieces_test {
+
 TEST_CASE("pieces lie at multiples of their size, and the last one given back comes first") {
     sim::Pieces pieces;
     struct Row {
@@ -51,3 +53,5 @@ TEST_CASE("a checkpoint keeps pieces, their bytes and their order") {
     CHECK(other.take(64) == pieces.take(64));
     CHECK(other.take(9000) == pieces.take(9000));
 }
+
+}  // namespace pieces_test

@@ -9,6 +9,8 @@
 
 #include "sim/simulation.h"
 
+namespace processor_test {
+
 using namespace sim;
 using namespace sim::literals;
 
@@ -111,3 +113,5 @@ TEST_CASE("a processor's work goes on after a restore") {
     CHECK(run(false) == Lines{{11, "a"}, {18, "b"}, {28, "a"}});
     CHECK(run(true) == run(false));
 }
+
+}  // namespace processor_test

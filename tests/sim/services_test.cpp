@@ -8,6 +8,8 @@
 #include "sim/registers.h"
 #include "sim/simulation.h"
 
+namespace services_test {
+
 using namespace sim::literals;
 using sim::Time;
 
@@ -201,3 +203,5 @@ TEST_CASE("a register bank follows its table") {
     bank.reset();
     CHECK(bank.read(device, 0x08, 2) == 0x1234);
 }
+
+}  // namespace services_test

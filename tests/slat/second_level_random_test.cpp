@@ -7,6 +7,8 @@
 #include "tests/effort.h"
 #include "tests/slat/slow_second_level.h"
 
+namespace second_level_random_test {
+
 namespace {
 
 using slow::Dice;
@@ -418,3 +420,5 @@ TEST_CASE("half a million random two-dimensional walks agree with the slow model
         CHECK(tally.abandoned < 60);
     }
 }
+
+}  // namespace second_level_random_test

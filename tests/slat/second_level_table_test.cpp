@@ -6,6 +6,8 @@
 #include "sim/archive.h"
 #include "slat/second_level.h"
 
+namespace second_level_table_test {
+
 namespace {
 
 using namespace slat;
@@ -252,3 +254,5 @@ TEST_CASE("the second level's description survives save and restore") {
     sim::restore_from_bytes(copy, sim::save_to_bytes(second));
     CHECK(copy == second);
 }
+
+}  // namespace second_level_table_test

@@ -7,6 +7,8 @@
 #include "slat/table_writer.h"
 #include "tests/mmu/slow_paging.h"
 
+namespace table_writer_test {
+
 namespace {
 
 using namespace slat;
@@ -226,3 +228,5 @@ TEST_CASE("random edits agree with a page-by-page record") {
         CHECK(f.writer.table_pages() == 1);
     }
 }
+
+}  // namespace table_writer_test

@@ -11,6 +11,8 @@
 #include "tests/effort.h"
 #include "tests/mmu/slow_paging.h"
 
+namespace translation_unit_test {
+
 namespace {
 
 using namespace slat;
@@ -355,3 +357,5 @@ TEST_CASE("a restored unit goes on like the straight run") {
     CHECK(resumed.counts() == straight.unit.counts());
     CHECK(sim::save_to_bytes(resumed) == sim::save_to_bytes(straight.unit));
 }
+
+}  // namespace translation_unit_test

@@ -7,6 +7,8 @@
 #include "slat/table_writer.h"
 #include "slat/two_dimensional.h"
 
+namespace two_dimensional_test {
+
 namespace {
 
 using namespace slat;
@@ -199,3 +201,5 @@ TEST_CASE("the explanation lists the references in the order of the walk") {
     CHECK(to_text(explain(m.state, m.writer.second_level(), m.memory, 0x123, store))
               .find("page fault in the guest: error code 0x2, CR2 0x123") != std::string::npos);
 }
+
+}  // namespace two_dimensional_test

@@ -8,6 +8,8 @@
 #include "tests/pci/rig.h"
 #include "tests/sriov_nic/rig.h"
 
+namespace adapter_test {
+
 namespace {
 
 using sim::Time;
@@ -316,3 +318,5 @@ TEST_CASE("from VF to VF goes what the link carries") {
 }
 
 }  // namespace
+
+}  // namespace adapter_test

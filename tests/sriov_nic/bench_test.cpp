@@ -4,6 +4,8 @@
 #include "sim/check.h"
 #include "sriov_nic/nic_bench.h"
 
+namespace bench_test {
+
 namespace {
 
 TEST_CASE("the bench measures three ways, two sizes, one VF and all") {
@@ -24,3 +26,5 @@ TEST_CASE("the bench measures three ways, two sizes, one VF and all") {
 }
 
 }  // namespace
+
+}  // namespace bench_test

@@ -3,6 +3,8 @@
 
 #include "tests/sriov_nic/rig.h"
 
+namespace capacity_test {
+
 namespace {
 
 using namespace nic_test;
@@ -275,3 +277,5 @@ TEST_CASE("a full bus delays and loses nothing") {
 }
 
 }  // namespace
+
+}  // namespace capacity_test

@@ -4,6 +4,8 @@
 
 #include "tests/sriov_nic/packets.h"
 
+namespace coalescing_test {
+
 namespace {
 
 using namespace nic_test;
@@ -167,3 +169,5 @@ TEST_CASE("a merge keeps the size of its buffers") {
 }
 
 }  // namespace
+
+}  // namespace coalescing_test

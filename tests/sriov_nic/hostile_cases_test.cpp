@@ -3,6 +3,8 @@
 
 #include "tests/sriov_nic/guarded_machine.h"
 
+namespace hostile_cases_test {
+
 namespace {
 
 using namespace nic_test;
@@ -134,3 +136,5 @@ TEST_CASE("one function's flood of interrupts costs no other function one") {
 }
 
 }  // namespace
+
+}  // namespace hostile_cases_test

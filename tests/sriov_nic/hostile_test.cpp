@@ -6,6 +6,8 @@
 #include "sim/random.h"
 #include "tests/sriov_nic/rig.h"
 
+namespace hostile_test {
+
 namespace {
 
 using namespace nic_test;
@@ -229,3 +231,5 @@ TEST_CASE("saved and restored in mid-traffic it goes on as if nothing had been")
 }
 
 }  // namespace
+
+}  // namespace hostile_test

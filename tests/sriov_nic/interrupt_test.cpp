@@ -3,6 +3,8 @@
 
 #include "tests/sriov_nic/rig.h"
 
+namespace interrupt_test {
+
 namespace {
 
 using namespace nic_test;
@@ -136,3 +138,5 @@ TEST_CASE("the physical function: mailbox and link on their own vector") {
 }
 
 }  // namespace
+
+}  // namespace interrupt_test

@@ -12,6 +12,8 @@
 #include "sim/random.h"
 #include "tests/fuzz/nic_inputs.h"
 
+namespace isolation_test {
+
 namespace {
 
 using namespace nic_test;
@@ -282,3 +284,5 @@ TEST_CASE("hostile VFs beside an honest one, which has its share and its secrets
 }
 
 }  // namespace
+
+}  // namespace isolation_test

@@ -3,6 +3,8 @@
 
 #include "tests/sriov_nic/rig.h"
 
+namespace mailbox_test {
+
 namespace {
 
 using namespace nic_test;
@@ -216,3 +218,5 @@ TEST_CASE("thirty-two pools of four queues") {
 }
 
 }  // namespace
+
+}  // namespace mailbox_test

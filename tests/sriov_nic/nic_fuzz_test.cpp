@@ -6,6 +6,8 @@
 #include "tests/fuzz/kept_seeds.h"
 #include "tests/fuzz/nic_targets.h"
 
+namespace nic_fuzz_test {
+
 namespace {
 
 using Target = int (*)(std::span<const std::uint8_t>, fuzz::NicDone*);
@@ -57,3 +59,5 @@ TEST_CASE("random inputs: the neighbour works, and the acts are carried out") {
 }
 
 }  // namespace
+
+}  // namespace nic_fuzz_test

@@ -3,6 +3,8 @@
 
 #include "tests/sriov_nic/packets.h"
 
+namespace offload_test {
+
 namespace {
 
 using namespace nic_test;
@@ -334,3 +336,5 @@ TEST_CASE("headers go into their own buffer, long frames into several, legacy de
 }
 
 }  // namespace
+
+}  // namespace offload_test

@@ -7,6 +7,8 @@
 
 #include "tests/sriov_nic/rig.h"
 
+namespace packet_record_test {
+
 namespace {
 
 using namespace nic_test;
@@ -158,3 +160,5 @@ TEST_CASE("a ring without descriptors is what a frame waits for") {
     // Fetched to the ring's end first, then from its beginning.
     CHECK(rig.records.life(8).parts_ps == Parts{wire_60, path, classify, until, latency, 0, 0, 0});
 }
+
+}  // namespace packet_record_test

@@ -3,6 +3,8 @@
 
 #include "tests/sriov_nic/rig.h"
 
+namespace switch_test {
+
 namespace {
 
 using namespace nic_test;
@@ -170,3 +172,5 @@ TEST_CASE("mirrors") {
 }
 
 }  // namespace
+
+}  // namespace switch_test

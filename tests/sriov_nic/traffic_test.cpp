@@ -3,6 +3,8 @@
 
 #include "tests/sriov_nic/rig.h"
 
+namespace traffic_test {
+
 namespace {
 
 using namespace nic_test;
@@ -102,3 +104,5 @@ TEST_CASE("line rate is exact: frame and twenty bytes") {
 }
 
 }  // namespace
+
+}  // namespace traffic_test

@@ -13,6 +13,8 @@
 #include "models/validation/pciebench_profile.h"
 #include "models/validation/validate.h"
 
+namespace validation_test {
+
 using models::Basis;
 using models::ValidationFormat;
 using models::ValidationRow;
@@ -144,3 +146,5 @@ TEST_CASE("docs/timing.md lists the constants of the pcie-bench hosts") {
     const bool listed = document("timing.md").find(table) != std::string::npos;
     CHECK_MESSAGE(listed, "docs/timing.md should hold:\n", table);
 }
+
+}  // namespace validation_test

@@ -10,6 +10,8 @@
 #include "tests/fuzz/kept_seeds.h"
 #include "tests/fuzz/ring_inputs.h"
 
+namespace bus_fuzz_test {
+
 namespace {
 
 template <class Take>
@@ -67,3 +69,5 @@ TEST_CASE("hostile rings, from random seeds") {
 }
 
 }  // namespace
+
+}  // namespace bus_fuzz_test

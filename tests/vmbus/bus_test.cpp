@@ -6,6 +6,8 @@
 #include "tests/vmbus/echo.h"
 #include "tests/vmbus/raw_guest.h"
 
+namespace bus_test {
+
 namespace {
 
 using namespace vmbus;
@@ -496,3 +498,5 @@ TEST_CASE("buffers of a channel's") {
 }
 
 }  // namespace
+
+}  // namespace bus_test

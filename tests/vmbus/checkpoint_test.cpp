@@ -7,6 +7,8 @@
 #include "sim/random.h"
 #include "tests/vmbus/echo.h"
 
+namespace checkpoint_test {
+
 namespace {
 
 using namespace vmbus;
@@ -222,3 +224,5 @@ TEST_CASE("a checkpoint with channels that nobody has is refused") {
 }
 
 }  // namespace
+
+}  // namespace checkpoint_test

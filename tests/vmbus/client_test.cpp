@@ -6,6 +6,8 @@
 #include "sim/archive.h"
 #include "tests/vmbus/echo.h"
 
+namespace client_test {
+
 namespace {
 
 using namespace vmbus;
@@ -158,3 +160,5 @@ TEST_CASE("a direct reader in the guest") {
 }
 
 }  // namespace
+
+}  // namespace client_test

@@ -9,6 +9,8 @@
 #include "sim/archive.h"
 #include "tests/vmbus/loopback.h"
 
+namespace gpadl_test {
+
 namespace {
 
 using namespace vmbus;
@@ -218,3 +220,5 @@ TEST_CASE("memory that a packet names") {
 }
 
 }  // namespace
+
+}  // namespace gpadl_test

@@ -23,6 +23,8 @@
 #include "vmbus/storage/storage_provider.h"
 #include "vmbus/video/synthetic_video.h"
 
+namespace hostile_devices_test {
+
 namespace {
 
 using namespace vmbus;
@@ -166,3 +168,5 @@ TEST_CASE("a guest that breaks the protocol of each device: counted, and only th
 }
 
 }  // namespace
+
+}  // namespace hostile_devices_test

@@ -6,6 +6,8 @@
 #include "tests/vmbus/echo.h"
 #include "tests/vmbus/raw_guest.h"
 
+namespace hostile_test {
+
 namespace {
 
 using namespace vmbus;
@@ -289,3 +291,5 @@ TEST_CASE("connections to sockets") {
 }
 
 }  // namespace
+
+}  // namespace hostile_test

@@ -8,6 +8,8 @@
 #include "tests/vmbus/integration_fixture.h"
 #include "vmbus/input/input_client.h"
 
+namespace input_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -294,3 +296,5 @@ TEST_CASE("pointer: versions, order, and what breaks the protocol") {
         CHECK(bad.root.channel().rescinded);
     }
 }
+
+}  // namespace input_test

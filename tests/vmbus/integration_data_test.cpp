@@ -12,6 +12,8 @@
 #include "vmbus/integration/key_value.h"
 #include "vmbus/integration/volume_snapshot.h"
 
+namespace integration_data_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -392,3 +394,5 @@ TEST_CASE("file copy: saved in the middle and restored") {
     CHECK(b.log.results[0].bytes_written == 20'000);
     CHECK(b.guest.requests.size() == 3);
 }
+
+}  // namespace integration_data_test

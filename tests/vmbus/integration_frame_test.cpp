@@ -9,6 +9,8 @@
 #include "tests/vmbus/integration_fixture.h"
 #include "vmbus/integration/ic_service.h"
 
+namespace integration_frame_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -299,3 +301,5 @@ TEST_CASE("the client, Linux's way: its newest version that is offered, or none"
         CHECK(f.service.version() == row.version);
     }
 }
+
+}  // namespace integration_frame_test

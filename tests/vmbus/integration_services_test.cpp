@@ -9,6 +9,8 @@
 #include "vmbus/integration/shutdown.h"
 #include "vmbus/integration/time_sync.h"
 
+namespace integration_services_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -256,3 +258,5 @@ TEST_CASE("saved between beats, a heartbeat restores to the same bytes and beats
     CHECK(b.heartbeat.beats() == 3);
     CHECK(b.heartbeat.answers() == 3);
 }
+
+}  // namespace integration_services_test

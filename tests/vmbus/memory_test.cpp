@@ -10,6 +10,8 @@
 #include "vmbus/memory/dynamic_memory_client.h"
 #include "vmbus/memory/memory_balancer.h"
 
+namespace memory_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -425,3 +427,5 @@ TEST_CASE("saved during an operation and restored") {
     b.put(dm::Type::balloon_response, ByteBuilder{}.u32(0).u32(2).u64(dm::encode({7, 100})).take());
     CHECK(b.listener.log == Log{"grown 100"});
 }
+
+}  // namespace memory_test

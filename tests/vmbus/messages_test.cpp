@@ -7,6 +7,8 @@
 #include <tuple>
 #include <vector>
 
+namespace messages_test {
+
 namespace {
 
 using namespace vmbus;
@@ -68,3 +70,5 @@ TEST_CASE("a message in words") {
 }
 
 }  // namespace
+
+}  // namespace messages_test

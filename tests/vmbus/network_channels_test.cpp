@@ -3,6 +3,8 @@
 
 #include "tests/vmbus/network_rig.h"
 
+namespace network_channels_test {
+
 using namespace vmbus;
 using namespace vmbus::network_rig;
 using ndis::Oid;
@@ -17,7 +19,7 @@ Bytes rss_parameters(std::span<const std::uint32_t> table) {
     p.table_offset = 40;
     p.key_bytes = 40;
     p.key_offset = 40 + p.table_bytes;
-    std::vector<std::byte> bytes = bytes_of(p);
+    std::vector<std::byte> bytes = image_of(p);
     for (const std::uint32_t entry : table) append_layout(bytes, entry);
     bytes.resize(bytes.size() + 40);
     return bytes;
@@ -98,7 +100,7 @@ TEST_CASE("network channels: a fault on a sub-channel closes that one; frames go
     lost.hash = 2;
     rig.receive(lost);
     Packet packet;
-    packet.payload = bytes_of(std::uint32_t{125}, 40);
+    packet.payload = image_of(std::uint32_t{125}, 40);
     rig.channel(2).put(packet);
     rig.run();
     CHECK(rig.channel(2).fault_reason == "an NVSP message on a sub-channel");
@@ -273,3 +275,5 @@ TEST_CASE("network channels: the data path is switched with a completion that is
         CHECK(rig.channel().fault_reason == "a second SWITCH_DATA_PATH");
     }
 }
+
+}  // namespace network_channels_test

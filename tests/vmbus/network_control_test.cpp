@@ -4,6 +4,8 @@
 #include "tests/vmbus/network_rig.h"
 #include "vmbus/network/offload.h"
 
+namespace network_control_test {
+
 using namespace vmbus;
 using namespace vmbus::network_rig;
 using ndis::Oid;
@@ -24,7 +26,7 @@ Bytes config_parameter(std::string_view name, std::string_view value, std::uint3
     parameter.type = type;
     parameter.value_offset = 20 + parameter.name_bytes;
     parameter.value_bytes = static_cast<std::uint32_t>(2 * value.size());
-    Bytes bytes = bytes_of(parameter);
+    Bytes bytes = image_of(parameter);
     for (const std::string_view text : {name, value}) {
         for (const char c : text) append_layout(bytes, static_cast<std::uint16_t>(c));
     }
@@ -40,7 +42,7 @@ Bytes rss_parameters(std::span<const std::uint32_t> table, std::uint16_t flags =
     p.table_offset = 40;
     p.key_bytes = key_bytes;
     p.key_offset = 40 + p.table_bytes;
-    Bytes bytes = bytes_of(p);
+    Bytes bytes = image_of(p);
     for (const std::uint32_t entry : table) append_layout(bytes, entry);
     for (std::uint8_t n = 0; n < 40; ++n) append_layout(bytes, n);
     return bytes;
@@ -79,11 +81,11 @@ TEST_CASE("network control: values") {
         Oid oid;
         Bytes value;
     };
-    const auto number = [](std::uint32_t value) { return bytes_of(value); };
+    const auto number = [](std::uint32_t value) { return image_of(value); };
     Bytes name;
     for (const char c : std::string_view{"Port A"}) append_layout(name, static_cast<std::uint16_t>(c));
     append_layout(name, std::uint16_t{0});
-    Bytes speeds = bytes_of(std::uint64_t{25'000'000'000});
+    Bytes speeds = image_of(std::uint64_t{25'000'000'000});
     append_layout(speeds, std::uint64_t{25'000'000'000});
     ndis::LinkState link;
     link.send_bits_per_second = link.receive_bits_per_second = 25'000'000'000;
@@ -97,9 +99,9 @@ TEST_CASE("network control: values") {
           Row{Oid::vendor_id, number(0x15d)}, Row{Oid::vendor_description, text_bytes("Microsoft Corporation")},
           Row{Oid::current_packet_filter, number(0xd)}, Row{Oid::mac_options, number(0x24d)},
           Row{Oid::media_connect_status, number(0)}, Row{Oid::friendly_name, name},
-          Row{Oid::permanent_address, bytes_of(adapter_address)}, Row{Oid::current_address, bytes_of(adapter_address)},
-          Row{Oid::maximum_link_speed, speeds}, Row{Oid::link_state, bytes_of(link)},
-          Row{Oid::receive_scale_capabilities, bytes_of(rss)}}) {
+          Row{Oid::permanent_address, image_of(adapter_address)}, Row{Oid::current_address, image_of(adapter_address)},
+          Row{Oid::maximum_link_speed, speeds}, Row{Oid::link_state, image_of(link)},
+          Row{Oid::receive_scale_capabilities, image_of(rss)}}) {
         CAPTURE(static_cast<std::uint32_t>(row.oid));
         CHECK(rig.query(row.oid) == row.value);
     }
@@ -148,8 +150,8 @@ TEST_CASE("network control: statistics are what went through, in four bytes or i
           std::pair{Oid::directed_frames_received, 1u}, std::pair{Oid::directed_bytes_received, 70u},
           std::pair{Oid::broadcast_frames_received, 1u}, std::pair{Oid::bytes_received, 1584u},
           std::pair{Oid::bytes_transmitted, 900u}, std::pair{Oid::receive_discards, 1u}}) {
-        CHECK(rig.query(oid) == bytes_of(value));
-        CHECK(rig.query(oid, Bytes(8)) == bytes_of(std::uint64_t{value}));
+        CHECK(rig.query(oid) == image_of(value));
+        CHECK(rig.query(oid, Bytes(8)) == image_of(std::uint64_t{value}));
     }
 }
 
@@ -225,7 +227,7 @@ TEST_CASE("network control: offloads are on as far as they exist and the guest h
                            Row{5, 4, status::success, true, true}, Row{5, 5, status::invalid_data, true, true},
                            Row{5, 255, status::invalid_data, true, true}}) {
         CAPTURE(row.value);
-        Bytes object = bytes_of(ndis::OffloadParameters{});
+        Bytes object = image_of(ndis::OffloadParameters{});
         object[row.at] = std::byte{row.value};
         OffloadSettings settings = all;
         CHECK(apply_offload_parameters(object, all, settings) == row.result);
@@ -240,7 +242,7 @@ TEST_CASE("network control: offloads are on as far as they exist and the guest h
     }
     // Each byte and its setting.
     const auto with = [&](std::size_t at) {
-        Bytes object = bytes_of(ndis::OffloadParameters{});
+        Bytes object = image_of(ndis::OffloadParameters{});
         object[at] = std::byte{1};
         OffloadSettings settings = all;
         CHECK(apply_offload_parameters(object, all, settings) == status::success);
@@ -257,7 +259,7 @@ TEST_CASE("network control: offloads are on as far as they exist and the guest h
     CHECK_FALSE(with(23).coalescing_ipv6);
     // The object's own form.
     OffloadSettings settings = all;
-    Bytes object = bytes_of(ndis::OffloadParameters{});
+    Bytes object = image_of(ndis::OffloadParameters{});
     CHECK(apply_offload_parameters(std::span{object}.first(19), all, settings) == status::invalid_length);
     for (const auto& [at, value] :
          {std::pair{0, 0x81}, std::pair{1, 0}, std::pair{2, 19}, std::pair{2, 29}, std::pair{3, 1}}) {
@@ -270,7 +272,7 @@ TEST_CASE("network control: offloads are on as far as they exist and the guest h
     CHECK(apply_offload_parameters(object, all, settings) == status::not_supported);
     CHECK(settings == all);
     // Of an object that ends at byte 22 the rest is not looked at. (Linux sends such to older hosts.)
-    object = bytes_of(ndis::OffloadParameters{});
+    object = image_of(ndis::OffloadParameters{});
     object[2] = std::byte{22};
     object[22] = object[23] = std::byte{1};
     CHECK(apply_offload_parameters(object, all, settings) == status::success);
@@ -302,14 +304,14 @@ TEST_CASE("network control: a frame that asks for an offload which is off goes n
     CHECK(try_all() == std::vector{false, false, false, false, false});
     CHECK(rig.provider.dropped(NetworkDrop::offload_not_enabled) == 5);
     for (const auto& [at, which] : {std::pair{5, 1}, std::pair{6, 2}, std::pair{7, 4}, std::pair{4, 0}}) {
-        Bytes object = bytes_of(off);
+        Bytes object = image_of(off);
         object[static_cast<std::size_t>(at)] = std::byte{4};
         REQUIRE(rig.set(Oid::tcp_offload_parameters, object) == status::success);
         std::vector<bool> expected(5, false);
         expected[static_cast<std::size_t>(which)] = true;
         CHECK(try_all() == expected);
     }
-    Bytes object = bytes_of(off);
+    Bytes object = image_of(off);
     object[11] = std::byte{2};
     REQUIRE(rig.set(Oid::tcp_offload_parameters, object) == status::success);
     CHECK(try_all() == std::vector{false, false, false, true, false});
@@ -441,7 +443,7 @@ TEST_CASE("network control: another address only if policy lets it") {
         CHECK(rig.set(Oid::rndis_config_parameter, config_parameter(row.name, row.value, row.type)) == row.result);
         CHECK(rig.provider.adapter().address().bytes[5] == row.last);
         CHECK(rig.query(Oid::current_address)[5] == std::byte{row.last});
-        CHECK(rig.query(Oid::permanent_address) == bytes_of(adapter_address));
+        CHECK(rig.query(Oid::permanent_address) == image_of(adapter_address));
         CHECK(rig.port.calls.size() == (row.last == 0xab ? 1 : 0));
         // It stays when the driver goes and another comes.
         rig.bus.close(0);
@@ -458,3 +460,5 @@ TEST_CASE("network control: another address only if policy lets it") {
     }
     CHECK(rig.set(Oid::rndis_config_parameter, Bytes(19)) == status::invalid_length);
 }
+
+}  // namespace network_control_test

@@ -7,6 +7,8 @@
 #include "tests/fuzz/kept_seeds.h"
 #include "tests/fuzz/network_inputs.h"
 
+namespace network_fuzz_test {
+
 TEST_CASE("hostile guests of the network service, from kept seeds") {
     const auto inputs = fuzz::kept_seeds(VG_SOURCE_DIR, "vmbus_network");
     CHECK(inputs.size() >= 70);
@@ -36,3 +38,5 @@ TEST_CASE("hostile guests of the network service, from random seeds") {
     CHECK(done.frames_received > effort(1'000u));
     CHECK(done.faults > effort(1'000u));
 }
+
+}  // namespace network_fuzz_test

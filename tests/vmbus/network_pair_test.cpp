@@ -4,6 +4,8 @@
 
 #include "tests/vmbus/network_pair.h"
 
+namespace network_pair_test {
+
 using namespace vmbus;
 using namespace vmbus::network_rig;
 
@@ -387,3 +389,5 @@ TEST_CASE("network pair: restored in the middle of traffic, a run ends as the st
         CHECK(restored.loop.simulation.save() == straight.loop.simulation.save());
     }
 }
+
+}  // namespace network_pair_test

@@ -4,6 +4,8 @@
 
 #include "tests/vmbus/network_rig.h"
 
+namespace network_protocol_test {
+
 using namespace vmbus;
 using namespace vmbus::network_rig;
 using nvsp::MessageType;
@@ -26,7 +28,7 @@ Packet section_packet(Rig& rig, std::uint32_t section, std::span<const std::byte
     Packet packet;
     packet.wants_completion = true;
     packet.transaction = rig.next_transaction++;
-    packet.payload = bytes_of(message, nvsp::message_bytes);
+    packet.payload = image_of(message, nvsp::message_bytes);
     return packet;
 }
 
@@ -86,14 +88,14 @@ TEST_CASE("network: the driver's whole way up, for each version, as Linux goes i
         CHECK(complete.alignment_factor == 3);
         CHECK(rig.provider.ready());
         CHECK(as<std::uint32_t>(rig.query(ndis::Oid::maximum_frame_size)) == 1500);
-        CHECK(rig.query(ndis::Oid::permanent_address) == bytes_of(adapter_address));
+        CHECK(rig.query(ndis::Oid::permanent_address) == image_of(adapter_address));
         const Bytes name = rig.query(ndis::Oid::friendly_name);
         CHECK(name.size() == 2 * (std::string_view{"Network Adapter"}.size() + 1));
         // Linux says by the object's header what it knows, and takes no more than 156 bytes.
         const std::uint16_t room = version >= nvsp::version_5 ? 156 : version >= nvsp::version_4 ? 144 : 112;
         ndis::Offload wanted;
         wanted.header = {0xa7, 3, room};
-        Bytes information = bytes_of(wanted);
+        Bytes information = image_of(wanted);
         information.resize(room);
         const Bytes offload = rig.query(ndis::Oid::tcp_offload_hardware_capabilities, information);
         CHECK(offload.size() == room);
@@ -105,7 +107,7 @@ TEST_CASE("network: the driver's whole way up, for each version, as Linux goes i
         parameters.ipv4_checksum = 1;
         parameters.tcp4_checksum = parameters.tcp6_checksum = 4;
         parameters.large_send_ipv4 = parameters.large_send_ipv6 = 2;
-        Bytes set = bytes_of(parameters);
+        Bytes set = image_of(parameters);
         if (version <= nvsp::version_4) {
             set.resize(22);
             set[2] = std::byte{22};
@@ -356,7 +358,7 @@ TEST_CASE("network: memory and sections that are not there") {
         nvsp::SendRndisPacket message;
         message.section = section;
         message.section_bytes = bytes;
-        packet.payload = bytes_of(message, nvsp::message_bytes);
+        packet.payload = image_of(message, nvsp::message_bytes);
         CHECK(rig.status_of(rig.exchange(packet)) == Status::invalid_rndis_packet);
     }
     CHECK(rig.provider.dropped(NetworkDrop::malformed) == 8);
@@ -370,14 +372,14 @@ TEST_CASE("network: a guest that breaks the protocol loses its channel, and only
         Bytes payload;
         const char* reason;
     };
-    const auto of_type = [](std::uint32_t type, std::size_t bytes = 40) { return bytes_of(type, bytes); };
+    const auto of_type = [](std::uint32_t type, std::size_t bytes = 40) { return image_of(type, bytes); };
     const std::array rows{
-        Row{"INIT twice", bytes_of(nvsp::Init{MessageType::init, 2, 2}, 40), "a second INIT"},
-        Row{"a second receive buffer", bytes_of(nvsp::SendBuffer{MessageType::send_receive_buffer, 1, 1, 0}, 40),
+        Row{"INIT twice", image_of(nvsp::Init{MessageType::init, 2, 2}, 40), "a second INIT"},
+        Row{"a second receive buffer", image_of(nvsp::SendBuffer{MessageType::send_receive_buffer, 1, 1, 0}, 40),
             "a second receive buffer"},
-        Row{"a second send buffer", bytes_of(nvsp::SendBuffer{MessageType::send_send_buffer, 1, 1, 0}, 40),
+        Row{"a second send buffer", image_of(nvsp::SendBuffer{MessageType::send_send_buffer, 1, 1, 0}, 40),
             "a second send buffer"},
-        Row{"another frame size", bytes_of(nvsp::SendNdisConfig{}, 40), "NDIS_CONFIG after the receive buffer"},
+        Row{"another frame size", image_of(nvsp::SendNdisConfig{}, 40), "NDIS_CONFIG after the receive buffer"},
         Row{"the host's own message", of_type(128), "an NVSP message that no guest sends"},
         Row{"chimney", of_type(109), "an NVSP message that no guest sends"},
         Row{"packet direct", of_type(135), "an NVSP message that no guest sends"},
@@ -416,7 +418,7 @@ TEST_CASE("network: messages of later versions, and RNDIS too early") {
         Rig rig;
         rig.bring_up(row.version);
         Packet packet;
-        packet.payload = bytes_of(row.type, 40);
+        packet.payload = image_of(row.type, 40);
         rig.channel().put(packet);
         rig.run();
         CHECK(rig.channel().fault_reason == "an NVSP message of a later version");
@@ -426,7 +428,7 @@ TEST_CASE("network: messages of later versions, and RNDIS too early") {
         Rig rig;
         REQUIRE(rig.channel().open());
         Packet packet;
-        packet.payload = bytes_of(type, 40);
+        packet.payload = image_of(type, 40);
         rig.channel().put(packet);
         rig.run();
         CHECK(rig.channel().fault_reason == "an NVSP message of a later version");
@@ -486,11 +488,13 @@ TEST_CASE("network: tables and texts") {
         for (const auto& field : row.fields) CHECK(field.offset + (field.name.empty() ? 0 : field.bytes) <= row.bytes);
     }
     for (const auto& row : ndis::oids) CHECK(ndis::find(static_cast<std::uint32_t>(row.oid)) == &row);
-    CHECK(nvsp::to_text(bytes_of(nvsp::SendBuffer{MessageType::send_receive_buffer, 0x12, 0xcafe, 0})) ==
+    CHECK(nvsp::to_text(image_of(nvsp::SendBuffer{MessageType::send_receive_buffer, 0x12, 0xcafe, 0})) ==
           "SEND_RECV_BUF gpadl=0x12 id=0xcafe");
-    CHECK(nvsp::to_text(bytes_of(std::uint32_t{109})) == "unknown message 0x6d");
+    CHECK(nvsp::to_text(image_of(std::uint32_t{109})) == "unknown message 0x6d");
     CHECK(nvsp::to_text({}) == "cut short");
     CHECK(rndis::to_text(rndis::message(rndis::MessageType::query, rndis::Query{2, 0x10106, 0, 20, 0})) ==
           "QUERY request=0x2 oid=0x10106 info=0x0 info_offset=0x14 vc=0x0");
-    CHECK(rndis::to_text(bytes_of(rndis::Header{rndis::MessageType::halt, 8})) == "HALT cut short");
+    CHECK(rndis::to_text(image_of(rndis::Header{rndis::MessageType::halt, 8})) == "HALT cut short");
 }
+
+}  // namespace network_protocol_test

@@ -4,6 +4,8 @@
 
 #include "tests/vmbus/network_rig.h"
 
+namespace network_receive_test {
+
 using namespace vmbus;
 using namespace vmbus::network_rig;
 
@@ -58,7 +60,7 @@ TEST_CASE("network receive: what passes a filter") {
     Rig rig;
     rig.bring_up();
     REQUIRE(rig.set_value(ndis::Oid::multicast_list, group_a) == 0);
-    CHECK(rig.query(ndis::Oid::multicast_list) == bytes_of(group_a));
+    CHECK(rig.query(ndis::Oid::multicast_list) == image_of(group_a));
     std::uint64_t filtered = 0;
     for (const Row& row : {Row{0x0, {false, false, false, false, false}}, Row{0x1, {true, false, false, false, false}},
                            Row{0x2, {false, false, true, false, false}}, Row{0x4, {false, false, true, true, false}},
@@ -299,7 +301,7 @@ TEST_CASE("network receive: completing what was not sent, or twice, or on anothe
     Packet packet;
     packet.type = PacketType::completion;
     packet.transaction = rig.channel().take()->transaction;
-    packet.payload = bytes_of(nvsp::SendRndisPacket{});
+    packet.payload = image_of(nvsp::SendRndisPacket{});
     rig.channel().put(packet);
     rig.run();
     CHECK(rig.channel().fault_reason == "an unknown completion");
@@ -375,7 +377,7 @@ TEST_CASE("network receive: too many at once, and a buffer that goes") {
         frames.assign(4, incoming(frame_of(60)));
         rig.provider.receive(frames);
         Packet packet;
-        packet.payload = bytes_of(nvsp::RevokeBuffer{nvsp::MessageType::revoke_receive_buffer, 0xcafe}, 40);
+        packet.payload = image_of(nvsp::RevokeBuffer{nvsp::MessageType::revoke_receive_buffer, 0xcafe}, 40);
         rig.channel().put(packet);
         rig.run();
         const std::uint64_t lost = rig.provider.dropped(NetworkDrop::no_buffer);
@@ -400,3 +402,5 @@ TEST_CASE("network receive: too many at once, and a buffer that goes") {
         CHECK(rig.provider.dropped(NetworkDrop::closed) == 4);
     }
 }
+
+}  // namespace network_receive_test

@@ -30,7 +30,7 @@ namespace vmbus::network_rig {
 using Bytes = std::vector<std::byte>;
 
 template <class T>
-Bytes bytes_of(const T& value, std::size_t room = sizeof(T)) {
+Bytes image_of(const T& value, std::size_t room = sizeof(T)) {
     Bytes bytes(std::max(room, sizeof(T)));
     std::memcpy(bytes.data(), &value, sizeof(T));
     return bytes;
@@ -316,13 +316,13 @@ struct Rig {
         Packet packet;
         packet.wants_completion = true;
         packet.transaction = next_transaction++;
-        packet.payload = bytes_of(message, nvsp::message_bytes);
+        packet.payload = image_of(message, nvsp::message_bytes);
         return exchange(std::move(packet), on);
     }
     template <class Message>
     void tell(const Message& message, std::size_t on = 0) {
         Packet packet;
-        packet.payload = bytes_of(message, nvsp::message_bytes);
+        packet.payload = image_of(message, nvsp::message_bytes);
         channel(on).put(std::move(packet));
         run();
     }
@@ -350,7 +350,7 @@ struct Rig {
         packet.type = PacketType::gpa_direct;
         packet.wants_completion = true;
         packet.transaction = next_transaction++;
-        packet.payload = bytes_of(message, nvsp::message_bytes);
+        packet.payload = image_of(message, nvsp::message_bytes);
         GpaRange range;
         range.length = static_cast<std::uint32_t>(content.size());
         range.offset = static_cast<std::uint32_t>(gpa & 0xfff);
@@ -388,7 +388,7 @@ struct Rig {
         Packet packet;
         packet.type = PacketType::completion;
         packet.transaction = transaction;
-        packet.payload = bytes_of(nvsp::SendRndisPacketComplete{});
+        packet.payload = image_of(nvsp::SendRndisPacketComplete{});
         channel(on).put(std::move(packet));
     }
     // An RNDIS control message and its reply; empty: none came.
@@ -422,7 +422,7 @@ struct Rig {
     }
     template <class Value>
     std::uint32_t set_value(ndis::Oid oid, const Value& value) {
-        return set(oid, bytes_of(value));
+        return set(oid, image_of(value));
     }
 
     static constexpr std::uint32_t receive_gpadl = 0xe1e10;

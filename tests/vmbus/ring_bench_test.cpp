@@ -5,6 +5,8 @@
 
 #include "sim/check.h"
 
+namespace ring_bench_test {
+
 namespace {
 
 TEST_CASE("the ring bench measures bare rings and channels") {
@@ -24,3 +26,5 @@ TEST_CASE("the ring bench measures bare rings and channels") {
 }
 
 }  // namespace
+
+}  // namespace ring_bench_test

@@ -10,6 +10,8 @@
 #include "sim/random.h"
 #include "tests/vmbus/loopback.h"
 
+namespace ring_test {
+
 namespace {
 
 using namespace vmbus;
@@ -419,3 +421,5 @@ TEST_CASE("rings carry everything in order") {
 }
 
 }  // namespace
+
+}  // namespace ring_test

@@ -6,6 +6,8 @@
 #include "tests/vmbus/echo.h"
 #include "tests/vmbus/raw_guest.h"
 
+namespace signals_test {
+
 namespace {
 
 using namespace vmbus;
@@ -337,3 +339,5 @@ TEST_CASE("a guest that reads nothing gets nothing done, and takes no memory") {
 }
 
 }  // namespace
+
+}  // namespace signals_test

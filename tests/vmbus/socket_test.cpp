@@ -10,6 +10,8 @@
 #include "vmbus/socket/host_sockets.h"
 #include "vmbus/socket/socket_client.h"
 
+namespace socket_test {
+
 using namespace vmbus;
 using namespace vmbus::test;
 using namespace sim::literals;
@@ -353,3 +355,5 @@ TEST_CASE("saved with bytes on their way and restored, both ends go on") {
     CHECK(b.sockets.unsent_bytes(1) == 0);
     CHECK(b.guest.read() == pattern(50'000));
 }
+
+}  // namespace socket_test

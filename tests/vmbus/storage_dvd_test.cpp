@@ -6,6 +6,8 @@
 #include "tests/vmbus/storage_rig.h"
 #include "vmbus/storage/scsi_dvd.h"
 
+namespace storage_dvd_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 
@@ -122,3 +124,5 @@ TEST_CASE("discs that come and go") {
     CHECK(rig.dvd.eject());
     CHECK_FALSE(rig.dvd.eject());
 }
+
+}  // namespace storage_dvd_test

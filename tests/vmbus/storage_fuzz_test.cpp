@@ -7,6 +7,8 @@
 #include "tests/fuzz/kept_seeds.h"
 #include "tests/fuzz/storage_inputs.h"
 
+namespace storage_fuzz_test {
+
 TEST_CASE("hostile guests of the storage controller, from kept seeds") {
     const auto inputs = fuzz::kept_seeds(VG_SOURCE_DIR, "vmbus_storage");
     CHECK(inputs.size() >= 90);
@@ -34,3 +36,5 @@ TEST_CASE("hostile guests of the storage controller, from random seeds") {
     CHECK(done.succeeded > done.answers / 20);
     CHECK(done.faults > effort(50u));
 }
+
+}  // namespace storage_fuzz_test

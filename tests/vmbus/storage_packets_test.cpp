@@ -9,6 +9,8 @@
 #include "tests/vmbus/storage_rig.h"
 #include "vmbus/storage/storage_provider.h"
 
+namespace storage_packets_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -268,3 +270,5 @@ TEST_CASE("the table of operations") {
         CHECK(row.body_bytes <= vstor::packet_bytes_before_2012 - sizeof(vstor::Header));
     }
 }
+
+}  // namespace storage_packets_test

@@ -7,6 +7,8 @@
 #include "sim/random.h"
 #include "tests/vmbus/storage_loopback.h"
 
+namespace storage_provider_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -387,3 +389,5 @@ TEST_CASE("a run that is restored in mid-traffic ends as the straight one") {
     // Sub-channels work on.
     CHECK(restored.ask(storage_read(0, 1, 512), 3).succeeded());
 }
+
+}  // namespace storage_provider_test

@@ -6,6 +6,8 @@
 
 #include "tests/vmbus/storage_rig.h"
 
+namespace storage_reservations_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 
@@ -292,3 +294,5 @@ TEST_CASE("no more registrations than the disk keeps") {
     sim::restore_from_bytes(copy, sim::save_to_bytes(reservations));
     CHECK(copy == reservations);
 }
+
+}  // namespace storage_reservations_test

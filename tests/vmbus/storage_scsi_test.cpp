@@ -6,6 +6,8 @@
 
 #include "tests/vmbus/storage_rig.h"
 
+namespace storage_scsi_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 
@@ -344,3 +346,5 @@ TEST_CASE("the command table") {
     }
     CHECK(scsi::find_command(0xff) == nullptr);
 }
+
+}  // namespace storage_scsi_test

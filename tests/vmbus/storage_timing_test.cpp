@@ -9,6 +9,8 @@
 #include "tests/vmbus/storage_rig.h"
 #include "vmbus/storage/storage_qos.h"
 
+namespace storage_timing_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -247,3 +249,5 @@ TEST_CASE("requests that wait for tokens survive a checkpoint") {
     }
     CHECK(restored.simulation.save() == straight.simulation.save());
 }
+
+}  // namespace storage_timing_test

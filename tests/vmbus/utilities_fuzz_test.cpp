@@ -10,6 +10,8 @@
 #include "tests/fuzz/kept_seeds.h"
 #include "tests/fuzz/utility_inputs.h"
 
+namespace utilities_fuzz_test {
+
 TEST_CASE("kept inputs of the fuzzer for utilities") {
     const auto inputs = fuzz::kept_seeds(VG_SOURCE_DIR, "vmbus_utilities");
     CHECK(inputs.size() >= 300);
@@ -31,3 +33,5 @@ TEST_CASE("random inputs to every utility") {
         fuzz::utilities::run(input);
     }
 }
+
+}  // namespace utilities_fuzz_test

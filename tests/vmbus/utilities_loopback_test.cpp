@@ -18,6 +18,8 @@
 #include "vmbus/video/synthetic_video.h"
 #include "vmbus/video/video_client.h"
 
+namespace utilities_loopback_test {
+
 using namespace vmbus;
 using namespace vmbus::test;
 using namespace sim::literals;
@@ -226,3 +228,5 @@ TEST_CASE("dynamic memory over rings: gigabytes out and in again") {
     CHECK(owner.out == 0);
     CHECK(driver.unsent() == 0);
 }
+
+}  // namespace utilities_loopback_test

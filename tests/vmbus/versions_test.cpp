@@ -6,6 +6,8 @@
 #include "tests/vmbus/echo.h"
 #include "tests/vmbus/raw_guest.h"
 
+namespace versions_test {
+
 namespace {
 
 using namespace vmbus;
@@ -230,3 +232,5 @@ TEST_CASE("old guests know no relids above 255") {
 }
 
 }  // namespace
+
+}  // namespace versions_test

@@ -8,6 +8,8 @@
 #include "vmbus/video/synthetic_video.h"
 #include "vmbus/video/video_client.h"
 
+namespace video_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace sim::literals;
@@ -292,3 +294,5 @@ TEST_CASE("saved and restored, the picture is where it was") {
     CHECK(sim::save_to_bytes(b.screen) == saved);
     CHECK(b.screen.framebuffer() == Framebuffer{0x4000, 640, 400, 2560, 32});
 }
+
+}  // namespace video_test

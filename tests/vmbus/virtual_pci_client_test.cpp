@@ -8,6 +8,8 @@
 
 #include "tests/vmbus/loopback.h"
 
+namespace virtual_pci_client_test {
+
 using namespace vmbus;
 using sim::Time;
 namespace vp = vmbus::virtual_pci;
@@ -154,3 +156,5 @@ TEST_CASE("virtual PCI client: taken away at any moment of its coming up") {
         CHECK(rig.client.found());
     }
 }
+
+}  // namespace virtual_pci_client_test

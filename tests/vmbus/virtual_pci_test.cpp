@@ -9,9 +9,12 @@
 #include "tests/vmbus/integration_fixture.h"
 #include "vmbus/virtual_pci/virtual_pci.h"
 
+namespace virtual_pci_test {
+
 using namespace vmbus;
 using namespace vmbus::testing;
 using namespace vmbus::virtual_pci;
+namespace status = vmbus::virtual_pci::status;
 
 namespace {
 
@@ -398,3 +401,5 @@ TEST_CASE("hostile guests: 50,000 packets") {
     CHECK(answered > 5'000);
     CHECK(faults > 10);
 }
+
+}  // namespace virtual_pci_test
