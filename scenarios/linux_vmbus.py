@@ -57,9 +57,11 @@ async def main(sim):
         sim.check("what was received is what was sent", got[1] == expected and int(got[2]) == SIZE, f"{got[2]} bytes")
     sent = [c for c in server.connections if c.port == 5002]
     sim.check("what was sent has arrived", sent and sent[0].received_sha256 == expected, f"{sent and sent[0].received} bytes")
-    # A host of the second generation has no PCI bus until it is given a device.
+    # A host of the second generation has no PCI bus until it is given a device; and the processors report no machine checks,
+    # which only some kernels ask about.
+    usual = {"PCI: System does not support PCI", "mce: Unable to init MCE device (rc: -5)"}
     warnings = re.findall(r"^warning: <\d>\[ *[\d.]+\] (.*)$", text, re.MULTILINE)
-    sim.check("the kernel warns of nothing else", warnings == ["PCI: System does not support PCI"], "; ".join(warnings))
+    sim.check("the kernel warns of nothing else", set(warnings) <= usual, "; ".join(warnings))
     sim.check("heartbeats answered", vm.services.heartbeats >= 2, f"{vm.services.heartbeats}")
     sim.check("time of day taken", vm.services.time_samples >= 1, f"{vm.services.time_samples}")
 
