@@ -230,8 +230,11 @@ std::optional<double> run_ns3(const std::string& program, std::uint64_t frames, 
 void beside_ns3() {
     const Folder folder;
     const std::string program = folder.path + "/link";
+    // Headers of ns-3 3.37 are no C++20, those of 3.43 need it.
     const std::string compile = fmt::format(
-        "c++ -std=c++17 -O2 -o {} {} -lns3-point-to-point -lns3-network -lns3-core 2>/dev/null", program, VG_NS3_LINK);
+        "for year in 17 20; do c++ -std=c++$year -O2 -o {} {} -lns3-point-to-point -lns3-network -lns3-core "
+        "2>/dev/null && exit 0; done; exit 1",
+        program, VG_NS3_LINK);
     if (folder.path.empty() || std::system(compile.c_str()) != 0) {
         fmt::print("\nns-3 is not here to compare with: install libns3-dev\n");
         return;
