@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "models/profile_constants.h"
 #include "sim/bits.h"
@@ -31,6 +32,10 @@ const Constant& row(std::span<const Constant> table, std::string_view key) {
     return table.front();
 }
 
+bool is_time(Unit unit) {
+    return unit == Unit::cycles || unit == Unit::millicycles || unit == Unit::nanoseconds;
+}
+
 // What a row means in time at the profile's clock, to the nearest picosecond.
 sim::Time time_of(const Constant& constant, std::uint64_t core_hz) {
     if (constant.unit == Unit::nanoseconds) return sim::Time::ns(constant.value);
@@ -40,14 +45,14 @@ sim::Time time_of(const Constant& constant, std::uint64_t core_hz) {
     return sim::Time::ps(static_cast<std::int64_t>(ps));
 }
 
-Profile build(const Named& named, std::uint64_t core_hz = 0) {
+Profile build(const Named& named) {
     const auto value = [&](const std::string_view key) { return row(named.constants, key).value; };
     const auto small = [&](std::string_view key) { return static_cast<std::uint32_t>(value(key)); };
     Profile p;
     p.name = named.name;
     p.title = named.title;
     p.constants = named.constants;
-    p.core_hz = core_hz != 0 ? core_hz : static_cast<std::uint64_t>(value("core_hz"));
+    p.core_hz = static_cast<std::uint64_t>(value("core_hz"));
     p.tsc_hz = static_cast<std::uint64_t>(value("tsc_hz"));
     p.apic_hz = static_cast<std::uint64_t>(value("apic_hz"));
     const auto time = [&](std::string_view key) { return time_of(row(named.constants, key), p.core_hz); };
@@ -172,6 +177,8 @@ Profile build(const Named& named, std::uint64_t core_hz = 0) {
     return p;
 }
 
+}  // namespace
+
 std::string_view unit_name(Unit unit) {
     static constexpr std::array<std::string_view, 7> names = {"Hz",  "millicycles", "cycles", "ns",
                                                               "KiB", "entries",     "ways"};
@@ -183,27 +190,77 @@ std::string_view origin_name(Origin origin) {
     return names[static_cast<std::size_t>(origin)];
 }
 
+namespace {
+
+// Others are shapes of arrays and caches, which must fit each other.
+bool can_be_set(const Constant& constant) {
+    return is_time(constant.unit) || constant.unit == Unit::hertz || constant.key.starts_with("numa.");
+}
+
+void set_constant(std::vector<Constant>& constants, std::string_view text) {
+    const std::string_view key = text.substr(0, text.find('=')), digits = text.substr(key.size() + 1);
+    const auto constant = std::ranges::find(constants, key, &Constant::key);
+    if (constant == constants.end()) {
+        throw sim::UserError(fmt::format("the timing profile has no constant {}; docs/timing.md lists all", key));
+    }
+    if (!can_be_set(*constant)) {
+        throw sim::UserError(fmt::format("the constant {} is a shape, not a time, and cannot be set", key));
+    }
+    const std::int64_t least = is_time(constant->unit) ? 0 : constant->unit == Unit::hertz ? 1'000'000 : 1;
+    const std::int64_t most = constant->unit == Unit::hertz ? 100'000'000'000 : 1'000'000'000;
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc{} || end != digits.data() + digits.size() || value < least || value > most) {
+        throw sim::UserError(fmt::format("{}: {} is not a whole number of {} from {} to {}", key, digits,
+                                         unit_name(constant->unit), least, most));
+    }
+    constant->value = value;
+}
+
 }  // namespace
 
 sim::Time Profile::cycles(std::int64_t n) const {
     return time_of(Constant{"", n, Unit::cycles, Origin::assumed, "", ""}, core_hz);
 }
 
-// Behind a colon: what an experiment compares with.
+// Behind a colon: what an experiment compares with, or NAME=VALUE for a constant in its own unit; several in turn.
 Profile find_profile(std::string_view name) {
-    const std::size_t colon = std::min(name.find(':'), name.size());
-    const std::string_view variant = name.substr(colon);
+    const std::string_view base = name.substr(0, name.find(':'));
+    const auto named = std::ranges::find(all, base, &Named::name);
     std::string known;
-    for (const Named& named : all) {
-        known += (known.empty() ? "" : ", ") + std::string{named.name};
-        if (named.name != name.substr(0, colon)) continue;
-        if (variant == ":3400MHz") return build(named, 3'400'000'000);
-        Profile p = build(named);
-        if (variant == ":posted") p.pci_costs.posted_descriptors = 64;
-        if (variant == ":bare-metal") p.exit_costs = {.idle_states = p.exit_costs.idle_states};
-        if (variant.empty() || variant == ":posted" || variant == ":bare-metal") return p;
+    for (const Named& each : all) known += (known.empty() ? "" : ", ") + std::string{each.name};
+    const auto refuse = [&] {
+        throw sim::UserError(fmt::format("timing profile '{}' does not exist; there are: {}", name, known));
+    };
+    if (named == all.end()) refuse();
+
+    std::vector<Constant> constants{named->constants.begin(), named->constants.end()};
+    bool posted = false, bare_metal = false;
+    for (std::string_view rest = name.substr(base.size()); !rest.empty();) {
+        const std::string_view variant = rest.substr(1, rest.find(':', 1) - 1);
+        rest.remove_prefix(1 + variant.size());
+        if (variant.find('=') != std::string_view::npos) {
+            set_constant(constants, variant);
+        } else if (variant == "3400MHz") {
+            set_constant(constants, "core_hz=3400000000");
+        } else if (variant == "posted") {
+            posted = true;
+        } else if (variant == "bare-metal") {
+            bare_metal = true;
+        } else {
+            refuse();
+        }
     }
-    throw sim::UserError(fmt::format("timing profile '{}' does not exist; there are: {}", name, known));
+    Profile p = build({named->name, named->title, constants});
+    p.constants = named->constants;  // as the table has them: what was given lives no longer than this call
+    for (std::size_t i = 1; i < p.memory_timing.caches.extra_ps.size(); ++i) {
+        if (p.memory_timing.caches.extra_ps[i] < p.memory_timing.caches.extra_ps[i - 1]) {
+            throw sim::UserError("cache.l1_latency, cache.l2.latency and cache.l3.latency must not fall");
+        }
+    }
+    if (posted) p.pci_costs.posted_descriptors = 64;
+    if (bare_metal) p.exit_costs = {.idle_states = p.exit_costs.idle_states};
+    return p;
 }
 
 std::vector<std::string_view> profile_names() {
@@ -220,9 +277,8 @@ std::string constants_as_markdown() {
             "### `{}`: {}\n\n| constant | value | time | origin | what | source |\n|---|---|---|---|---|---|\n",
             named.name, named.title);
         for (const Constant& c : named.constants) {
-            const bool is_time = c.unit == Unit::cycles || c.unit == Unit::millicycles || c.unit == Unit::nanoseconds;
             out += fmt::format("| `{}` | {} {} | {} | {} | {} | {} |\n", c.key, c.value, unit_name(c.unit),
-                               is_time ? fmt::format("{} ps", time_of(c, profile.core_hz).ps()) : "",
+                               is_time(c.unit) ? fmt::format("{} ps", time_of(c, profile.core_hz).ps()) : "",
                                origin_name(c.origin), c.meaning, c.source);
         }
         out += "\n";

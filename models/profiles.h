@@ -61,7 +61,11 @@ struct Profile {
     sim::Time cycles(std::int64_t n) const;
 };
 
-// Throws sim::UserError, naming those there are, for an unknown name.
+std::string_view unit_name(Unit unit);
+std::string_view origin_name(Origin origin);
+
+// A profile's name, and behind colons what differs from it: "sandy-bridge-ep:posted:exit.hypercall=1000"
+// (docs/timing.md). Throws sim::UserError, naming those there are, for an unknown one.
 Profile find_profile(std::string_view name);
 std::vector<std::string_view> profile_names();
 

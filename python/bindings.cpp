@@ -11,6 +11,7 @@
 #include <cstring>
 #include <exception>
 
+#include "models/profiles.h"
 #include "python/bindings_devices.h"
 #include "python/host_time.h"
 #include "python/interpreter.h"
@@ -157,6 +158,16 @@ void record_statistic(Machine& self, const std::string& name, std::uint64_t valu
     self.scenario().counter(name, unit, description).set(value);
 }
 
+// (name, value, unit, origin, what it is, source) of each constant.
+py::list profile_constants(const std::string& profile) {
+    py::list rows;
+    for (const models::Constant& c : models::find_profile(profile).constants) {
+        rows.append(py::make_tuple(c.key, c.value, models::unit_name(c.unit), models::origin_name(c.origin), c.meaning,
+                                   c.source));
+    }
+    return rows;
+}
+
 std::string executable_path() {
     std::array<char, PATH_MAX> path{};
     const ssize_t length = readlink("/proc/self/exe", path.data(), path.size() - 1);
@@ -188,6 +199,7 @@ PYBIND11_MODULE(_verdigris, module) {
     });
 
     module.def("machine", &machine, py::return_value_policy::reference);
+    module.def("profile_constants", &profile_constants);
     module.def("interrupted", &python::interrupted);
     module.def("hold_interrupts", &python::hold_interrupts);
 
@@ -247,5 +259,6 @@ PYBIND11_MODULE(_verdigris, module) {
     python::bind_devices(module, guest_class, machine_class);
     python::bind_pci(module, guest_class, machine_class);
     python::bind_workload(module, machine_class);
+    python::bind_translation(module);
     python::bind_migration(module, guest_class, machine_class);
 }

@@ -16,6 +16,7 @@ using MachineClass = pybind11::class_<Machine, std::unique_ptr<Machine, pybind11
 
 void bind_migration(pybind11::module_& module, GuestClass& guest, MachineClass& machine);
 void bind_pci(pybind11::module_& module, GuestClass& guest, MachineClass& machine);
+void bind_translation(pybind11::module_& module);
 void bind_workload(pybind11::module_& module, MachineClass& machine);
 void bind_devices(pybind11::module_& module, GuestClass& guest, MachineClass& machine);
 

@@ -8,10 +8,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/validation/validate.h"
@@ -36,6 +38,7 @@ struct RunOptions {
     bool host_time = false;
     bool verbose = false;
     bool point = false;
+    bool parameters = false;
 };
 
 struct BenchOptions {
@@ -69,12 +72,56 @@ std::string default_images() {
     return std::string{home ? home : ""} + "/.cache/verdigris/guest";
 }
 
+// How many letters must change, come or go until one word is the other.
+std::size_t distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t before = std::exchange(row[0], i);
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const std::size_t changed = before + (a[i - 1] == b[j - 1] ? 0 : 1);
+            before = std::exchange(row[j], std::min({changed, row[j] + 1, row[j - 1] + 1}));
+        }
+    }
+    return row.back();
+}
+
+// What stands on the command line and is no option of the command, and which option may be meant.
+std::string unexpected(const CLI::App& command) {
+    std::vector<std::string> words = command.remaining();
+    const auto option = std::ranges::find_if(words, [](const std::string& word) { return word.starts_with("--"); });
+    if (option == words.end()) return fmt::format("{} is one too many", words.empty() ? "that" : words.front());
+    std::string word = option->substr(0, option->find('=')), nearest;
+    std::size_t least = 2;
+    for (const CLI::Option* each : command.get_options()) {
+        for (const std::string& name : each->get_lnames()) {
+            const std::size_t far = distance(word, "--" + name);
+            if (far <= least) least = far, nearest = "--" + name;
+        }
+    }
+    return fmt::format("there is no option {}{}", word,
+                       nearest.empty() ? std::string{} : fmt::format("; did you mean {}?", nearest));
+}
+
+// CLI11 would take -1 for 2^64 - 1.
+std::string check_seed(const std::string& text) {
+    const bool digits = !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+    std::uint64_t value = 0;
+    const auto end = text.data() + text.size();
+    if (digits && std::from_chars(text.data(), end, value).ec == std::errc{}) return {};
+    return fmt::format("{} is not a whole number from 0 to 2^64-1", text);
+}
+
 // Calls a function of the package; what it raises is a defect of ours, since the package answers users' mistakes
 // itself.
 int call_package(const char* module, const char* function, const py::kwargs& arguments) {
     try {
         return py::module_::import(module).attr(function)(**arguments).cast<int>();
     } catch (py::error_already_set& error) {
+        if (error.matches(PyExc_KeyboardInterrupt)) {
+            fmt::print(stderr, "verdigris: interrupted\n");
+            return 130;
+        }
         fmt::print(stderr, "verdigris: a defect in Verdigris itself:\n{}\n", error.what());
         return 70;
     }
@@ -87,12 +134,12 @@ int run(const char* executable, const Program& program, const RunOptions& option
     set_machine(&machine);
     const int status = with_interpreter(executable, [&options] {
         watch_interrupts();
-        return call_package(
-            "verdigris.runner", "run",
-            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
-                     py::arg("out") = options.out, py::arg("trace") = options.trace, py::arg("until") = options.until,
-                     py::arg("images") = options.images, py::arg("host_time") = options.host_time,
-                     py::arg("verbose") = options.verbose, py::arg("point") = options.point));
+        return call_package("verdigris.runner", "run",
+                            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
+                                     py::arg("out") = options.out, py::arg("trace") = options.trace,
+                                     py::arg("until") = options.until, py::arg("images") = options.images,
+                                     py::arg("host_time") = options.host_time, py::arg("verbose") = options.verbose,
+                                     py::arg("point") = options.point, py::arg("parameters") = options.parameters));
     });
     set_machine(nullptr);
     return status;
@@ -151,10 +198,14 @@ int command_line(int argc, char** argv, const Program& program) {
 
     CLI::App& run_command = *app.add_subcommand("run", "Runs a scenario");
     run_command.add_option("SCENARIO", run_options.scenario, "Python file with `async def main(sim)`")->required();
-    run_command.add_option("--set", run_options.set, "NAME=VALUE: sets a parameter of the scenario")
+    run_command
+        .add_option(
+            "--set", run_options.set,
+            "NAME=VALUE: sets a parameter of the scenario, or a constant of the timing profile, as exit.hypercall=1000")
         ->expected(1)
         ->take_all();
-    run_command.add_option("--seed", run_options.seed, "seed of all random streams, 0 to 2^64-1 (default 1)");
+    run_command.add_option("--seed", run_options.seed, "seed of all random streams, 0 to 2^64-1 (default 1)")
+        ->check(CLI::Validator(check_seed, "", "seed"));
     run_command.add_option("--out", run_options.out, "folder for result.json, stats.csv, consoles and trace");
     run_command.add_option(
         "--trace", run_options.trace,
@@ -167,8 +218,15 @@ int command_line(int argc, char** argv, const Program& program) {
     run_command.add_option("--images", run_options.images, "folder with guest images: linux/vmlinuz and so on");
     run_command.add_flag("--host-time", run_options.host_time,
                          "samples where the host's time goes, into host_time.csv; needs --out");
+    run_command.add_flag("--parameters", run_options.parameters,
+                         "lists what --set can change in this scenario; nothing is run");
     run_command.add_flag("--point", run_options.point, "the run is a point of a sweep")->group("");
     run_command.add_flag("--verbose", run_options.verbose, "with a scenario's error also the calls that led to it");
+
+    run_command.footer(
+        "exit status: 0 every check passed; 1 a check failed, or what was awaited did not come; 2 wrong use, or an "
+        "error "
+        "of\nthe scenario; 130 interrupted");
 
     CLI::App& bench_command = *app.add_subcommand("bench", "Compares speed with a peer; all benchmarks without NAME");
     bench_command.add_option("NAME", bench_options.name, bench_names(program));
@@ -178,7 +236,10 @@ int command_line(int argc, char** argv, const Program& program) {
 
     CLI::App& validate_command =
         *app.add_subcommand("validate", "Compares the timing models with published measurements; all rows without ROW");
-    validate_command.add_option("ROW", validate_options.row, models::validation_names());
+    validate_command.add_option("ROW", validate_options.row, "as its number or name below");
+    std::string rows = models::validation_names();
+    for (std::size_t at = 0; (at = rows.find("; ", at)) != std::string::npos;) rows.replace(at, 2, "\n  ");
+    validate_command.footer("rows:\n  " + rows + "\n\nexit status: 0 all within tolerance; 1 one is not; 2 wrong use");
     validate_command.add_option("--format", validate_options.format, "table (default), csv, json or markdown")
         ->check(CLI::IsMember({"table", "csv", "json", "markdown"}));
 
@@ -195,11 +256,17 @@ int command_line(int argc, char** argv, const Program& program) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) return app.exit(error);
+        CLI::App* parsed = &app;
+        for (CLI::App* each : {&run_command, &bench_command, &validate_command}) {
+            if (each->parsed()) parsed = each;
+        }
+        const bool extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
         const char* command = run_command.parsed()        ? "run "
                               : bench_command.parsed()    ? "bench "
                               : validate_command.parsed() ? "validate "
                                                           : "";
-        return user_error(fmt::format("{} (./verdigris {}--help explains)", error.what(), command));
+        return user_error(fmt::format("{} (./verdigris {}--help explains)",
+                                      extra ? unexpected(*parsed) : std::string{error.what()}, command));
     }
     if (validate_command.parsed()) return models::validate(validate_options.row, validate_options.format);
     return run_command.parsed() ? run(argv[0], program, run_options) : bench(argv[0], program, bench_options);

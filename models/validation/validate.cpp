@@ -194,7 +194,11 @@ std::string validation_text(const ValidationRows& rows, ValidationFormat format)
 int validate(const std::string& row, const std::string& format) {
     const ValidationRows rows = validation_rows(row);
     if (rows.empty()) {
-        fmt::print(stderr, "verdigris: there is no row {}: {}\n", row, validation_names());
+        std::string names;
+        for (const ValidationSource& source : sources)
+            names += fmt::format("{}{}", names.empty() ? "" : ", ", source.row);
+        fmt::print(stderr, "verdigris: there is no row {}: {} (./verdigris validate --help says what they are)\n", row,
+                   names);
         return 2;
     }
     ValidationFormat wanted = ValidationFormat::table;

@@ -16,6 +16,8 @@ Times are strings with a unit ("30s", "1.5ms", "250ns") or whole picoseconds; si
 Both are exact integers. A wrong value raises `UserError`, which ends the run with one line and exit status 2.
 """
 
+import sys
+
 from .errors import EMBEDDED, Cancelled, Refused, Timeout, UserError
 from .histogram import Histogram
 from .load import Results, load
@@ -32,11 +34,15 @@ if EMBEDDED:
     from .network import Connection, NetworkAdapter, Peer, Traffic, VirtualSwitch
     from .parameters import parameter
     from .pci import AssignedDevice, ExampleDevice, HostAdapter, Intel82599, PciDevice, VirtualFunction
+    from .processor_times import ProcessorTimes
+    from .profile import Constant as TimingConstant
+    from .profile import profile_constants
     from .services import Addresses, KeyValues, Services, Snapshots
     from .simulation import Simulation
     from .sockets import Listener, Socket, Sockets
     from .storage import Disk, Dvd, linux_root
     from .tasks import Event, Task
+    from .translation import Access, Translation, WalkStep
     from .workload import (
         IMIX,
         ArrivalTrace,
@@ -52,7 +58,6 @@ if EMBEDDED:
         Mixture,
         OnOff,
         Poisson,
-        ProcessorTimes,
         RequestResponse,
         StorageMix,
         Stream,
@@ -62,6 +67,7 @@ if EMBEDDED:
 
 __all__ = [
     "IMIX",
+    "Access",
     "Addresses",
     "ArrivalTrace",
     "AssignedDevice",
@@ -117,11 +123,14 @@ __all__ = [
     "Stream",
     "Task",
     "Throughput",
+    "TimingConstant",
     "Timeout",
     "Traffic",
+    "Translation",
     "UserError",
     "VirtualFunction",
     "VirtualSwitch",
+    "WalkStep",
     "Workload",
     "format_time",
     "linux_root",
@@ -130,10 +139,11 @@ __all__ = [
     "parse_rate",
     "parse_size",
     "parse_time",
+    "profile_constants",
 ]
 
 
 def __getattr__(name: str) -> object:
     if name in __all__:
         raise AttributeError(f"verdigris.{name} is there in a scenario only: ./verdigris run SCENARIO.py")
-    raise AttributeError(f"module 'verdigris' has no attribute {name!r}")
+    raise AttributeError(f"module 'verdigris' has no attribute {name!r}", name=name, obj=sys.modules[__name__])

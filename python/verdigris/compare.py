@@ -27,7 +27,8 @@ folders of sweeps are compared point by point, by the means over the seeds (Welc
 one in twenty at most is expected to differ by chance), or, with one seed, exactly.
 
 With --baseline the command is a gate: it prints what got worse by more than the tolerance (latency, throughput, busy
-processors, drops, totals of attributions, checks) and ends with status 1 if there is anything.
+processors, drops, totals of attributions, checks) and ends with status 1 if there is anything. --both-ways is for a model that is
+meant to stay as it is: whatever moved is listed, for better or worse.
 
 exit status: 0; 1 something regressed (with --baseline); 2 wrong use.
 """
@@ -38,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./verdigris compare",
         usage="./verdigris compare A B [--format table|json]\n"
-        "       ./verdigris compare --baseline BASE NEW [--tolerance 2%%] [--format table|json]",
+        "       ./verdigris compare --baseline BASE NEW [--tolerance 2%%] [--both-ways] [--format table|json]",
         description="Tells what changed between two folders of results.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("folders", nargs="+", metavar="DIR", help="what `run --out` or `sweep --out` left")
     parser.add_argument("--baseline", default="", metavar="BASE", help="compares with this folder, and ends with 1 if something got worse")
     parser.add_argument("--tolerance", default="", metavar="PERCENT", help="how much worse a figure may get: 2%%, 0.5%% (default 0%%)")
+    parser.add_argument("--both-ways", action="store_true", help="what got better by more than the tolerance counts like what got worse")
     parser.add_argument("--format", choices=["table", "json"], default="table", help="table (default) or json")
     return parser
 
@@ -58,15 +60,17 @@ def compare(options: argparse.Namespace) -> int:
         raise UserError(f"compare takes {wanted} (./verdigris compare --help explains)")
     if options.tolerance and not options.baseline:
         raise UserError("--tolerance goes with --baseline")
+    if options.both_ways and not options.baseline:
+        raise UserError("--both-ways goes with --baseline")
     tolerance = parse_share(options.tolerance, "--tolerance") if options.tolerance else 0
     before, after = (_read(pathlib.Path(folder)) for folder in folders)
     if isinstance(before, SweepResults) != isinstance(after, SweepResults):
         kinds = ["a sweep" if isinstance(one, SweepResults) else "a run" for one in (before, after)]
         raise UserError(f"{folders[0]} holds the results of {kinds[0]}, {folders[1]} those of {kinds[1]}")
     if isinstance(before, SweepResults) and isinstance(after, SweepResults):
-        comparison = compare_sweeps(before, after, tolerance)
+        comparison = compare_sweeps(before, after, tolerance, options.both_ways)
     else:
-        comparison = compare_results(before, after, tolerance)
+        comparison = compare_results(before, after, tolerance, options.both_ways)
     comparison = {"a": folders[0], "b": folders[1], **comparison}
     if not options.baseline:
         del comparison["regressions"]

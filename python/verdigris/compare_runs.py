@@ -12,8 +12,8 @@ _IDENTITY = ("scenario", "version", "seed", "ended")
 GROUPS = ("sim_time", "instructions", "checks", "latency", "throughput", "cpu", "attribution", "drops", "stats")
 
 
-def compare_results(before: dict[str, Any], after: dict[str, Any], tolerance: int) -> dict[str, Any]:
-    """Everything that differs, grouped; `tolerance` in thousandths of a percent, for the regressions."""
+def compare_results(before: dict[str, Any], after: dict[str, Any], tolerance: int, both_ways: bool = False) -> dict[str, Any]:
+    """Everything that differs, grouped; `tolerance` in thousandths of a percent, for the regressions; `both_ways`: better is one, too."""
     old, new = figures(before), figures(after)
     groups: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
     for name in dict.fromkeys([*old, *new]):
@@ -24,13 +24,13 @@ def compare_results(before: dict[str, Any], after: dict[str, Any], tolerance: in
         "kind": "run",
         "identity": [
             {"name": name, "a": before[name], "b": after[name]} for name in _IDENTITY if before[name] != after[name]
-        ] + _mapping("sources", before, after) + _mapping("parameters", before, after),
+        ] + _profiles(before, after) + _mapping("sources", before, after) + _mapping("parameters", before, after),
         "trace_hash": {"a": before["trace_hash"], "b": after["trace_hash"], "same": before["trace_hash"] == after["trace_hash"]},
         "checks": _checks(before, after),
         "groups": {group: entries for group, entries in groups.items() if entries},
         "counts": {group: sum(group_of(name) == group for name in new) for group in GROUPS},
         "attribution": _attribution(before, after),
-        "regressions": [*regressed_checks(before, after), *regressions(old, new, tolerance)],
+        "regressions": [*regressed_checks(before, after), *regressions(old, new, tolerance, both_ways)],
     }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def group_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def regressions(old: dict[str, Figure], new: dict[str, Figure], tolerance: int) -> list[dict[str, Any]]:
+def regressions(old: dict[str, Figure], new: dict[str, Figure], tolerance: int, both_ways: bool = False) -> list[dict[str, Any]]:
     """Figures that got worse by more than the tolerance, or are gone."""
     found = []
     for name, a in old.items():
@@ -50,6 +50,8 @@ def regressions(old: dict[str, Figure], new: dict[str, Figure], tolerance: int) 
             found.append({**_entry(name, a, None), "reason": "is gone"})
         elif is_worse(a.value, b.value, a.worse, tolerance):
             found.append({**_entry(name, a, b), "reason": "got worse"})
+        elif both_ways and is_worse(a.value, b.value, -a.worse, tolerance):
+            found.append({**_entry(name, a, b), "reason": "got better"})
     return found
 
 
@@ -86,6 +88,12 @@ def _mapping(part: str, before: dict[str, Any], after: dict[str, Any]) -> list[d
     what = {"sources": "content of", "parameters": "parameter"}[part]
     names = dict.fromkeys([*a, *b])
     return [{"name": f"{what} {name}", "a": a.get(name), "b": b.get(name)} for name in names if a.get(name) != b.get(name)]
+
+
+def _profiles(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """Timing profiles, with the constants that were given in the place of their own."""
+    a, b = ((result.get("host") or {}).get("profile") for result in (before, after))
+    return [{"name": "timing profile", "a": a, "b": b}] if a != b else []
 
 
 def _checks(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:

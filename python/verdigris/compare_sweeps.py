@@ -18,8 +18,8 @@ from .sweep_tables import Combination, summarized
 Group = dict[str, list[Figure]]
 
 
-def compare_sweeps(before: SweepResults, after: SweepResults, tolerance: int) -> dict[str, Any]:
-    """Everything that differs significantly, by combination of parameters; `tolerance` in thousandths of a percent."""
+def compare_sweeps(before: SweepResults, after: SweepResults, tolerance: int, both_ways: bool = False) -> dict[str, Any]:
+    """Everything that differs significantly, by combination of parameters; `tolerance` and `both_ways` as of runs."""
     old, new = (_groups(one) for one in (before, after))
     common = [values for values in old if values in new]
     limit = false_discovery_limit([p for values in common for p in _chances(old[values], new[values])])
@@ -36,7 +36,7 @@ def compare_sweeps(before: SweepResults, after: SweepResults, tolerance: int) ->
         "p_limit": float(f"{limit:.3g}"),
         "points": [_combination(values, old[values], new[values], limit) for values in common],
         "regressions": [
-            *(entry for values in common for entry in _regressions(values, old[values], new[values], limit, tolerance)),
+            *(entry for values in common for entry in _regressions(values, old[values], new[values], limit, tolerance, both_ways)),
             *(_gone(values) for values in old if values not in new),
             *({"at": {}, "name": entry["name"], "a": None, "b": None, "unit": "", "reason": entry["reason"]} for entry in after.sweep["failed"]),
         ],
@@ -100,7 +100,7 @@ def _side(values: Sequence[int]) -> dict[str, Any] | None:
     return {"seeds": whole.count, "mean": float(whole.mean), "ci95": half}
 
 
-def _regressions(values: Combination, old: Group, new: Group, limit: float, tolerance: int) -> list[dict[str, Any]]:
+def _regressions(values: Combination, old: Group, new: Group, limit: float, tolerance: int, both_ways: bool) -> list[dict[str, Any]]:
     found = []
     for name, before in old.items():
         worse = before[0].worse
@@ -110,8 +110,11 @@ def _regressions(values: Combination, old: Group, new: Group, limit: float, tole
             found.append({"at": dict(values), **_entry(name, before, None), "reason": "is gone"})
             continue
         a, b = _values(before), _values(new[name])
-        if _changed(a, b, limit) and is_worse(mean_and_variance(a)[0], mean_and_variance(b)[0], worse, tolerance):
-            found.append({"at": dict(values), **_entry(name, before, new[name]), "reason": "got worse"})
+        if not _changed(a, b, limit):
+            continue
+        for sign, reason in ((worse, "got worse"), (-worse, "got better"))[: 2 if both_ways else 1]:
+            if is_worse(mean_and_variance(a)[0], mean_and_variance(b)[0], sign, tolerance):
+                found.append({"at": dict(values), **_entry(name, before, new[name]), "reason": reason})
     return found
 
 

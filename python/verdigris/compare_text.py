@@ -78,7 +78,8 @@ def _means(entry: dict[str, Any]) -> list[Any]:
 def _regressions(entries: list[dict[str, Any]]) -> list[str]:
     if not entries:
         return ["nothing got worse"]
-    text = [f"{len(entries)} {'figure' if len(entries) == 1 else 'figures'} regressed:"]
+    what = "moved" if any(entry["reason"] == "got better" for entry in entries) else "regressed"
+    text = [f"{len(entries)} {'figure' if len(entries) == 1 else 'figures'} {what}:"]
     for entry in entries:
         a, b = (side["mean"] if isinstance(side, dict) else side for side in (entry["a"], entry["b"]))
         values = f": {_shown(a, entry['unit'])} -> {_shown(b, entry['unit'])}" if a is not None or b is not None else ""

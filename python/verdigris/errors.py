@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 # The executable has the C++ side built in. A plain Python that only reads results has not.
 EMBEDDED = "_verdigris" in sys.builtin_module_names
@@ -16,6 +17,14 @@ else:
 
 
 __all__ = ["Cancelled", "Refused", "Timeout", "UserError"]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: "; did you mean load?", or nothing."""
+    import difflib  # only where something is wrong
+
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class Timeout(Exception):

@@ -34,6 +34,11 @@ class Point:
         return f"{whole[: _LONGEST_NAME - 20]}...{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
+def names_a_setting(name: str) -> bool:
+    """Whether it is a name that --set and --over take: a parameter's, or a timing constant's, which has dots."""
+    return all(part.isidentifier() or (part.isalnum() and "." in name) for part in name.split("."))
+
+
 def _escaped(match: re.Match[str]) -> str:
     return "".join(f"~{byte:02x}" for byte in match[0].encode())
 
@@ -55,7 +60,7 @@ def parse_over(options: Sequence[str]) -> list[tuple[str, list[str]]]:
     parsed: list[tuple[str, list[str]]] = []
     for option in options:
         name, equals, text = option.partition("=")
-        if not equals or not name.isidentifier() or not text:
+        if not equals or not names_a_setting(name) or not text:
             raise UserError(f"--over {option}: write it as NAME=V1,V2,... or NAME=FIRST..LAST")
         if name in ("point", "metric", "value", "unit"):
             raise UserError(f"--over {name}: a column of results.csv has this name; give the parameter another")

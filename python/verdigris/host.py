@@ -8,30 +8,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from .diagram import diagram
-from .errors import Timeout, UserError
+from .errors import Timeout, UserError, did_you_mean
 from .guests import Elf, Image, Linux
 from .input import Keyboard, Pointer, Screen
 from .memory import Memory
 from .migration import Migration, migrate
 from .network import NetworkAdapter, VirtualSwitch, adapter_mac
 from .pci import AssignedDevice, ExampleDevice, HostAdapter, Intel82599, PciDevice, VirtualFunction, add_device
+from .processor_times import ProcessorTimes
+from .profile import with_constants
 from .services import Services
 from .sockets import Sockets
 from .storage import Disk, Dvd
-from .tasks import Condition
+from .tasks import Condition, Wait
 from .units import parse_rate, parse_share, parse_size, parse_time
-from .workload import Behavioural, End, ProcessorTimes, Workload, guest_end
+from .units import whole_number as _whole
+from .workload import Behavioural, End, Workload, guest_end
 from .world import deadline, world
 
 _PARTITION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _FIDELITIES = ("fast", "timed")
 Work = TypeVar("Work", bound=Workload)
-
-
-def _whole(value: object, what: str, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UserError(f"{what}: {value!r} is not a whole number from {low} to {high}")
-    return value
 
 
 class Host:
@@ -42,6 +39,8 @@ class Host:
     quantum: how far a processor may run ahead of the others; "0s" is lock-step. nodes: NUMA nodes, each with an equal share
     of cores and memory; what goes from one to another takes longer.
     name: of one among several: it begins the names of all that belongs to it, as in "a.host.root.web".
+    constants: of the timing profile, name -> whole number in the unit that docs/timing.md shows, as
+    {"exit.hypercall": 1000}; `--set exit.hypercall=1000` sets it for all hosts of a run.
     UserError if a value is wrong or there is another host of that name.
     """
 
@@ -54,6 +53,7 @@ class Host:
         quantum: str | int = "100us",
         nodes: int = 1,
         name: str = "",
+        constants: Mapping[str, int] | None = None,
     ) -> None:
         if fidelity not in _FIDELITIES:
             raise UserError(f"fidelity: {fidelity!r} is not one of {', '.join(_FIDELITIES)}")
@@ -65,7 +65,7 @@ class Host:
         self.prefix = f"{name}." if name else ""
         self.cores = _whole(cores, "cores", 1, 4096)
         self.memory_bytes = parse_size(memory, "memory of the host")
-        self.profile = profile
+        self.profile = with_constants(profile, constants or {})
         self.fidelity = fidelity
         self.quantum_ps = parse_time(quantum, "quantum")
         self.nodes = _whole(nodes, "nodes", 1, 64)
@@ -77,7 +77,7 @@ class Host:
             name=name,
             cores=self.cores,
             memory_bytes=self.memory_bytes,
-            profile=profile,
+            profile=self.profile,
             timed=fidelity == "timed",
             quantum_ps=self.quantum_ps,
             nodes=self.nodes,
@@ -464,7 +464,7 @@ class Statistics(Mapping[str, int]):
         values = self._all()
         if name not in values:
             whose = f"partition {self._name}" if self._name else "the host"
-            raise UserError(f"{whose} has no statistic {name}; stats.csv of a run lists all")
+            raise UserError(f"{whose} has no statistic {name}; stats.csv of a run lists all{did_you_mean(name, values)}")
         return values[name]
 
     def __contains__(self, name: object) -> bool:
@@ -477,7 +477,7 @@ class Statistics(Mapping[str, int]):
         return len(self._all())
 
 
-class _Stopped(Condition):
+class _Stopped(Wait, Condition):
     def __init__(self, partition: Partition, deadline_ps: int | None) -> None:
         super().__init__(f"end of guest {partition.name}", deadline_ps)
         self._partition = partition
@@ -489,7 +489,7 @@ class _Stopped(Condition):
         return self._partition.state
 
 
-class _Expect(Condition):
+class _Expect(Wait, Condition):
     def __init__(self, console: Console, expression: re.Pattern[str], shown: str, deadline_ps: int | None) -> None:
         super().__init__(f"output {shown!r} of guest {console.name}", deadline_ps)
         self._console = console

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from .errors import UserError
+from .errors import UserError, did_you_mean
+from .grid import names_a_setting
 from .world import Parameter, world
 
 Value = TypeVar("Value", int, str, float, bool)
@@ -37,7 +38,7 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     parsed: dict[str, str] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not names_a_setting(name):
             raise UserError(f"--set {setting}: write it as NAME=VALUE")
         if name in parsed:
             raise UserError(f"--set {name} is given twice")
@@ -52,7 +53,20 @@ def check_settings() -> None:
     for name in here.settings:
         if name not in here.parameters:
             known = ", ".join(here.parameters) or "none"
-            raise UserError(f"--set {name}: the scenario has no such parameter; it has {known}")
+            if "." in name:
+                raise UserError(f"--set {name}: a constant of the timing profile is set for a host, and the scenario has none")
+            meant = did_you_mean(name, here.parameters)
+            raise UserError(f"--set {name}: the scenario has no such parameter; it has {known}{meant}")
+
+
+def print_parameters() -> None:
+    """What `--set` can change in the scenario, one line each: name, value, description."""
+    parameters = list(world().parameters.values())
+    width = max((len(f"{each.name}={each.value}") for each in parameters), default=0)
+    for each in parameters:
+        print(f"{f'{each.name}={each.value}':<{width}}  {each.description}".rstrip())
+    if not parameters:
+        print("this scenario has no parameters")
 
 
 def _convert(name: str, text: str, default: Value) -> Value:

@@ -16,7 +16,8 @@ import _verdigris
 
 from . import world as worlds
 from .errors import Timeout, UserError
-from .parameters import check_settings, parse_settings
+from .mistakes import hint, takes_one
+from .parameters import check_settings, parse_settings, print_parameters
 from .results import Ending, Folder, print_summary
 from .simulation import Check, Simulation
 from .tasks import Task
@@ -40,8 +41,9 @@ def run(
     host_time: bool,
     verbose: bool,
     point: bool = False,
+    parameters: bool = False,
 ) -> int:
-    """The command `run`; gives the exit status. `point`: it is a point of a sweep."""
+    """The command `run`; gives the exit status. `point`: it is a point of a sweep. `parameters`: only lists them."""
     place = pathlib.Path(scenario)
     # A limit of the size of files is an error like a full disk, not the end of the process.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -49,6 +51,9 @@ def run(
         world = worlds.begin(scenario, images, parse_settings(settings))
         until_ps = parse_time(until, "--until") if until else None
         wanted = parse_trace(trace)
+        if parameters:
+            out = trace = ""
+            host_time = False
         if trace and not out:
             raise UserError("--trace writes into the folder of results: add --out DIR")
         if host_time and not out:
@@ -75,8 +80,13 @@ def run(
         main = getattr(module, "main", None)
         if not inspect.iscoroutinefunction(main):
             raise UserError(f"{scenario}: a scenario has an `async def main(sim)`; this one has none")
+        if not takes_one(main):
+            raise UserError(f"{scenario}: main takes one argument, the simulation: `async def main(sim)`")
         if world.host is None:
             raise UserError(f"{scenario}: the scenario has no host; make one with vg.Host(...) before main")
+        if parameters:
+            print_parameters()
+            return PASSED
     except KeyboardInterrupt:
         print("verdigris: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -220,7 +230,7 @@ def _explain(error: BaseException, place: pathlib.Path) -> str:
     elif isinstance(error, SystemExit):
         what = "the scenario called exit; return from main instead"
     else:
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        what = f"{type(error).__name__}: {error}".rstrip(": ") + hint(error)
     return f"{_place(error, place)}: {what}"
 
 

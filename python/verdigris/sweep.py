@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import UserError
-from .grid import Point, parse_over, parse_seeds, points_of
+from .grid import Point, names_a_setting, parse_over, parse_seeds, points_of
 from .slurm import Slurm
 from .sweep_local import run_points
 from .sweep_plan import Plan, digest_of, locked, unfinished
@@ -97,7 +97,7 @@ def _plan(options: argparse.Namespace, executable: str) -> Plan:
     over, seeds = parse_over(options.over), parse_seeds(options.seeds)
     for setting in options.set:
         name, equals, _ = setting.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not names_a_setting(name):
             raise UserError(f"--set {setting}: write it as NAME=VALUE")
         if name in (other for other, _ in over):
             raise UserError(f"--set {name}: --over gives it values already")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import collections
 import inspect
+import sys
 from collections.abc import Callable, Coroutine, Generator
+from opcode import opmap
 from typing import Any
 
 from .errors import Cancelled, Timeout, UserError
@@ -23,6 +25,7 @@ class Event:
     def __init__(self, label: str, deadline_ps: int | None = None) -> None:
         self.label = label
         self.deadline_ps = deadline_ps
+        self._used = False
 
     def ready(self, now_ps: int) -> bool:
         """Whether awaiting it would go on now. Must depend on nothing outside the simulated world."""
@@ -37,11 +40,32 @@ class Event:
         return self.deadline_ps
 
     def __await__(self) -> Generator[Event, None, Any]:
+        self._used = True
         yield self
         return self.result()
 
 
-class TimeReached(Event):
+# Waits that a scenario has made and thrown away at once, each as a message: it forgot to write `await`.
+_forgotten: list[str] = []
+
+
+class Wait(Event):
+    """An event that is made only to be awaited. A statement that makes one and does not is a mistake of the scenario."""
+
+    def __del__(self) -> None:
+        try:
+            if self._used:
+                return
+            frame = sys._getframe(1)
+        except (AttributeError, ValueError):  # half made, or at the interpreter's end
+            return
+        # The value of an expression statement goes by this instruction, while the frame is still at its line.
+        if frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == opmap["POP_TOP"]:
+            place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            _forgotten.append(f"{place}: nothing waits for {self.label}: write await before it")
+
+
+class TimeReached(Wait):
     """A point in simulated time."""
 
     def __init__(self, at_ps: int) -> None:
@@ -124,12 +148,18 @@ class Task(Event):
                 self._waits_for = awaited
 
 
+def _used(events: list[Event]) -> list[Event]:
+    for event in events:
+        event._used = True
+    return events
+
+
 class FirstOf(Event):
     """The first of several events: gives (index, result)."""
 
     def __init__(self, events: list[Event]) -> None:
         super().__init__(" or ".join(event.label for event in events))
-        self.events = events
+        self.events = _used(events)
         self._index: int | None = None
 
     def ready(self, now_ps: int) -> bool:
@@ -150,7 +180,7 @@ class AllOf(Event):
 
     def __init__(self, events: list[Event]) -> None:
         super().__init__(" and ".join(event.label for event in events))
-        self.events = events
+        self.events = _used(events)
         self._results: dict[int, Any] = {}
         self._exception: Exception | None = None
 
@@ -231,6 +261,8 @@ class Scheduler:
             if self._steps > MAXIMUM_STEPS:
                 raise UserError(f"the scenario spins at {format_time(now())}: it awaits nothing that takes simulated time")
             task.step()
+            if _forgotten:
+                raise UserError(_forgotten.pop(0))
             if not task.done:
                 self._waiting.append(task)
             elif task is not main and task._exception is not None and not self._is_awaited(task):

@@ -76,6 +76,13 @@ def parse_share(value: str | int, what: str) -> int:
     return _parse(value, {"%": 1000}, "thousandths of a percent", what, "25%", 100_000)
 
 
+def whole_number(value: object, what: str, low: int, high: int) -> int:
+    """The value, if it is an int from low to high. Raises UserError otherwise."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UserError(f"{what}: {value!r} is not a whole number from {low} to {high}")
+    return value
+
+
 def format_time(ps: int) -> str:
     """Exact text of a time in picoseconds, in the largest unit up to seconds that leaves no leading zero: 1.5 ms."""
     for unit in ("s", "ms", "us", "ns"):

@@ -17,15 +17,13 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import _verdigris
-
 from .errors import UserError
 from .histogram import percentiles
-from .units import parse_share, parse_size, parse_time
+from .units import parse_share, parse_size, parse_time, whole_number
 from .world import world
 
 if TYPE_CHECKING:
-    from .host import Host, Partition
+    from .host import Partition
     from .network import Peer
     from .simulation import Simulation
 
@@ -214,7 +212,11 @@ def guest_end(
     machine = world().machine
     kind, interval = moderation, 0
     if moderation not in ("adaptive", "low latency"):
-        kind, interval = "fixed", parse_time(moderation, f"{name}: moderation")
+        try:
+            kind, interval = "fixed", parse_time(moderation)
+        except UserError:
+            message = f"{name}: moderation: {moderation!r} is none of 'adaptive', 'low latency', a time as '50us'"
+            raise UserError(message) from None
     native = machine.add_guest_network(
         partition._native, name, path, mac, address, channels, partition._host.profile, mailbox, kind, interval, queues
     )
@@ -233,6 +235,14 @@ def end_of(target: Partition | Peer, what: str) -> End:
         target._ends = [end]  # type: ignore[union-attr]
         return end
     raise UserError(f"{what}: {target!r} is neither a peer nor a behavioural partition with network(..., address=...)")
+
+
+def _count(value: object, what: str, least: int = 1) -> None:
+    whole_number(value, what, least, 2**31 - 1)
+
+
+def _processor(value: object, what: str) -> None:
+    whole_number(value, f"{what}: processor", 0, 4095)
 
 
 # Workloads
@@ -342,43 +352,6 @@ class Workload:
         return Measured(latency, moved, where)
 
 
-class ProcessorTimes:
-    """What each logical processor does from now on; made by `host.processor_times()`."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._begin_ps = 0
-        self._begin: list[dict[str, int]] = []
-        self.reset()
-
-    def reset(self) -> None:
-        """Counting begins anew, now."""
-        self._begin_ps = world().machine.now_ps
-        self._begin = _verdigris.processor_times(self._host._native)
-
-    @property
-    def window_ps(self) -> int:
-        """Time since the beginning."""
-        return int(world().machine.now_ps) - self._begin_ps
-
-    @property
-    def causes(self) -> dict[str, dict[str, int]]:
-        """For each processor, as "host.lp0" or "a.host.lp0": cause -> ps. The causes of one, "idle" included, add up to the window."""
-        found: dict[str, dict[str, int]] = {}
-        for number, (before, after) in enumerate(zip(self._begin, _verdigris.processor_times(self._host._native))):
-            taken = {cause: ps - before.get(cause, 0) for cause, ps in after.items()}
-            # A piece that was cut off at the beginning may be another cause's than the one at the end.
-            for cause in [cause for cause, ps in taken.items() if ps < 0]:
-                largest = max(taken, key=lambda name: taken[name])
-                taken[largest] += taken.pop(cause)
-            found[f"{self._host.prefix}host.lp{number}"] = {cause: ps for cause, ps in sorted(taken.items()) if ps}
-        return found
-
-    def measure(self, sim: Simulation, variant: str = "", workloads: Sequence[str] = ()) -> None:
-        """Puts it into the run's result; `workloads` names those that were measured in the same window."""
-        sim.measure.cpu(self.causes, window=self.window_ps, variant=variant, workloads=workloads)
-
-
 class RequestResponse(Workload):
     """Requests to another guest or to a peer, and their answers.
 
@@ -407,6 +380,8 @@ class RequestResponse(Workload):
         if protocol not in ("tcp", "udp"):
             raise UserError(f"RequestResponse: protocol {protocol!r} is not one of tcp, udp")
         self.to = to
+        _count(connections, "RequestResponse: connections")
+        _processor(processor, "RequestResponse")
         self._connections = connections
         self._service_ps = parse_time(service, "RequestResponse: service")
         self._follow = follow
@@ -450,6 +425,8 @@ class Stream(Workload):
         processor: int = 0,
     ) -> None:
         self.to = to
+        _count(connections, "Stream: connections")
+        _processor(processor, "Stream")
         self._reverse = reverse
         self._settings = (connections, parse_size(write, "Stream: write"), parse_size(total, "Stream: total"), processor)
 
@@ -478,6 +455,8 @@ class Datagrams(Workload):
         follow: bool = False,
     ) -> None:
         self.to = to
+        _processor(processor, "Datagrams")
+        _processor(receiver_processor, "Datagrams: receiver")
         self._follow = follow
         self._given = {
             "frame_bytes": _sizes(frame, "Datagrams: frame"),
@@ -503,6 +482,7 @@ class CpuLoad(Workload):
     """
 
     def __init__(self, share: str | int, processor: int = 0, period: str | int = "1ms") -> None:
+        _processor(processor, "CpuLoad")
         self._settings = (processor, parse_share(share, "CpuLoad: share") // 100, parse_time(period, "CpuLoad: period"))
 
     def _attach(self, partition: Partition, name: str) -> None:
@@ -516,6 +496,7 @@ class MemoryWriter(Workload):
     """
 
     def __init__(self, memory: str | int = "1MiB", rate: str | int = "40MiB", processor: int = 0) -> None:
+        _processor(processor, "MemoryWriter")
         pages = parse_size(memory, "MemoryWriter: memory") // 4096
         self._settings = (pages, parse_size(rate, "MemoryWriter: rate") // 4096, processor)
 
@@ -551,6 +532,9 @@ class StorageMix(Workload):
         disk: int = 0,
         sub_channels: int = 0,
     ) -> None:
+        for name, value in (("read", read), ("write", write), ("disk", disk), ("sub_channels", sub_channels)):
+            _count(value, f"StorageMix: {name}", 0)
+        _count(depth, "StorageMix: depth")
         self._given = {
             "sub_channels": sub_channels, "lun": disk, "first_byte": parse_size(first, "StorageMix: first"), "read": read, "write": write,
             "span_bytes": parse_size(span, "StorageMix: span"), "bytes": _sizes(size, "StorageMix: size"),

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <string>
+#include <utility>
 
 #include "sim/check.h"
 
@@ -113,6 +115,30 @@ TEST_CASE("a variant of a profile differs in one thing") {
     CHECK(bare.wake_up(19_us) == 2_us);
     CHECK(bare.wake_up(20_us) == 10_us);
     CHECK_THROWS_AS(models::find_profile("sandy-bridge-ep:other"), sim::UserError);
+}
+
+TEST_CASE("constants that a name gives") {
+    const Profile plain = models::find_profile("sandy-bridge-ep");
+    const Profile p = models::find_profile("sandy-bridge-ep:exit.hypercall=2100:idle.c1.exit=0:posted");
+    CHECK(p.exit_costs.hypercall == 1_us);
+    CHECK(p.exit_costs.idle_states[0].exit == sim::Time::zero());
+    CHECK(p.exit_costs.exit == plain.exit_costs.exit);
+    CHECK(p.pci_costs.posted_descriptors == 64);
+    CHECK(p.constants.data() == plain.constants.data());
+    CHECK(models::find_profile("sandy-bridge-ep:core_hz=1000000000").cycles(1) == 1_ns);
+    static constexpr std::pair<const char*, const char*> wrong[] = {
+        {"exit.hyper=1", "the timing profile has no constant exit.hyper; docs/timing.md lists all"},
+        {"exit.any=-1", "exit.any: -1 is not a whole number of cycles from 0 to 1000000000"},
+        {"exit.any=", "exit.any:  is not a whole number of cycles from 0 to 1000000000"},
+        {"core_hz=0", "core_hz: 0 is not a whole number of Hz from 1000000 to 100000000000"},
+        {"numa.fill_buffers=0", "numa.fill_buffers: 0 is not a whole number of entries from 1 to 1000000000"},
+        {"cache.l2.latency=1", "cache.l1_latency, cache.l2.latency and cache.l3.latency must not fall"},
+        {"cache.l3.ways=3", "the constant cache.l3.ways is a shape, not a time, and cannot be set"},
+    };
+    for (const auto& [variant, message] : wrong) {
+        CHECK_THROWS_WITH_AS(models::find_profile(std::string{"sandy-bridge-ep:"} + variant), message, sim::UserError);
+    }
+    CHECK_THROWS_AS(models::find_profile("sandy-bridge-ep:"), sim::UserError);
 }
 
 TEST_CASE("docs/timing.md shows these constants") {

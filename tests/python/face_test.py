@@ -27,6 +27,14 @@ WRONG_MAINS = [
     ("inside the library", 'import re\nre.compile("(")', f"s.py:{LINE + 1}: error: missing ), unterminated subpattern at position 0"),
     ("no unit", 'await sim.after("5")', f"s.py:{LINE}: after: '5' has no unit; units are ps, ns, us, ms, s, min, h"),
     ("a float", "await sim.after(0.5)", f"s.py:{LINE}: after: 0.5 is neither text like 30s or 1.5ms nor a whole number of picoseconds"),
+    ("a wait without await", "x = 1\nsim.after('1ms')\nvm.stopped()\nawait vm.stopped()", f"s.py:{LINE + 1}: nothing waits for time 1 ms: write await before it"),
+    ("asyncio", "import asyncio\nawait asyncio.sleep(1)", f"s.py:{LINE + 1}: RuntimeError: no running event loop: asyncio does not work here; await sim.after(...) and other events of the simulation"),
+    ("a name that is nearly right", "vg.Hots()", f"s.py:{LINE}: AttributeError: module 'verdigris' has no attribute 'Hots'; did you mean Host?"),
+    ("an attribute that is nearly right", "await sim.afer(1)", f"s.py:{LINE}: AttributeError: 'Simulation' object has no attribute 'afer'; did you mean after?"),
+    ("an argument that is nearly right", "host.partition('b', memroy='1GiB')", f"s.py:{LINE}: TypeError: Host.partition() got an unexpected keyword argument 'memroy'; did you mean memory?"),
+    ("an argument that is another", "vg.Behavioural(cpus=1)", f"s.py:{LINE}: TypeError: Behavioural() takes no arguments"),
+    ("a statistic that is nearly right", 'vm.stats["vp0.exit"]', f"s.py:{LINE}: partition web has no statistic vp0.exit; stats.csv of a run lists all; did you mean vp0.exits?"),
+    ("a number that is a text", "vg.RequestResponse(to=None, connections='3')", f"s.py:{LINE}: RequestResponse: connections: '3' is not a whole number from 1 to 2147483647"),
     ("await of what is no event", "import asyncio\nawait asyncio.sleep(0)", f"s.py:{LINE + 1}: None cannot be awaited in a scenario"),
     ("nothing to wait for", "await sim.first()", f"s.py:{LINE}: sim.first: nothing to wait for"),
     ("start without a coroutine", "sim.start(3)", f"s.py:{LINE}: 3 is not a coroutine; call an `async def` function and hand over the result"),
@@ -54,6 +62,9 @@ WRONG_SCENARIOS = [
     ("syntax", "import verdigris\ndef f(:\n", "s.py:2: SyntaxError: invalid syntax"),
     ("no main", HEAD, "s.py: a scenario has an `async def main(sim)`; this one has none"),
     ("main is not async", HEAD + "def main(sim): pass\n", "s.py: a scenario has an `async def main(sim)`; this one has none"),
+    ("main takes nothing", HEAD + "async def main(): pass\n", "s.py: main takes one argument, the simulation: `async def main(sim)`"),
+    ("constant", "import verdigris as vg\nvg.Host(constants={'exit.hypercal': 1})\n", "s.py:2: the timing profile has no constant exit.hypercal; docs/timing.md lists all; did you mean exit.hypercall?"),
+    ("constant's value", "import verdigris as vg\nvg.Host(constants={'exit.any': 1.5})\n", "s.py:2: constants: exit.any: 1.5 is not a whole number"),
     ("no host", "async def main(sim): pass\n", "s.py: the scenario has no host; make one with vg.Host(...) before main"),
     ("import", "import nothing_of_this_name\n", "s.py:1: ModuleNotFoundError: No module named 'nothing_of_this_name'"),
     ("zero bytes", "\0", "s.py: ValueError: source code string cannot contain null bytes"),
@@ -68,12 +79,17 @@ WRONG_ARGUMENTS = [
     (["nope.py"], "cannot read the scenario nope.py: No such file or directory"),
     (["."], "cannot read the scenario .: Is a directory"),
     ([], "SCENARIO is required (./verdigris run --help explains)"),
-    (["s.py", "--nope"], "The following argument was not expected: --nope (./verdigris run --help explains)"),
-    (["s.py", "--seed", "x"], "Could not convert: --seed = x (./verdigris run --help explains)"),
+    (["s.py", "--nope"], "there is no option --nope (./verdigris run --help explains)"),
+    (["s.py", "--sed", "3"], "there is no option --sed; did you mean --seed? (./verdigris run --help explains)"),
+    (["s.py", "t.py"], "t.py is one too many (./verdigris run --help explains)"),
+    (["s.py", "--seed", "x"], "--seed: x is not a whole number from 0 to 2^64-1 (./verdigris run --help explains)"),
+    (["s.py", "--seed", "-1"], "--seed: -1 is not a whole number from 0 to 2^64-1 (./verdigris run --help explains)"),
     (["s.py", "--seed"], "--seed: 1 required UINT missing (./verdigris run --help explains)"),
     (["s.py", "--set", "n"], "--set n: write it as NAME=VALUE"),
     (["s.py", "--set", "n=1", "--set", "n=2"], "--set n is given twice"),
     (["s.py", "--set", "m=1"], "--set m: the scenario has no such parameter; it has n, name, on"),
+    (["s.py", "--set", "nane=1"], "--set nane: the scenario has no such parameter; it has n, name, on; did you mean name?"),
+    (["s.py", "--set", "exit.any=x"], "s.py:2: --set exit.any=x: a constant of the timing profile is a whole number"),
     (["s.py", "--set", "n=1.5"], "s.py:4: --set n=1.5: n is a whole number"),
     (["s.py", "--set", "on=maybe"], "s.py:6: --set on=maybe: on is true or false"),
     (["s.py", "--until", "5"], "--until: '5' has no unit; units are ps, ns, us, ms, s, min, h"),
@@ -245,6 +261,20 @@ class Results(ScenarioCase):
         done = self.run_command("run", "s.py", "--set", "n=0x10", "--set", "name=a=b", "--set", "on=yes", "--seed", "18446744073709551615", "--out", "out")
         self.assertEqual(done.stdout.split("\n")[0], "(16, 'a=b', True, 18446744073709551615)")
         self.assertEqual(self.result()["parameters"], {"n": 16, "name": "a=b", "on": True})
+
+    def test_parameters_are_listed(self) -> None:
+        self.write(PARAMETERS)
+        done = self.run_command("run", "s.py", "--parameters", "--set", "n=5", "--out", "out")
+        self.assertEqual((done.returncode, done.stdout), (0, "n=5       a number\nname=x    a name\non=False  a switch\n"))
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_timing_constants(self) -> None:
+        head = HEAD.replace('memory="1GiB"', 'memory="1GiB", constants={"exit.any": 700, "mmio.read": 5}')
+        body = "print(host.profile, vg.profile_constants()['exit.any'].unit)"
+        done = self.run_main(body, "--set", "exit.any=900", "--out", "out", head=head)
+        self.assertEqual(done.stdout.split("\n")[0], "sandy-bridge-ep:exit.any=900:mmio.read=5 cycles")
+        result = self.result()
+        self.assertEqual((result["parameters"], result["host"]["profile"]), ({"exit.any": 900}, "sandy-bridge-ep:exit.any=900:mmio.read=5"))
 
     def test_fields(self) -> None:
         self.run_main("await vm.stopped()", "--out", "deep/er/out")

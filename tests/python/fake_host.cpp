@@ -121,7 +121,7 @@ class FakeHost final : public Host {
 public:
     FakeHost(sim::Simulation& simulation, const models::HostConfig& config)
         : scope_(simulation.scope("host")), config_(config), free_bytes_(config.memory_bytes) {
-        if (config.profile != "sandy-bridge-ep") {
+        if (config.profile.substr(0, config.profile.find(':')) != "sandy-bridge-ep") {
             throw sim::UserError(fmt::format("there is no profile {}: sandy-bridge-ep", config.profile));
         }
     }

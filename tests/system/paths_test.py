@@ -166,7 +166,7 @@ class Paths(ExecutableCase):
     def test_experiments(self) -> None:
         """Scenarios that a researcher starts from: their checks, and that the same comes out again."""
         names = ["latency_under_load", "failover_under_load", "moderation", "migration_under_load", "noisy_neighbour", "placement"]
-        for name in [*names, "storage_mix", "consolidation"]:
+        for name in [*names, "storage_mix", "consolidation", "page_walk"]:
             with self.subTest(scenario=name):
                 scenario = SOURCE / f"scenarios/{name}.py"
                 done = self.run_scenario(scenario, "--out", name)

@@ -35,6 +35,7 @@ WRONG = [
     (["a"], "compare takes two folders (./verdigris compare --help explains)"),
     (["a", "b", "c"], "compare takes two folders (./verdigris compare --help explains)"),
     (["--baseline", "a", "b", "c"], "compare takes --baseline BASE and one folder (./verdigris compare --help explains)"),
+    (["a", "b", "--both-ways"], "--both-ways goes with --baseline"),
     (["a", "b", "--tolerance", "2%"], "--tolerance goes with --baseline"),
     (["--baseline", "a", "b", "--tolerance", "2"], "--tolerance: '2' has no unit; units are %"),
     (["a", "b", "--format", "xml"], "argument --format: invalid choice: 'xml' (choose from 'table', 'json') (./verdigris compare --help explains)"),
@@ -136,6 +137,15 @@ attribution of vf/rr, a request: b saves 2.0 us against a: 1.0 us nic, 1.0 us wi
         self.assertEqual(done.returncode, 1)
         self.assertIn("  check good is gone: passed -> -\n", done.stdout)
         self.assertIn("  throughput.vf/rr.bits_per_second is gone: 8 Gb/s -> -\n", done.stdout)
+
+    def test_gate_both_ways(self) -> None:
+        self.measured("base")
+        self.measured("new", bytes=11 * 10**5)
+        one, both = (self.run_command("compare", "--baseline", "base", "new", *options) for options in ([], ["--both-ways"]))
+        self.assertEqual((one.returncode, both.returncode), (0, 1))
+        self.assertTrue(both.stdout.endswith("1 figure moved:\n  throughput.vf/rr.bits_per_second got better: 8 Gb/s -> 8.80 Gb/s (+10.0 %)\n"), both.stdout)
+        within = self.run_command("compare", "--baseline", "base", "new", "--both-ways", "--tolerance", "10%")
+        self.assertEqual(within.returncode, 0)
 
     def test_wrong_use(self) -> None:
         self.run_command("run", "s.py", "--out", "a")

@@ -32,6 +32,8 @@ EXPRESSIONS = [
     ("r.cpu[['processor', 'cause', 'ps', 'share']].values.tolist()", "[['host.lp0', 'idle', 250, 0.25], ['host.lp0', 'root', 750, 0.75]]"),
     ("r.attribution[['cause', 'ps', 'per_request_ps']].values.tolist()", "[['nic', 30, 10.0], ['wire', 3000, 1000.0]]"),
     ("r.timeline[['series', 'time_ps', 'value']].values.tolist()", "[['vf', 100, 5], ['vf', 110, 6]]"),
+    ("r.summary.set_index('metric').loc['latency.vf/rr.p50', ['seeds', 'mean', 'min', 'unit']].tolist()", "[1, 20.0, 20, 'ps']"),
+    ("r.summary.ci95_low.isna().all()", "True"),
     ("r.drops.values.tolist()", "[['switch', 'no room', 3]]"),
     ("r.checks.values.tolist()", "[['good', True, 'very']]"),
     ("r.stats.set_index('name').loc['scenario.n'].tolist()", "[7, 'us', 'a figure']"),
@@ -69,13 +71,14 @@ class Load(SweepCase):
             "print(r)\n"
             "print(list(r.latency.columns[:6]), len(r.latency))\n"
             "print(r.latency.groupby(['delay', 'path']).seed.count().tolist())\n"
+            "print(r.summary[r.summary.metric == 'checks.passed'].seeds.tolist(), list(r.timeline.columns))\n"
             "print(r.stats[r.stats.name == 'scenario.requests'].value.sum(), r.sweep['seeds'])\n"
         )
         done = self.plain(code)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(
             done.stdout,
-            "<results of a sweep of 12 points in out>\n['point', 'delay', 'path', 'seed', 'variant', 'workload'] 12\n[2, 2, 2, 2, 2, 2]\n240 [1, 2]\n",
+            "<results of a sweep of 12 points in out>\n['point', 'delay', 'path', 'seed', 'variant', 'workload'] 12\n[2, 2, 2, 2, 2, 2]\n[2, 2, 2, 2, 2, 2] ['point', 'delay', 'path', 'seed', 'series', 'time_ps', 'value', 'unit']\n240 [1, 2]\n",
         )
 
     def test_in_a_scenario(self) -> None:
@@ -91,7 +94,7 @@ class Load(SweepCase):
         code = "import verdigris as vg\nr = vg.load('out')\nprint(r.results[0]['variants'])\ntry:\n    r.latency\nexcept vg.UserError as error:\n    print(error)"
         done = self.plain(code, isolated=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(done.stdout, "['vf']\nvg.load needs pandas for its tables: install Debian's python3-pandas\n")
+        self.assertEqual(done.stdout, "['vf']\nvg.load needs pandas for its tables, and /usr/bin/python3 has none: install Debian's python3-pandas, and use /usr/bin/python3, whose package it is\n")
 
     def test_wrong(self) -> None:
         self.run_command("run", "s.py", "--out", "out")
