@@ -42,6 +42,7 @@ bool VirtualizationStack::Child::track() {
 void VirtualizationStack::Child::end_tracking() {
     memory_.note_writes(nullptr);
     devices_.bus().memory().note_writes(nullptr);
+    if (!exists_) return;
     VG_CHECK(stack_.client_->track_accesses(built_.id, false) == h::HvStatus::success);
 }
 
@@ -87,6 +88,7 @@ bool VirtualizationStack::Child::at_rest() {
 }
 
 void VirtualizationStack::Child::go_on() {
+    if (!exists_ || state() != GuestState::running) return;
     VG_CHECK(stack_.builder_->start(built_, config_.vps) == h::HvStatus::success);
     devices_.go_on();
 }

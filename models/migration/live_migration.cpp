@@ -101,6 +101,8 @@ std::optional<sim::Time> LiveMigration::begin_sending(sim::Time& cost) {
 void LiveMigration::sent() {
     const std::size_t count = std::exchange(sending_, 0);
     if (over()) return;
+    // It has ended, or has what cannot move: given up where no processor is in the middle of anything.
+    if (!source_.obstacle().empty()) return rest_timer_.arm(scope_.now());
     if (step_ == Step::query) return take_dirty();
     Chunk chunk;
     if (step_ == Step::state) {
@@ -209,6 +211,7 @@ void LiveMigration::stop_guest() {
 }
 
 void LiveMigration::look_whether_at_rest() {
+    if (phase_ == Phase::rounds || !source_.obstacle().empty()) return give_up();
     if (phase_ == Phase::last && step_ == Step::arrival) return arrive();
     if (phase_ != Phase::stopping) return;
     if (!source_.at_rest()) return rest_timer_.arm_after(look_again);

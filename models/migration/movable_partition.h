@@ -49,7 +49,7 @@ public:
     // What work for the migration is done on.
     virtual sim::Processor& worker() = 0;
 
-    // Why it cannot be moved now; empty: it can.
+    // Why it cannot be moved now, or no more; empty: it can.
     virtual std::string obstacle() = 0;
     // From now on what is written to is known; nothing was, at first. False: there is no memory for it.
     [[nodiscard]] virtual bool track() = 0;
@@ -63,6 +63,7 @@ public:
     // Processors and services end what they have begun, and stand.
     virtual void hold() = 0;
     virtual bool at_rest() = 0;
+    // If the guest has not ended meanwhile.
     virtual void go_on() = 0;
     // How much state there is; where it stands.
     virtual std::size_t state_bytes() = 0;

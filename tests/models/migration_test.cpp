@@ -9,6 +9,9 @@
 #include <span>
 #include <string>
 
+#include "models/disk/byte_file.h"
+#include "models/disk/disk_image.h"
+#include "models/power_control.h"
 #include "tests/effort.h"
 #include "tests/models/migration_rig.h"
 
@@ -201,6 +204,36 @@ TEST_CASE("migration: given up at any time, the guest goes on where it is, and m
         w.run_until_over();
         CHECK(w.migration->phase() == Phase::done);
         CHECK(w.writer->damaged() == 0);
+    }
+}
+
+TEST_CASE("migration: a guest that ends on its way, or gets a disk, does not arrive") {
+    enum class What : std::uint8_t { ends, ends_and_is_given_up, gets_a_disk };
+    for (const What what : {What::ends, What::ends_and_is_given_up, What::gets_a_disk}) {
+        CAPTURE(static_cast<int>(what));
+        World w{false};
+        w.run_for(Time::ms(10));
+        Guest& there = w.migrate(w.settings());
+        w.run_for(Time::ms(5));
+        if (what == What::gets_a_disk) {
+            auto file = std::make_unique<MemoryFile>("disk");
+            REQUIRE(file->resize(1 << 20) == IoStatus::ok);
+            DiskConfig disk;
+            disk.name = "disk";
+            w.guest->devices().add_disk(open_disk_image(std::move(file), {.format = ImageFormat::raw}), disk);
+        } else {
+            constexpr std::uint32_t off = PowerControl::s5_sleep_type << 2 | 1u << 5;
+            w.guest->behavioural()->write_port(0, PowerControl::sleep_control_port, 1, off);
+        }
+        if (what == What::ends_and_is_given_up) {
+            while (w.guest->state() == GuestState::running) w.run_for(Time::us(1));
+            REQUIRE(!w.migration->over());
+            w.migration->give_up();
+        }
+        w.run_for(Time::ms(1));
+        CHECK(w.migration->phase() == Phase::failed);
+        CHECK(w.guest->state() == (what == What::gets_a_disk ? GuestState::running : GuestState::powered_off));
+        CHECK(there.behavioural() == nullptr);
     }
 }
 
