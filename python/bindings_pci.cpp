@@ -170,6 +170,8 @@ void bind_pci(py::module_& module, GuestClass& guest, MachineClass& machine) {
              [](Adapter& self, const std::string& mac) { self.adapter.remove_host_address(models::mac_address(mac)); })
         .def("queue_processors", [](Adapter& self) { return self.adapter.queue_processors(); })
         .def("reserved", [](Adapter& self) { return self.adapter.reserved(); })
+        .def("next_vf", [](Adapter& self) { return self.adapter.next_vf(); })
+        .def("release_vf", [](Adapter& self, unsigned number) { self.adapter.release_vf(number); })
         .def("vf_counts", &vf_counts);
     using Pairing = models::VfPairing;
     py::class_<Pairing, std::unique_ptr<Pairing, py::nodelete>>(module, "VfPairing")

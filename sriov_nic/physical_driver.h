@@ -91,6 +91,7 @@ public:
     // the hash to so many of them. Frames for all go to the first pool alone.
     void open_pool(unsigned pool, unsigned hashed);
     [[nodiscard]] bool add_host_address(MacKey mac, unsigned pool) { return add_mac(mac, pool, false); }
+    void remove_host_address(MacKey mac, unsigned pool) { delete_mac(mac, pool); }
     unsigned pools() const { return state_.queues_per_pool == 4 ? max_pools / 2 : max_pools; }
 
     // The "other causes" vector fired: resets, messages, acknowledgements, link.

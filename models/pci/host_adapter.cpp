@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "pci/config_registers.h"
 #include "sim/check.h"
 
@@ -99,6 +101,7 @@ HostAdapter::HostAdapter(const sim::Scope& scope, HostPci& host, std::span<sim::
     link_.connect(adapter_);
     host_.place(bus_.number(), config.node);
     areas_.add(queue_.memory());
+    taken_.resize(config_.vfs);
     open_vmqs(scope, processors);
     start();
 }
@@ -113,6 +116,7 @@ void HostAdapter::open_vmqs(const sim::Scope& scope, std::span<sim::Processor* c
                                                         processors, PhysicalQueue::Costs{}));
         areas_.add(vmqs_.back()->memory());
     }
+    vmq_addresses_.resize(config_.vmqs);
     if (config_.rebalance > sim::Time::zero() && !vmqs_.empty()) rebalance_timer_.arm_after(config_.rebalance);
 }
 
@@ -253,58 +257,80 @@ void HostAdapter::received(unsigned pool, std::span<const std::byte> frame) {
 }
 
 void HostAdapter::add_host_address(const MacAddress& mac, bool queues) {
-    const unsigned n = addresses_with_queues_;
-    if (!queues || n == config_.vmqs || !driver_.add_host_address(key_of(mac), config_.vfs + 1 + n)) {
-        return driver_.add_host_address(key_of(mac));
+    const nic::MacKey key = key_of(mac);
+    const auto n = static_cast<unsigned>(std::ranges::find(vmq_addresses_, nic::MacKey{0}) - vmq_addresses_.begin());
+    if (!queues || n == config_.vmqs || !driver_.add_host_address(key, config_.vfs + 1 + n)) {
+        return driver_.add_host_address(key);
     }
-    ++addresses_with_queues_;
+    vmq_addresses_[n] = key;
     placement_.add(n + 1, config_.queues_per_vmq);
     for (unsigned q = 0; q < config_.queues_per_vmq; ++q) {
-        vmqs_[n * config_.queues_per_vmq + q]->move(placement_.processor(n + 1, q));
+        PhysicalQueue& queue = *vmqs_[n * config_.queues_per_vmq + q];
+        (void)queue.take_work();
+        queue.move(placement_.processor(n + 1, q));
     }
 }
 
-std::vector<std::uint32_t> HostAdapter::queue_processors() const {
+void HostAdapter::remove_host_address(const MacAddress& mac) {
+    const nic::MacKey key = key_of(mac);
+    const auto own = std::ranges::find(vmq_addresses_, key);
+    if (own == vmq_addresses_.end()) return driver_.remove_host_address(key);
+    const auto n = static_cast<unsigned>(own - vmq_addresses_.begin());
+    *own = 0;
+    placement_.remove(n + 1);
+    driver_.remove_host_address(key, config_.vfs + 1 + n);
+}
+
+template <class Function>
+void HostAdapter::for_each_vmq(Function function) {
+    const unsigned each = config_.queues_per_vmq;
+    for (unsigned n = 0; n < vmqs_.size(); ++n) {
+        if (vmq_addresses_[n / each] != 0) function(*vmqs_[n], n / each + 1, n % each);
+    }
+}
+
+std::vector<std::uint32_t> HostAdapter::queue_processors() {
     std::vector<std::uint32_t> all{queue_.processor()};
-    for (unsigned n = 0; n < addresses_with_queues_ * config_.queues_per_vmq; ++n) all.push_back(vmqs_[n]->processor());
+    for_each_vmq([&](PhysicalQueue& queue, PortId, unsigned) { all.push_back(queue.processor()); });
     return all;
 }
 
 // Dynamic VMQ: at most one queue at a time moves away from a processor that is busy, or joins others that are idle.
 void HostAdapter::rebalance() {
-    const unsigned each = config_.queues_per_vmq;
-    for (unsigned n = 0; n < addresses_with_queues_ * each; ++n) {
-        placement_.charge(n / each + 1, n % each, vmqs_[n]->take_work());
-    }
+    for_each_vmq([this](PhysicalQueue& queue, PortId address, unsigned number) {
+        placement_.charge(address, number, queue.take_work());
+    });
     if (placement_.rebalance(config_.rebalance)) {
         ++moves_;
-        for (unsigned n = 0; n < addresses_with_queues_ * each; ++n) {
-            const std::uint32_t to = placement_.processor(n / each + 1, n % each);
-            if (to != vmqs_[n]->processor()) vmqs_[n]->move(to);
-        }
+        for_each_vmq([this](PhysicalQueue& queue, PortId address, unsigned number) {
+            const std::uint32_t to = placement_.processor(address, number);
+            if (to != queue.processor()) queue.move(to);
+        });
     }
     rebalance_timer_.arm_after(config_.rebalance);
-}
-
-void HostAdapter::remove_host_address(const MacAddress& mac) {
-    driver_.remove_host_address(key_of(mac));
 }
 
 // Virtual functions
 // ----------------------------------------------------------------------------------------------------------------
 
 VfSource& HostAdapter::reserve_vf(const MacAddress& mac, nic::VfKind kind) {
-    if (reserved_.size() == config_.vfs) {
+    const unsigned number = next_vf();
+    if (number == config_.vfs) {
         throw sim::UserError(fmt::format("adapter {}: all of its {} virtual functions have a partition; give it more",
                                          config_.name, config_.vfs));
     }
-    const auto number = static_cast<unsigned>(reserved_.size());
+    taken_[number] = true;
     reserved_.push_back(std::make_unique<Vf>(*this, number, mac, kind));
     add_host_address(mac);
-    if (port_capture_ != nullptr) {
+    if (port_capture_ != nullptr && number == vf_captures_.size()) {
         vf_captures_.push_back(captures_->point(fmt::format("{}-vf{}", config_.name, number)));
     }
     return *reserved_.back();
+}
+
+void HostAdapter::release_vf(unsigned number) {
+    VG_CHECK(number < taken_.size() && taken_[number]);
+    taken_[number] = false;
 }
 
 HostFunction HostAdapter::virtual_function(unsigned vf, nic::VfKind kind) const {
@@ -360,13 +386,13 @@ void HostAdapter::save(sim::Writer& writer) const {
     auto& self = const_cast<HostAdapter&>(*this);  // fields() serve both directions; a writer only reads
     adapter_.save(writer);
     writer(self.link_, self.driver_, self.on_cable_, self.cable_timer_, self.causes_);
-    writer(self.addresses_with_queues_, self.placement_, self.rebalance_timer_);
+    writer(self.vmq_addresses_, self.placement_, self.rebalance_timer_);
 }
 
 void HostAdapter::restore(sim::Reader& reader) {
     adapter_.restore(reader);
     reader(link_, driver_, on_cable_, cable_timer_, causes_);
-    reader(addresses_with_queues_, placement_, rebalance_timer_);
+    reader(vmq_addresses_, placement_, rebalance_timer_);
 }
 
 }  // namespace models

@@ -3,6 +3,7 @@
 // partitions.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -71,15 +72,19 @@ public:
     // A synthetic adapter on the switch: virtual functions reach its address through the physical function. It gets
     // queues of its own if there are any left, and `queues`.
     void add_host_address(const MacAddress& mac, bool queues = false);
-    // It is elsewhere now.
+    // It is elsewhere now, and its queues are for the next one.
     void remove_host_address(const MacAddress& mac);
     // Where queues are served now, by number of the processors: the physical function's first, then the addresses'.
-    std::vector<std::uint32_t> queue_processors() const;
+    std::vector<std::uint32_t> queue_processors();
 
-    // A virtual function for a synthetic adapter of that address; sim::UserError if there is none left.
+    // A virtual function for a synthetic adapter of that address, the first that nobody has; sim::UserError if there is
+    // none left.
     VfSource& reserve_vf(const MacAddress& mac, sriov_nic::VfKind kind);
-    // How many are reserved: the last one's number is one less.
-    unsigned reserved() const { return static_cast<unsigned>(reserved_.size()); }
+    // Its partition is elsewhere, and it has come back: it is for the next one.
+    void release_vf(unsigned number);
+    // How many are reserved, and the number of the next one.
+    unsigned reserved() const { return static_cast<unsigned>(std::ranges::count(taken_, true)); }
+    unsigned next_vf() const { return static_cast<unsigned>(std::ranges::find(taken_, false) - taken_.begin()); }
 
     void save(sim::Writer& writer) const;
     void restore(sim::Reader& reader);
@@ -125,6 +130,9 @@ private:
     void account(sim::Account& account) const override { account.rest("adapter"); }
     void arrived();
     void rebalance();
+    // Those that are somebody's, with the address' number from 1 on and their own.
+    template <class Function>
+    void for_each_vmq(Function function);
     void start();
     void open_vmqs(const sim::Scope& scope, std::span<sim::Processor* const> processors);
     void enable_messages();
@@ -146,7 +154,7 @@ private:
     RootDmaAreas areas_;
     PhysicalQueue queue_;
     std::vector<std::unique_ptr<PhysicalQueue>> vmqs_;  // queues_per_vmq for each address
-    unsigned addresses_with_queues_ = 0;
+    std::vector<sriov_nic::MacKey> vmq_addresses_;      // whose queues they are; 0: nobody's
     QueuePlacement placement_;
     sim::Timer rebalance_timer_;
     sim::Counter& moves_;
@@ -154,7 +162,8 @@ private:
     FrameReceiver* beyond_ = nullptr;
     bool switched_ = false;
     PortId uplink_ = no_port;
-    std::vector<std::unique_ptr<Vf>> reserved_;
+    std::vector<std::unique_ptr<Vf>> reserved_;  // ever: pairings look at them when their partition is elsewhere
+    std::vector<bool> taken_;                    // by number
     Captures* captures_ = nullptr;
     PcapngFile::Interface* port_capture_ = nullptr;
     std::vector<PcapngFile::Interface*> vf_captures_;  // of those reserved

@@ -212,6 +212,11 @@ class Partition:
         numbered = f"{host.prefix}host.hypervisor.partitions.{native.number}."
         self.stats._prefixes = [f"{host.prefix}host.root.{self.name}.", numbered]
 
+    def _settled(self) -> None:
+        """UserError while it is on its way to another host: it would arrive without what it is given now."""
+        if self._moving:
+            raise UserError(f"partition {self.name}: it is on its way to another host; wait until it is there")
+
     @property
     def state(self) -> str:
         """running, powered_off, reset, crashed, triple_fault, debug_exit, or halted_forever (nothing can wake it)."""
@@ -260,6 +265,7 @@ class Partition:
         virtual function's queue pairs, how many it uses at most: 1, 2 or 4, with mailbox=True. root_processors: numbers of
         those that serve its channels, in turn; if not given, one after the other. UserError if a value is wrong.
         """
+        self._settled()
         if sriov and (switch.uplink is None or legacy):
             raise UserError(f"partition {self.name}: sriov=True needs a switch with an uplink, and no legacy adapter")
         self._adapters += 1
@@ -301,7 +307,7 @@ class Partition:
     def _reserve_vf(self, adapter: NetworkAdapter, number: int) -> VirtualFunction:
         uplink = adapter.switch.uplink
         assert uplink is not None
-        function = uplink._native.reserved()
+        function = uplink._native.next_vf()
         pairing = self._native.add_vf(
             adapter._native, uplink._native, f"vf{number}", adapter.mac, adapter._mailbox
         )
@@ -352,6 +358,7 @@ class Partition:
         """Assigns it a whole PCI device of the host's; also while the guest runs. UserError if another partition has it."""
         if not isinstance(device, PciDevice):
             raise UserError(f"partition {self.name}: {device!r} is no device of the host's; make one with host.add(...)")
+        self._settled()
         return AssignedDevice(device, self._native.assign_pci(device.name, device._native))
 
     def disk(
@@ -365,6 +372,7 @@ class Partition:
         """
         if not isinstance(disk, Disk):
             raise UserError(f"partition {self.name}: {disk!r} is no vg.Disk")
+        self._settled()
         self._disks += 1
         name = f"disk{self._disks}"
         limits = [_whole(n, f"{self.name} {name}", 0, 2**63 - 1) for n in (maximum_iops, minimum_iops, maximum_bytes)]
@@ -383,6 +391,7 @@ class Partition:
         """
         if not isinstance(disc, Disk):
             raise UserError(f"partition {self.name}: {disc!r} is no vg.Disk")
+        self._settled()
         self._dvds += 1
         return Dvd(disc._insert(self._native, f"dvd{self._dvds}", bool(ide)))
 

@@ -165,6 +165,7 @@ async def migrate(
     given = [adapter for adapter in adapters if adapter.vf is not None and adapter.vf.given]
     partition._moving = True
     began = world().now_ps()
+    native = None
     try:
         # Whatever the physical adapter writes to memory, no flag of the second level tells of it.
         for adapter in given:
@@ -181,17 +182,23 @@ async def migrate(
         partition.migration = migration
         await _Over(migration, until)
     except BaseException:
-        partition._moving = False
-        for adapter in given:
-            if adapter.vf is not None and not adapter.vf.given:
-                adapter.offer_vf()
+        # Nobody waits for it any more.
+        if native is not None:
+            native.give_up()
+        _offer_again(partition, given)
         raise
-    partition._moving = False
     if migration.arrived:
         _arrived(partition, to, native.destination, switches)
-    for adapter in given:
-        adapter.offer_vf()
+    _offer_again(partition, given)
     return migration
+
+
+def _offer_again(partition: Partition, given: list[NetworkAdapter]) -> None:
+    """Wherever it is now; not if its guest has ended on the way."""
+    partition._moving = False
+    for adapter in given:
+        if partition.state == "running" and adapter.vf is not None and not adapter.vf.given:
+            adapter.offer_vf()
 
 
 def _arrived(partition: Partition, to: Host, native: Any, switches: list[VirtualSwitch]) -> None:
@@ -202,11 +209,13 @@ def _arrived(partition: Partition, to: Host, native: Any, switches: list[Virtual
     for number, (adapter, switch) in enumerate(zip([adapter for _, adapter in partition.networks], switches)):
         if adapter.switch.uplink is not None:
             adapter.switch.uplink._native.remove_address(adapter.mac)
+        if adapter.vf is not None:
+            adapter.vf.adapter._native.release_vf(adapter.vf.number)
         adapter._placed(native.network(number), switch)
         partition.networks[number] = (switch, adapter)
         if switch.uplink is None:
             continue
         if adapter.vf is None:
-            switch.uplink._native.add_address(adapter.mac)
+            switch.uplink._native.add_address(adapter.mac, True)
         else:
             adapter.vf = partition._reserve_vf(adapter, number + 1)

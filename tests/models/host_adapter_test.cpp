@@ -323,6 +323,12 @@ TEST_CASE("wrong wishes") {
     (void)rig.adapter->reserve_vf(mac(two), sriov_nic::VfKind::mailbox);
     CHECK(error_of([&] { (void)rig.adapter->reserve_vf(mac(beyond), sriov_nic::VfKind::mailbox); }) ==
           "adapter nic: all of its 2 virtual functions have a partition; give it more");
+    // One that has come back is for the next one.
+    rig.adapter->release_vf(0);
+    CHECK(rig.adapter->reserved() == 1);
+    CHECK(rig.adapter->next_vf() == 0);
+    (void)rig.adapter->reserve_vf(mac(beyond), sriov_nic::VfKind::mailbox);
+    CHECK(rig.adapter->reserved() == 2);
 }
 
 TEST_CASE("an address with a queue of its own is served by its own processor, all others by the first") {
@@ -345,6 +351,15 @@ TEST_CASE("an address with a queue of its own is served by its own processor, al
     for (std::size_t n = 0; n < 6; ++n) to_all.bytes[n] = std::byte{0xff};
     CHECK(rig.from_wire(std::move(to_all)) == std::vector<bool>{true, false, false});
     for (Recorder& guest : rig.guests) CHECK(guest.take() == Fills{6});
+    // One that goes leaves its queue to another.
+    rig.adapter->remove_host_address(mac(1));
+    CHECK(rig.adapter->queue_processors() == std::vector<std::uint32_t>{0, 2});
+    CHECK(rig.from_wire(frame(1, beyond, 7)) == std::vector<bool>{true, false, false});
+    rig.adapter->remove_host_address(mac(3));
+    rig.adapter->add_host_address(mac(3), true);
+    CHECK(rig.adapter->queue_processors() == std::vector<std::uint32_t>{0, 1, 2});
+    CHECK(rig.from_wire(frame(3, beyond, 8)) == std::vector<bool>{false, true, false});
+    CHECK(rig.guests[2].take() == Fills{8});
 }
 
 TEST_CASE("an address with two queues: its connections are spread over two processors") {

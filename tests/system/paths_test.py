@@ -60,14 +60,16 @@ MIGRATION = """\
 import verdigris as vg
 
 a, b = vg.Host(name="a", memory="512MiB"), vg.Host(name="b", memory="256MiB")
-nic = a.add(vg.Intel82599("nic", vfs=2))
-other = b.add(vg.Intel82599("nic", vfs=1, rack=nic))
+nic = a.add(vg.Intel82599("nic", vfs=2, vmq=1))
+other = b.add(vg.Intel82599("nic", vfs=1, vmq=1, rack=nic))
 switch = a.virtual_switch("external", uplink=nic)
 b.virtual_switch("external", uplink=other)
 lan = a.virtual_switch("lan")
 server = switch.peer("server", address="10.0.0.1/24")
 one = a.partition("one", memory="64MiB", guest=vg.Behavioural())
 net = one.network(switch, address="10.0.0.2/24", sriov=True)
+plain = a.partition("plain", memory="32MiB", guest=vg.Behavioural())
+plain.network(switch)
 alone = a.partition("alone", memory="32MiB", guest=vg.Behavioural())
 alone.network(lan, address="10.1.0.2/24")
 full = a.partition("full", memory="32MiB", guest=vg.Behavioural())
@@ -102,6 +104,11 @@ async def main(sim):
         await sim.after("1ms")
     await refused(one.migrate(b), "migration of partition one: it is on its way already")
     try:
+        one.disk(vg.Disk.create("vhdx", "64MiB"))
+        sim.check("no disk", False)
+    except vg.UserError as error:
+        sim.check("no disk", "partition one: it is on its way to another host" in str(error), str(error))
+    try:
         sim.checkpoint()
         sim.check("no checkpoint", False)
     except vg.UserError as error:
@@ -124,6 +131,15 @@ async def main(sim):
     asking.reset()
     await sim.after("5ms")
     sim.check("its connection is alive", asking.throughput.count > 10 and asking.failures == 0, str(asking.throughput))
+    try:
+        await plain.migrate(b, bandwidth="10Mb/s", within="2ms")
+        sim.check("too slow", False)
+    except vg.Timeout:
+        await sim.after("1ms")
+        sim.check("too slow: it stays", plain.migration.over and not plain.migration.arrived and plain.host is a)
+    await plain.migrate(b)
+    sim.check("its queue went with it", len(nic.queue_processors) == 1 and len(other.queue_processors) == 2)
+    sim.check("nobody has the function that it left", one.host is b and nic._native.reserved() == 0)
     sim.check("statistics are those of its new place", one.stats["vmbus.signals_in"] >= 0 and one in b.partitions)
 """
 
