@@ -29,11 +29,13 @@ class Round:
 class Migration:
     """A partition on its way to another host, or there. Made by `partition.migrate(...)`."""
 
-    def __init__(self, partition: Partition, to: Host, native: Any, revoked_ps: int) -> None:
+    def __init__(self, partition: Partition, to: Host, native: Any, revoked_ps: int, link: int) -> None:
         self.partition = partition
         self.source = partition._host
         self.to = to
         self._native = native
+        # Of the link that memory went over, in bits per second.
+        self.link = link
         # From asking the guest to let its virtual functions go until it had.
         self.revocation_ps = revoked_ps
 
@@ -83,6 +85,7 @@ class Migration:
             "from": self.source.name,
             "to": self.to.name,
             "arrived": self.arrived,
+            "link_bits_per_second": self.link,
             "began_ps": int(self._native.began_ps),
             "revocation_ps": self.revocation_ps,
             "total_ps": self.total_ps,
@@ -177,7 +180,7 @@ async def migrate(
         native = machine.migrate(
             partition._native, source._native, to._native, name, bits, delay_ps, rounds, min(least, 2**63)
         )
-        migration = Migration(partition, to, native, gone - began)
+        migration = Migration(partition, to, native, gone - began, bits)
         world().migrations.append(migration)
         partition.migration = migration
         await _Over(migration, until)

@@ -62,9 +62,10 @@ class Page(unittest.TestCase):
         cls.pictures.mkdir(parents=True, exist_ok=True)
         sample.write(cls.folder / "run", sample.three_paths())
         sample.write(cls.folder / "plain", sample.plain())
+        sample.write(cls.folder / "moved", sample.moved())
         sample.write(cls.folder / "scale", sample.scale())
         sample.write_sweep(cls.folder / "sweep")
-        for name in ("run", "plain", "scale", "sweep"):
+        for name in ("run", "plain", "moved", "scale", "sweep"):
             done = write_report(cls.folder / name)
             if done.returncode:
                 raise OSError(f"{name}: {done.stderr}")
@@ -106,7 +107,7 @@ class Page(unittest.TestCase):
         self.browser.settle()
 
     def test_looks_are_kept_as_pictures_and_nothing_is_wider_than_the_window(self) -> None:
-        for name in ("run", "plain", "scale", "sweep"):
+        for name in ("run", "plain", "moved", "scale", "sweep"):
             for width in (1280, 390):
                 for dark in (False, True):
                     with self.subTest(name=name, width=width, dark=dark):
@@ -144,6 +145,26 @@ class Page(unittest.TestCase):
         self.assertEqual(shown, {name: str(entry["value"]) for name, entry in result["stats"].items()})
         self.assertEqual([row[2] for row in self.table(".drops")], ["214", "37", "3"])
         self.assertEqual(json.loads(self.saved("result")), result)
+
+    def test_a_migration_is_shown_round_by_round(self) -> None:
+        self.show("moved")
+        one, stays = self.result("moved")["migrations"]
+        self.assertEqual(self.texts("#migrations h3")[0], "guest from a to b")
+        self.assertEqual(self.values("[data-migration='0'] .card:first-child td[data-value]"), [
+            str(one["total_ps"]), str(one["blackout_ps"]), str(one["bytes"]), str(round(one["bytes"] * 8 * 10**12 / one["total_ps"])), str(one["revocation_ps"])
+        ])  # fmt: skip
+        rounds = one["rounds"]
+        # What a round leaves for the next one was written to while it lasted.
+        written = [str(round(after["pages"] * 4096 * 8 * 10**12 / each["time_ps"])) for each, after in zip(rounds, rounds[1:])] + [None]
+        rates = [str(round(each["bytes"] * 8 * 10**12 / each["time_ps"])) for each in rounds]
+        shown = self.values("[data-migration='0'] .rounds td")
+        self.assertEqual(shown, [item for each, rate, dirty in zip(rounds, rates, written) for item in (str(each["pages"]), str(each["bytes"]), str(each["time_ps"]), rate, dirty)])
+        self.assertEqual([row["guest_stands"] for row in self.saved_rows("migration-0-time")], ["0", "0", "0", "0", "1"])
+        # Nobody stood still for one that stays.
+        self.assertEqual([row["guest_stands"] for row in self.saved_rows("migration-1-pages")], ["0", "0"])
+        self.assertIn("the guest stays", self.texts("#migrations h3")[3])
+        self.show("plain")
+        self.assertEqual(self.texts("#migrations"), [])
 
     def table(self, selector: str) -> list[list[str]]:
         """The texts of a table's rows, without its head."""

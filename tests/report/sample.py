@@ -1,6 +1,6 @@
 """A result folder with invented figures, to show the report without a simulation. Nothing here was measured.
 
-    sample.py FOLDER [run|sweep|plain|scale]
+    sample.py FOLDER [run|sweep|plain|moved|scale]
 """
 
 from __future__ import annotations
@@ -119,6 +119,22 @@ MACHINE = {
 }  # fmt: skip
 
 
+def moved() -> dict[str, Any]:
+    """A guest that arrived at another host, and one that stayed."""
+    page, state = 4104, 188_569
+    pages = [16384, 1935, 362, 194, 187]
+    times = [58_903_507_131, 6_462_094_831, 1_295_977_299, 770_240_785, 1_643_773_775]
+    rounds = [{"pages": n, "bytes": n * page, "time_ps": ps} for n, ps in zip(pages, times)]
+    rounds[-1]["bytes"] += state
+    one = {
+        "partition": "guest", "from": "a", "to": "b", "arrived": True, "began_ps": 81_000_000_000, "link_bits_per_second": 10_000_000_000,
+        "revocation_ps": 105_423_413, "total_ps": sum(times) + 40_000_000, "blackout_ps": times[-1], "bytes": sum(each["bytes"] for each in rounds),
+        "state_bytes": state, "rounds": rounds,
+    }  # fmt: skip
+    stays = {**one, "partition": "other", "arrived": False, "total_ps": 0, "blackout_ps": 0, "rounds": rounds[:2]}
+    return {**plain(), "migrations": [one, stays]}
+
+
 def plain(seed: int = 1) -> dict[str, Any]:
     """What every run keeps, without a measurement."""
     random_ = random.Random(seed)
@@ -230,7 +246,7 @@ def main() -> None:
     if kind == "sweep":
         write_sweep(folder)
     else:
-        write(folder, {"run": three_paths, "plain": plain, "scale": scale}[kind]())
+        write(folder, {"run": three_paths, "plain": plain, "moved": moved, "scale": scale}[kind]())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import { exact_json, read_data } from './data.js';
 import { choice, empty, h } from './dom.js';
 import { latency_section } from './latency.js';
 import { machine_section } from './machine.js';
+import { migrations_section } from './migrations.js';
 import { drops_section, throughput_section, timeline_section } from './measures.js';
 import { checks_section, head, setup_section, summary_section } from './overview.js';
 import { set_theme } from './palette.js';
@@ -36,7 +37,7 @@ function run_page(data) {
         head: head(result, data.name),
         sections: [
             ['summary', (result.variants ?? []).length > 1 ? 'Side by side' : 'At a glance', summary_section(result)], ['latency', 'Latency', latency_section(result)], ['attribution', 'Attribution', attribution_section(result)],
-            ['processors', 'Processors', processors_section(result, statistics)], ['throughput', 'Throughput', throughput_section(result)], ['timeline', 'Over time', timeline_section(result)],
+            ['processors', 'Processors', processors_section(result, statistics)], ['throughput', 'Throughput', throughput_section(result)], ['timeline', 'Over time', timeline_section(result)], ['migrations', 'Migration', migrations_section(result)],
             ['drops', 'Drops', drops_section(result)], ['exits', 'Exits', exits_section(result, statistics)], ['machine', 'Machine', machine_section(result)], ['checks', 'Checks', checks_section(result)],
             ['setup', 'Set-up', setup_section(result)], ['statistics', 'Statistics', statistics_section(statistics)], ['files', 'Data', files_section(data)],
         ],
