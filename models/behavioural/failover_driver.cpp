@@ -32,7 +32,12 @@ void FailoverDriver::use(bool vf) {
 
 // The host is asked first, and what is sent goes by the function when it has answered; back it is the other way round.
 void FailoverDriver::switch_if_due() {
-    if (state_.switching != Switching::none || !synthetic_.is_up()) return;
+    if (state_.switching != Switching::none) return;
+    if (!synthetic_.is_up()) {
+        // Nobody can be asked, and no traffic waits for the answer.
+        if (std::exchange(state_.leaving, false)) vf_.let_go();
+        return;
+    }
     const bool wanted = state_.announced && vf_.is_up() && vf_.serial() == state_.serial && !state_.leaving;
     if (wanted == state_.on_vf) {
         if (state_.leaving && std::exchange(state_.leaving, false)) vf_.let_go();
@@ -68,7 +73,11 @@ void FailoverDriver::side_ready(const Side& side) {
 
 // A function that goes of itself takes its frames along; the host has moved the traffic back already.
 void FailoverDriver::side_down(const Side& side) {
-    if (&side == &synthetic_side_) return user_.down();
+    if (&side == &synthetic_side_) {
+        state_.switching = Switching::none;
+        user_.down();
+        return switch_if_due();
+    }
     state_.leaving = false;
     use(false);
 }

@@ -66,7 +66,7 @@ PeerSettings host(const MacAddress& mac, unsigned number) {
 }
 
 struct Rig final : private DataPath {
-    explicit Rig(VfKind kind = VfKind::hyper_v)
+    explicit Rig(VfKind kind = VfKind::hyper_v, bool with_synthetic = true)
         : vf_host(loop, kind),
           guest(loop, 4),
           function(guest, vf_host.pci, vf_host.root, *vf_host.source),
@@ -80,9 +80,11 @@ struct Rig final : private DataPath {
         vmbus::NetworkProvider::Config config;
         config.adapter.address.bytes = VfHost::guest_mac.bytes;
         config.adapter.offloads = vmbus::OffloadSettings::all(false);
-        provider.emplace(loop.simulation.scope("root.net"), loop.server, adapter, config,
-                         [this](std::uint16_t) -> sim::Processor& { return vf_host.root; });
-        adapter.connect(*provider);
+        if (with_synthetic) {
+            provider.emplace(loop.simulation.scope("root.net"), loop.server, adapter, config,
+                             [this](std::uint16_t) -> sim::Processor& { return vf_host.root; });
+            adapter.connect(*provider);
+        }
         adapter.set_data_path(this);
         const DriverCosts costs = find_profile("one-nanosecond").driver_costs;
         VfDriver::Config vf = VfDriver::config(costs, device_space);
@@ -94,6 +96,7 @@ struct Rig final : private DataPath {
         registrations.push_back(loop.simulation.scope("adapter").register_state(adapter));
         registrations.push_back(loop.simulation.scope("rig").register_state(*this));
         loop.client.connect();
+        if (!with_synthetic) return;
         loop.run(Time::ms(20));
         REQUIRE(driver->is_up());
     }
@@ -206,6 +209,18 @@ TEST_CASE("behavioural failover driver: a connection lives through what happens 
         CHECK(rig.counter("near.tcp.resets_sent") + rig.counter("far_host.tcp.resets_sent") == 0);
         CHECK(rig.counter("near.bad_checksum") + rig.counter("far_host.bad_checksum") == 0);
     }
+}
+
+TEST_CASE("behavioural failover driver: a function goes when it is to, though the other adapter is not there") {
+    Rig rig(VfKind::hyper_v, false);
+    rig.vf_host.source->start_vf();
+    rig.function.offer();
+    rig.run(Time::ms(20));
+    REQUIRE(rig.driver->vf().is_up());
+    REQUIRE_FALSE(rig.driver->is_up());
+    rig.function.eject();
+    rig.run(Time::ms(1));
+    CHECK_FALSE(rig.function.offered());
 }
 
 TEST_CASE("behavioural failover driver: a checkpoint while the traffic moves") {
