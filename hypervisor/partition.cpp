@@ -12,6 +12,8 @@ namespace hypervisor {
 
 namespace {
 
+constexpr PartitionId table_limit = 1 << 16;
+
 enum class Settable : std::uint8_t { never, early, always };  // early: before the partition is initialized
 
 // Every property there is, what it may be, and what it is if nobody says otherwise.
@@ -277,10 +279,14 @@ std::unique_ptr<Partition> Partitions::make(PartitionId id, PartitionId parent, 
                                                         .grantable_privileges = options_.grantable_privileges},
                                     memory_, ownership_, handles_, host_);
     partition->fill_property(HvPartitionProperty::privilege_flags, options_.default_privileges);
+    if (id < table_limit) {
+        if (id >= table_.size()) table_.resize(id + 1);
+        table_[id] = partition.get();
+    }
     return partition;
 }
 
-Partition* Partitions::find(PartitionId id) {
+Partition* Partitions::find_any(PartitionId id) const {
     const auto found = partitions_.find(id);
     return found == partitions_.end() ? nullptr : found->second.get();
 }
@@ -318,12 +324,14 @@ HvStatus Partitions::remove(Partition& partition) {
     root().pool().put_back(pages->second);
     objects_.erase(pages);
     std::erase_if(attached_, [&](const auto& entry) { return entry.second.first == partition.id(); });
+    if (partition.id() < table_.size()) table_[partition.id()] = nullptr;
     partitions_.erase(partition.id());
     return HvStatus::success;
 }
 
 void Partitions::rebuild(const std::vector<PartitionId>& ids) {
     for (auto& [id, partition] : partitions_) partition->forget_vps();
+    table_.clear();
     partitions_.clear();
     for (const PartitionId id : ids) partitions_[id] = make(id, root_partition, 0);
     if (!partitions_.contains(root_partition)) throw sim::UserError("checkpoint: it has no root partition");

@@ -219,7 +219,7 @@ public:
     Partitions(const sim::Scope& scope, const Options& options, mmu::SystemMemory memory, PartitionHost& host);
 
     Partition& root() { return *partitions_.at(root_partition); }
-    Partition* find(PartitionId id);
+    Partition* find(PartitionId id) { return id < table_.size() ? table_[id] : find_any(id); }
     // The first child with a greater id; invalid if there is none.
     PartitionId next_child(PartitionId previous) const;
     std::size_t count() const { return partitions_.size(); }
@@ -261,6 +261,7 @@ public:
 
 private:
     void rebuild(const std::vector<PartitionId>& ids);
+    Partition* find_any(PartitionId id) const;
     std::unique_ptr<Partition> make(PartitionId id, PartitionId parent, std::uint64_t flags);
 
     sim::Scope scope_;
@@ -270,6 +271,7 @@ private:
     PageOwnership ownership_;
     InterruptHandles handles_;
     std::map<PartitionId, std::unique_ptr<Partition>> partitions_;
+    std::vector<Partition*> table_;  // those with small numbers, by number; null: there is none
     std::map<PartitionId, std::vector<std::uint64_t>> objects_;                // the parent's pages behind each child
     std::map<std::uint64_t, std::pair<PartitionId, std::uint64_t>> attached_;  // by physical device: whose, its name
     PartitionId next_id_ = root_partition + 1;

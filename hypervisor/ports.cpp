@@ -65,12 +65,14 @@ HvStatus Ports::create(PortAddress address, std::uint64_t connection_partition, 
     }
     port.serial = state_.next_serial++;
     state_.ports[address] = port;
+    routes_.clear();
     scope_.trace("port.create", address.partition, address.id, info.port_type, port.sint, port.vp);
     return HvStatus::success;
 }
 
 HvStatus Ports::remove(PortAddress address) {
     if (state_.ports.erase(address) == 0) return HvStatus::invalid_port_id;
+    routes_.clear();
     if (address.partition == root_) forget_arrivals(address.id);
     scope_.trace("port.delete", address.partition, address.id);
     return HvStatus::success;
@@ -93,6 +95,7 @@ HvStatus Ports::connect(PortAddress connection, PortAddress port, const HvConnec
 
 HvStatus Ports::disconnect(PortAddress connection) {
     if (state_.connections.erase(connection) == 0) return HvStatus::invalid_connection_id;
+    routes_.clear();
     scope_.trace("port.disconnect", connection.partition, connection.id);
     return HvStatus::success;
 }
@@ -114,6 +117,7 @@ HvStatus Ports::property(PortAddress address, std::uint32_t code, std::uint64_t&
 void Ports::remove_partition(std::uint64_t partition) {
     const PortAddress first{partition, 0};
     const PortAddress end{partition, ~0u};
+    routes_.clear();
     state_.ports.erase(state_.ports.lower_bound(first), state_.ports.upper_bound(end));
     state_.connections.erase(state_.connections.lower_bound(first), state_.connections.upper_bound(end));
 }
@@ -132,12 +136,18 @@ std::size_t Ports::connection_count(std::uint64_t partition) const {
 // ----------------------------------------------------------------------------------------------------------------
 
 // A connection outlives its port: then it has an invalid port, not an invalid connection.
-HvStatus Ports::resolve(std::uint64_t sender, ConnectionId connection, HvPortType type, PortAddress& address) {
-    const auto found = state_.connections.find({sender, connection});
+HvStatus Ports::resolve(std::uint64_t sender, ConnectionId connection, HvPortType type, Route& route) {
+    const PortAddress from{sender, connection};
+    if (const auto known = routes_.find(from); known != routes_.end() && known->second.type == type) {
+        route = known->second;
+        return HvStatus::success;
+    }
+    const auto found = state_.connections.find(from);
     if (found == state_.connections.end() || found->second.type != type) return HvStatus::invalid_connection_id;
     const auto port = state_.ports.find(found->second.port);
     if (port == state_.ports.end() || port->second.serial != found->second.serial) return HvStatus::invalid_port_id;
-    address = port->first;
+    route = {port->first, type, &port->second};
+    routes_[from] = route;
     return HvStatus::success;
 }
 
@@ -147,10 +157,11 @@ HvStatus Ports::post_message(std::uint64_t sender, ConnectionId connection, std:
     if (payload.size() > message_payload_bytes || message_type == 0 || (message_type >> 31) != 0) {
         return HvStatus::invalid_parameter;
     }
-    PortAddress address;
-    const HvStatus resolved = resolve(sender, connection, HvPortType::message, address);
+    Route route;
+    const HvStatus resolved = resolve(sender, connection, HvPortType::message, route);
     if (resolved != HvStatus::success) return resolved;
-    Port& port = state_.ports.at(address);
+    const PortAddress address = route.address;
+    Port& port = *route.port;
 
     if (address.partition == root_) {
         if (state_.waiting[address.id] >= message_buffers_per_port) return HvStatus::insufficient_buffers;
@@ -175,10 +186,11 @@ HvStatus Ports::post_message(std::uint64_t sender, ConnectionId connection, std:
 }
 
 HvStatus Ports::signal_event(std::uint64_t sender, ConnectionId connection, std::uint16_t flag) {
-    PortAddress address;
-    const HvStatus resolved = resolve(sender, connection, HvPortType::event, address);
+    Route route;
+    const HvStatus resolved = resolve(sender, connection, HvPortType::event, route);
     if (resolved != HvStatus::success) return resolved;
-    Port& port = state_.ports.at(address);
+    const PortAddress address = route.address;
+    Port& port = *route.port;
     if (flag >= port.flag_count) return HvStatus::invalid_parameter;
     const auto absolute_flag = static_cast<std::uint16_t>(port.base_flag + flag);
     if (address.partition == root_) {

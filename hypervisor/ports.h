@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <unordered_map>
 
 #include "hypervisor/tlfs.h"
 #include "sim/scope.h"
@@ -125,6 +126,7 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_, deliver_);
+        if constexpr (Archive::reading) routes_.clear();
     }
 
 private:
@@ -157,7 +159,19 @@ private:
         }
     };
 
-    HvStatus resolve(std::uint64_t sender, ConnectionId connection, HvPortType type, PortAddress& address);
+    // What a connection has led to: of many partitions' objects one is found at once, not by a way through all maps.
+    struct Route {
+        PortAddress address;
+        HvPortType type = HvPortType::message;
+        Port* port = nullptr;
+    };
+    struct ByAddress {
+        std::size_t operator()(const PortAddress& a) const {
+            return static_cast<std::size_t>((a.partition << 24 | a.id) * 0x9e37'79b9'7f4a'7c15ull >> 16);
+        }
+    };
+
+    HvStatus resolve(std::uint64_t sender, ConnectionId connection, HvPortType type, Route& route);
     void arrive(const Arrival& arrival);
     void deliver();
     void forget_arrivals(PortId port);
@@ -167,6 +181,8 @@ private:
     SynicTargets& targets_;
     RootReceiver& receiver_;
     State state_;
+    // Forgotten whenever an object comes or goes.
+    std::unordered_map<PortAddress, Route, ByAddress> routes_;  // order: never iterated
     sim::Timer deliver_;
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "hypervisor/root_client.h"
@@ -36,7 +37,7 @@ public:
 
 private:
     hypervisor::PortId next_ = 1;
-    std::map<hypervisor::PortId, PartitionBus*> owners_;
+    std::unordered_map<hypervisor::PortId, PartitionBus*> owners_;  // order: never iterated
 };
 
 // Guest memory through the root's mapping of the pages that it gave the guest.
