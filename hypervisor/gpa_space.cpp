@@ -66,6 +66,7 @@ void GpaSpace::destroy() {
 }
 
 void GpaSpace::changed(std::uint64_t gpa_page, std::uint64_t count) const {
+    known_ = {};
     listener_.mapping_changed(gpa_page << hv_page_shift, count << hv_page_shift);
 }
 
@@ -368,6 +369,7 @@ std::optional<std::uint8_t> GpaSpace::access_state(std::uint64_t gpa_page, bool 
     const bool under = state_.written.contains(gpa_page);
     if (under || (found->dirty && !overlaid)) state |= gpa_access_state::dirty;
     if (clear_dirty) {
+        known_ = {};
         if (under) state_.written.erase(gpa_page);
         if (!overlaid) (void)writer_.test_and_clear_dirty(gpa);
     }
@@ -404,6 +406,13 @@ bool GpaSpace::access(std::uint64_t gpa, std::uint64_t length, mmu::Access kind,
         gpa > (address_limit_pages << hv_page_shift) - length) {
         return false;
     }
+    const bool writes = kind == mmu::Access::write;
+    const bool one_page = length <= hv_page_size - gpa % hv_page_size;
+    const Known& before = known(gpa);
+    if (one_page && before.gpa_page == gpa / hv_page_size && (before.written || !writes)) {
+        copy(before.spa + gpa % hv_page_size, 0, length);
+        return true;
+    }
     const slat::Request request{.access = kind, .linear_valid = false};
     const auto for_each_page = [&](auto&& function) {
         for (std::uint64_t offset = 0; offset < length;) {
@@ -422,6 +431,7 @@ bool GpaSpace::access(std::uint64_t gpa, std::uint64_t length, mmu::Access kind,
     return for_each_page([&](std::uint64_t offset, std::uint64_t n) {
         const slat::Translation page = slat::translate(second, memory_, gpa + offset, request);
         VG_CHECK(page.ok());
+        if (one_page) known(gpa) = {gpa / hv_page_size, page.spa - gpa % hv_page_size, writes};
         copy(page.spa, offset, n);
         return true;
     });

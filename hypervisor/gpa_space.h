@@ -6,6 +6,7 @@
 // calls that mapped them; a change to a part splits them again.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -109,6 +110,7 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_, writer_);
+        if constexpr (Archive::reading) known_ = {};
     }
 
 private:
@@ -154,6 +156,15 @@ private:
     void promote(std::uint64_t gpa_page, std::uint8_t to_shift);
     template <class Function>
     void for_each_part(std::uint64_t first, std::uint64_t end, Function function) const;
+    // A page that was accessed, and what its flags say of that: an access that would change no flag needs no walk. The
+    // hypervisor's pages, where a processor looks at each interrupt, follow one another.
+    struct Known {
+        std::uint64_t gpa_page = ~std::uint64_t{0};
+        std::uint64_t spa = 0;
+        bool written = false;
+    };
+    Known& known(std::uint64_t gpa) const { return known_[gpa / hv_page_size % known_.size()]; }
+
     template <class Copy>
     bool access(std::uint64_t gpa, std::uint64_t length, mmu::Access kind, Copy copy) const;
     void changed(std::uint64_t gpa_page, std::uint64_t count) const;
@@ -164,6 +175,7 @@ private:
     PageOwnership& ownership_;
     MappingListener& listener_;
     slat::TableWriter writer_;
+    mutable std::array<Known, 4> known_{};  // forgotten whenever a mapping or a flag changes
     State state_;
 };
 
