@@ -83,10 +83,15 @@ std::string prefix_of(const HostConfig& config) {
     return config.name.empty() ? std::string{} : config.name + ".";
 }
 
-class HostModel final : public Host, private RootProcessors, private SoftwarePlacement, private DeviceInterrupts {
+class HostModel final : public Host,
+                        private RootProcessors,
+                        private SoftwarePlacement,
+                        private DeviceInterrupts,
+                        private sim::StatisticsSource {
 public:
     HostModel(sim::Simulation& simulation, const HostConfig& config, const Profile& profile)
-        : config_(config),
+        : simulation_(simulation),
+          config_(config),
           numa_costs_(profile.numa_costs),
           agenda_(simulation.agenda()),
           scope_(simulation.scope(prefix_of(config) + "host")),
@@ -112,6 +117,7 @@ public:
         scope_.trace("host", config.cores, config.memory_bytes, static_cast<std::uint64_t>(config.fidelity),
                      config.quantum.ps());
         scope_.trace_bytes("profile", std::as_bytes(std::span{config.profile}));
+        simulation_.add_source(*this);
     }
 
     ~HostModel() override {
@@ -130,10 +136,13 @@ public:
     void join(Host& other) override { joined_.push_back(&other); }
     bool take_attention() override { return stack_.take_attention(); }
     void run_ended(bool idle) override {
-        update_statistics();
         if (idle) stack_.found_idle();
     }
     void release() override {
+        if (!std::exchange(released_, true)) {
+            HostModel::update_statistics();
+            simulation_.remove_source(*this);
+        }
         stack_.release();
         pci_.release();
     }
@@ -167,9 +176,10 @@ private:
     static constexpr unsigned events_per_progress = 64;
     bool take_news();
     std::uint64_t all_instructions() const;
-    void update_statistics();
+    void update_statistics() override;
     bool only_the_end_is_left(sim::Time until);
 
+    sim::Simulation& simulation_;
     HostConfig config_;
     NumaCosts numa_costs_;
     sim::Agenda& agenda_;
@@ -192,6 +202,7 @@ private:
     bool ask_ = false;    // the wake time has come
     bool ended_ = false;  // the end has
     bool has_run_ = false;
+    bool released_ = false;  // what it counted stays
 };
 
 // On a host with several nodes: where the partition works without waiting, and whose interrupts come from afar.

@@ -11,7 +11,7 @@ constexpr std::uint64_t checkpoint_magic = 0x31'4b'43'47'56ull;  // "VGCK1"
 std::vector<std::byte> Simulation::save() {
     trace_.fold();
     Writer writer;
-    writer(checkpoint_magic, seed_, agenda_, trace_, statistics_, journeys_,
+    writer(checkpoint_magic, seed_, agenda_, trace_, statistics(), journeys_,
            static_cast<std::uint64_t>(states_.size()));
     for (const auto& [id, state] : states_) {
         Writer part;
@@ -54,7 +54,7 @@ Scope::Scope(Simulation& simulation, std::string_view path)
       component_(simulation.trace().add_component(path)) {}
 
 Counter& Scope::counter(std::string_view name, std::string_view unit, std::string_view description) const {
-    return simulation_->statistics().counter(path_ + "." + std::string{name}, unit, description);
+    return simulation_->statistics_.counter(path_ + "." + std::string{name}, unit, description);
 }
 
 Random Scope::random() const {

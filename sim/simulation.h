@@ -18,6 +18,15 @@
 
 namespace sim {
 
+// Who has counts that are not kept up to date one by one: it sets its counters when somebody wants to see them.
+class StatisticsSource {
+public:
+    virtual void update_statistics() = 0;
+
+protected:
+    ~StatisticsSource() = default;
+};
+
 class Simulation {
 public:
     explicit Simulation(std::uint64_t seed = 1) : seed_(seed) {}
@@ -28,7 +37,13 @@ public:
 
     Agenda& agenda() { return agenda_; }
     Trace& trace() { return trace_; }
-    Statistics& statistics() { return statistics_; }
+    // Up to date.
+    Statistics& statistics() {
+        for (StatisticsSource* const source : sources_) source->update_statistics();
+        return statistics_;
+    }
+    void add_source(StatisticsSource& source) { sources_.push_back(&source); }
+    void remove_source(StatisticsSource& source) { std::erase(sources_, &source); }
     Journeys& journeys() { return journeys_; }
     std::uint64_t seed() const { return seed_; }
 
@@ -49,6 +64,7 @@ private:
     Agenda agenda_;
     Trace trace_;
     Statistics statistics_;
+    std::vector<StatisticsSource*> sources_;
     Journeys journeys_{agenda_};
     std::map<std::uint64_t, Registered> states_;  // by order of registration
     std::uint64_t next_state_ = 0;
