@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "sim/check.h"
 
@@ -37,6 +38,8 @@ struct Trace::Hasher {
     }
 
     XXH3_state_t* state;
+    // What every record needs of its component, close together and apart from the names.
+    std::vector<std::uint64_t> identities;
     // Little enough to stay in the first-level cache.
     std::array<std::byte, 2048> buffer;
     std::size_t used = 0;
@@ -47,13 +50,14 @@ Trace::~Trace() = default;
 
 Trace::ComponentId Trace::add_component(std::string_view path) {
     components_.push_back({std::string{path}, TraceKind::id_of(path)});
+    hasher_->identities.push_back(components_.back().identity);
     return static_cast<ComponentId>(components_.size() - 1);
 }
 
 void Trace::record(Time time, ComponentId component, TraceKind kind, std::span<const std::uint64_t> words,
                    std::span<const std::byte> bytes) {
     ++records_;
-    const std::array<std::uint64_t, 4> head{static_cast<std::uint64_t>(time.ps()), components_[component].identity,
+    const std::array<std::uint64_t, 4> head{static_cast<std::uint64_t>(time.ps()), hasher_->identities[component],
                                             kind.id, words.size() << 32 | bytes.size()};
     hasher_->update(head.data(), sizeof head);
     if (!words.empty()) hasher_->update(words.data(), words.size_bytes());
@@ -92,7 +96,9 @@ void Trace::fold() {
 }
 
 void Trace::restart() {
-    hasher_ = std::make_unique<Hasher>();
+    auto next = std::make_unique<Hasher>();
+    next->identities = std::move(hasher_->identities);
+    hasher_ = std::move(next);
 }
 
 }  // namespace sim
