@@ -30,7 +30,7 @@ using sim::Time;
 
 constexpr unsigned functions_each = 63;
 constexpr std::uint16_t server_port = 5201;
-constexpr std::uint64_t answered_bytes = 64 * 1024;
+constexpr std::uint64_t page_bytes_each = 64 * 1024;
 constexpr std::uint64_t root_bytes = std::uint64_t{256} << 20;
 constexpr Time broadcast_spacing = Time::us(200);
 constexpr Time boot_step = Time::ms(50);
@@ -56,7 +56,7 @@ MacAddress server_mac(unsigned adapter) {
 }  // namespace
 
 std::string_view name_of(ScaleTraffic traffic) {
-    return traffic == ScaleTraffic::pages ? "pages" : "requests";
+    return traffic == ScaleTraffic::pages ? "pages" : traffic == ScaleTraffic::uploads ? "uploads" : "requests";
 }
 
 std::string_view name_of(ScalePath path) {
@@ -99,7 +99,7 @@ struct ScaleHost::Machine {
         unsigned trunk = 0;
         VfPairing* pairing = nullptr;
         std::unique_ptr<GuestNetwork> network;
-        std::unique_ptr<RequestClient> client;
+        std::vector<std::unique_ptr<RequestClient>> programs;
         std::unique_ptr<DatagramFlow> flow;
     };
 
@@ -191,31 +191,38 @@ struct ScaleHost::Machine {
 
     TcpEndpoint server_of(const Member& one) const { return {server_address(one.trunk), server_port}; }
 
-    // Evenly spaced, so that one partition's requests come no closer together than those of many. Partitions begin one
-    // after the other: the first thing that each does is a broadcast to all others.
+    // Evenly spaced, so that programs of one partition come no closer together than those of many. They begin one after
+    // the other: the first thing that a partition does is a broadcast to all others.
     void ask() {
         const std::uint64_t rate = settings.requests_per_second;
-        const auto count = static_cast<std::int64_t>(members.size());
+        const std::size_t count = std::max<std::size_t>(settings.programs, members.size());
         const Time interval = Time::s(1) / static_cast<std::int64_t>(rate);
         std::int64_t intervals = broadcast_spacing / interval + 1;
-        while (std::gcd(intervals, count) != 1) ++intervals;
-        for (Member& one : members) {
+        while (std::gcd(intervals, static_cast<std::int64_t>(count)) != 1) ++intervals;
+        for (std::size_t n = 0; n < count; ++n) {
+            Member& one = members[n % members.size()];
+            const auto number = static_cast<std::uint16_t>(n / members.size());
             RequestClient::Settings asks;
             asks.to = server_of(one);
             asks.datagrams = settings.traffic == ScaleTraffic::requests;
-            if (settings.traffic == ScaleTraffic::pages) asks.answer = Choice{answered_bytes};
+            asks.local_port = static_cast<std::uint16_t>(asks.local_port + number);
+            if (settings.traffic == ScaleTraffic::pages) asks.answer = Choice{page_bytes_each};
+            if (settings.traffic == ScaleTraffic::uploads) asks.request = Choice{page_bytes_each};
             asks.arrivals.kind = ArrivalKind::constant;
-            asks.arrivals.per_kilosecond = rate * 1000 / members.size();
-            one.client = std::make_unique<RequestClient>(simulation.scope(one.guest->name() + ".asks"),
-                                                         one.network->stack(), asks);
+            asks.arrivals.per_kilosecond = rate * 1000 / count;
+            programs.push_back(one.programs
+                                   .emplace_back(std::make_unique<RequestClient>(
+                                       simulation.scope(fmt::format("{}.asks{}", one.guest->name(), number)),
+                                       one.network->stack(), asks))
+                                   .get());
         }
         start_spacing = interval * intervals;
         start_timer.arm(simulation.agenda().now());
-        run_for(start_spacing * count);
+        run_for(start_spacing * static_cast<std::int64_t>(count));
     }
     void start_next() {
-        members[started++].client->start();
-        if (started < members.size()) start_timer.arm_after(start_spacing);
+        programs[started++]->start();
+        if (started < programs.size()) start_timer.arm_after(start_spacing);
     }
     void flood(unsigned senders) {
         constexpr std::uint16_t sink_port = 7000;
@@ -237,6 +244,7 @@ struct ScaleHost::Machine {
     std::vector<Trunk*> trunks;
     std::vector<std::unique_ptr<Server>> servers;
     std::vector<Member> members;
+    std::vector<RequestClient*> programs;  // in the order in which they begin
     Time start_spacing;
     std::size_t started = 0;
     sim::Timer start_timer{simulation.agenda(), "scale.start", [this] { start_next(); }};
@@ -263,12 +271,13 @@ ScaleHost::Counts ScaleHost::counts() const {
     Counts all;
     all.events = machine_->simulation.agenda().events_fired();
     for (const auto& one : machine_->members) {
-        if (one.client) {
-            const std::uint64_t answered = one.client->latency().count();
-            all.requests += answered;
-            all.failures += one.client->failures();
-            all.partitions_served += answered != 0 ? 1 : 0;
+        std::uint64_t answered = 0;
+        for (const auto& program : one.programs) {
+            answered += program->latency().count();
+            all.failures += program->failures();
         }
+        all.requests += answered;
+        all.partitions_served += answered != 0 ? 1 : 0;
         if (one.flow) all.frames += one.flow->latency().count();
     }
     return all;

@@ -1,6 +1,7 @@
 // A host with many behavioural partitions that share a fixed amount of traffic: what `bench scale` measures. Partitions
-// ask servers beyond the adapters' wires; how often all of them together do does not depend on how many there are. Each
-// 63 partitions have an adapter, a switch and a broadcast domain of their own, whatever the path.
+// ask servers beyond the adapters' wires. The same programs run in however many partitions there are: each has a
+// connection of its own and asks at its own pace, so that what is on the wires is the same, frame by frame. Each 63
+// partitions have an adapter, a switch and a broadcast domain of their own, whatever the path.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +12,10 @@
 
 namespace models {
 
-// Of all partitions together, evenly spaced, whatever their number:
+// Of all programs together, evenly spaced, whatever the number of partitions:
 enum class ScaleTraffic : std::uint8_t {
     pages,     // requests of 64 bytes over TCP, answers of 64 KiB
+    uploads,   // requests of 64 KiB over TCP, segmented by the adapter; answers of 64 bytes
     requests,  // 64 bytes there and 64 back, by UDP: the most partitions for the fewest frames
 };
 std::string_view name_of(ScaleTraffic traffic);
@@ -30,7 +32,9 @@ struct ScaleSettings {
     unsigned first_vps = 1;  // virtual processors of the first partition, whose stack uses all of them
     unsigned cores = 32;
     ScaleTraffic traffic = ScaleTraffic::pages;
-    std::uint64_t requests_per_second = 2'000;  // of all partitions
+    // As many in each partition, or one more; each partition has one at least.
+    unsigned programs = 1024;
+    std::uint64_t requests_per_second = 2'000;  // of all programs
 };
 
 class ScaleHost final {
@@ -39,7 +43,7 @@ public:
     ~ScaleHost();
     ScaleHost(const ScaleHost&) = delete;
 
-    // All adapters are up, on their path; then partition after partition begins to ask. Throws sim::UserError if one
+    // All adapters are up, on their path; then program after program begins to ask. Throws sim::UserError if an adapter
     // does not come up.
     void start();
     // Instead of asking: the first `senders` partitions send frames of 64 bytes, as fast as they can.
