@@ -5,30 +5,49 @@
 
 namespace sim {
 
-// A four-ary heap: half the depth of a binary one, and its children share a cache line or two.
-namespace {
-constexpr std::size_t arity = 4;
-}
-
 bool Agenda::run_next() {
+    close();
     const bool device_first = top(Priority::device) <= top(Priority::processor);
     Heap& heap = heaps_[device_first ? 0 : 1];
     if (heap.empty()) return false;
     const Entry first = heap.front();
-    remove(*first.timer);
+    first.timer->position_ = Timer::unarmed;
+    open_ = &heap;
     now_ = floor_ = first.at;
     ++fired_;
     first.timer->expired_();
+    close();
     return true;
 }
 
+// Nobody took the place of the entry that was fired.
+void Agenda::close() {
+    if (open_ == nullptr) return;
+    Heap& heap = *std::exchange(open_, nullptr);
+    const Entry last = heap.back();
+    heap.pop_back();
+    if (!heap.empty()) sift_down(heap, 0, last);
+}
+
 void Agenda::run_until(Time end) {
+    struct Limit {
+        Limit(Time& limit, Time end) : limit_(limit), before_(std::exchange(limit, end)) {}
+        Limit(const Limit&) = delete;
+        ~Limit() { limit_ = before_; }
+        Time& limit_;
+        Time before_;
+    };
+    const Limit here{limit_, end};
     while (next_event() <= end && !next_event().is_never()) run_next();
     now_ = floor_ = std::max(floor_, end);
 }
 
 void Agenda::insert(Timer& timer, Time at, std::uint64_t sequence) {
     Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
+    if (open_ == &heap) {
+        open_ = nullptr;
+        return sift_down(heap, 0, Entry{at, sequence, &timer});
+    }
     heap.emplace_back();
     sift_up(heap, heap.size() - 1, Entry{at, sequence, &timer});
 }
@@ -44,6 +63,17 @@ void Agenda::remove(Timer& timer) {
         sift_up(heap, hole, last);
     } else {
         sift_down(heap, hole, last);
+    }
+}
+
+void Agenda::move(Timer& timer, Time at, std::uint64_t sequence) {
+    Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
+    const std::size_t hole = timer.position_;
+    const Entry entry{at, sequence, &timer};
+    if (hole > 0 && entry.before(heap[(hole - 1) / arity])) {
+        sift_up(heap, hole, entry);
+    } else {
+        sift_down(heap, hole, entry);
     }
 }
 
@@ -85,10 +115,10 @@ Timer::~Timer() {
 }
 
 void Timer::arm(Time at) {
-    disarm();
-    if (at.is_never()) return;
+    if (at.is_never()) return disarm();
     at_ = std::max(at, agenda_.floor_);
     sequence_ = agenda_.next_sequence_++;
+    if (armed()) return agenda_.move(*this, at_, sequence_);
     agenda_.insert(*this, at_, sequence_);
 }
 

@@ -61,19 +61,41 @@ private:
     };
     using Heap = std::vector<Entry>;
 
+    // A four-ary heap: half the depth of a binary one, and its children share a cache line or two.
+    static constexpr std::size_t arity = 4;
+
     Time top(Priority p) const {
         const Heap& heap = heaps_[static_cast<std::size_t>(p)];
+        if (open_ == &heap) return top_below(heap);
         return heap.empty() ? Time::never() : heap.front().at;
     }
+    // Whether a device's timer that is armed for `at` now will be the next to fire: then it has.
+    bool next_is(Time at) {
+        if (at < floor_ || at > limit_ || at >= top(Priority::device) || at > top(Priority::processor)) return false;
+        now_ = floor_ = at;
+        ++fired_;
+        return true;
+    }
+    static Time top_below(const Heap& heap) {
+        Time first = Time::never();
+        for (std::size_t i = 1; i < std::min(heap.size(), arity + 1); ++i) first = std::min(first, heap[i].at);
+        return first;
+    }
+    void close();
     void insert(Timer& timer, Time at, std::uint64_t sequence);
     void remove(Timer& timer);
+    void move(Timer& timer, Time at, std::uint64_t sequence);
     void place(Heap& heap, std::size_t hole, const Entry& entry);
     void sift_up(Heap& heap, std::size_t hole, const Entry& entry);
     void sift_down(Heap& heap, std::size_t hole, const Entry& entry);
 
     std::array<Heap, 2> heaps_;
+    // Whose first entry has just been fired and is a hole: mostly its timer is armed again, and the entry takes its
+    // place. Until then nothing goes before it, as nothing did.
+    Heap* open_ = nullptr;
     Time now_;
-    Time floor_;  // the time of the event that is being carried out
+    Time floor_;                 // the time of the event that is being carried out
+    Time limit_ = Time::ps(-1);  // of run_until; before all times outside
     std::uint64_t next_sequence_ = 0;
     std::uint64_t fired_ = 0;
 };
@@ -89,6 +111,14 @@ public:
     // Arms or re-arms. A time that has passed already means now.
     void arm(Time at);
     void arm_after(Time delay) { arm(agenda_.now() + delay); }
+    // In what it has fired, instead of arming it for `at` and returning: true where it would be the next to fire, within
+    // run_until. Then all is as if it had been, without the way through the heap.
+    [[nodiscard]] bool go_on(Time at) {
+        if (armed() || priority_ != Priority::device || !agenda_.next_is(at)) return false;
+        at_ = at;
+        sequence_ = agenda_.next_sequence_++;
+        return true;
+    }
     void disarm();
 
     bool armed() const { return position_ != unarmed; }

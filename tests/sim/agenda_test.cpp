@@ -1,8 +1,10 @@
 // The agenda's order, cancellation, and survival of save and restore.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/agenda.h"
@@ -72,6 +74,72 @@ TEST_CASE("a timer that is disarmed or destroyed never fires; a past time means 
     CHECK(kept.deadline() == 10_ns);
     agenda.run_until(10_ns);
     CHECK(fired == 1);
+}
+
+namespace {
+
+// Timers that arm and disarm each other in what they fire, each as a generator of its own says; those that go on by
+// themselves where they can, and those that arm themselves and return.
+struct Crowd {
+    explicit Crowd(bool goes_on) {
+        for (std::size_t i = 0; i < 12; ++i) {
+            const Priority priority = i % 4 == 3 ? Priority::processor : Priority::device;
+            timers.push_back(std::make_unique<Timer>(
+                agenda, "t", [this, i, goes_on] { act(i, goes_on); }, priority));
+            timers[i]->arm(Time::ns(static_cast<std::int64_t>(i % 3)));
+        }
+    }
+    void act(std::size_t i, bool goes_on) {
+        Time next;
+        do {
+            fired.push_back({agenda.now(), i});
+            seen.push_back(agenda.next_event());
+            const std::size_t other = random.below(timers.size());
+            if (random.below(3) == 0) timers[other]->disarm();
+            if (random.below(3) == 0) timers[other]->arm(agenda.now() + ns(4));
+            seen.push_back(agenda.next_deadline());
+            if (timers[i]->armed() || random.below(8) == 0) return;
+            next = agenda.now() + ns(4);
+        } while (goes_on && timers[i]->go_on(next));
+        timers[i]->arm(next);
+    }
+    Time ns(std::uint64_t most) { return Time::ns(static_cast<std::int64_t>(random.below(most))); }
+    Agenda agenda;
+    sim::Random random{11};
+    std::vector<std::unique_ptr<Timer>> timers;
+    std::vector<std::pair<Time, std::size_t>> fired;
+    std::vector<Time> seen;
+};
+
+}  // namespace
+
+TEST_CASE("a timer that goes on within what it has fired does what one that is armed and returns does") {
+    Crowd goes{true}, returns{false};
+    for (int turn = 0; turn < 2000; ++turn) {
+        for (Crowd* crowd : {&goes, &returns}) {
+            if (turn % 8 == 0) crowd->timers[static_cast<std::size_t>(turn) % 12]->arm(crowd->agenda.now());
+            if (turn % 5 == 0) {
+                crowd->agenda.run_next();
+            } else {
+                crowd->agenda.run_until(crowd->agenda.now() + 20_ns);
+            }
+        }
+        REQUIRE(goes.fired == returns.fired);
+        REQUIRE(goes.agenda.now() == returns.agenda.now());
+        REQUIRE(sim::save_to_bytes(goes.agenda) == sim::save_to_bytes(returns.agenda));
+        for (std::size_t i = 0; i < goes.timers.size(); ++i) {
+            REQUIRE(sim::save_to_bytes(*goes.timers[i]) == sim::save_to_bytes(*returns.timers[i]));
+        }
+        for (Crowd* crowd : {&goes, &returns}) {
+            REQUIRE(std::is_sorted(crowd->fired.begin(), crowd->fired.end(),
+                                   [](const auto& a, const auto& b) { return a.first < b.first; }));
+            crowd->fired.clear();
+        }
+        REQUIRE(goes.seen == returns.seen);
+        goes.seen.clear();
+        returns.seen.clear();
+    }
+    CHECK(goes.agenda.events_fired() > 5000);
 }
 
 TEST_CASE("100,000 random armings and cancellations come out as a sorted list would give them") {
