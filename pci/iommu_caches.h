@@ -83,8 +83,7 @@ public:
     }
     void insert(std::uint16_t domain, std::uint64_t address, const IotlbEntry& entry) {
         if (entry.page_shift != mmu::shift_4k) large_pages_ |= entry.page_shift == mmu::shift_1g ? 2 : 1;
-        // A smaller page goes first from now on.
-        if (large_pages_ != 0) known_.fill({});
+        ++changes_;
         iotlb_.insert(index_of(address >> entry.page_shift, domain), key_of(address, entry.page_shift), domain, entry);
     }
 
@@ -93,14 +92,17 @@ public:
     // With `used` false it counts as nobody's use, and the context may have made room for others.
     const IotlbEntry* find_known(std::uint16_t requester, std::uint64_t address, bool used) {
         const Known& it = known_[known_index(requester, address)];
-        if (it.requester != requester || (address ^ it.first) >> it.page_shift != 0) return nullptr;
-        if (it.translation->key != it.key || it.translation->context != it.domain) return nullptr;
+        if (it.changes != changes_ || it.requester != requester) return nullptr;
+        if ((address ^ it.first) >> it.entry.page_shift != 0) return nullptr;
         if (used) {
-            if (it.context->key != requester) return nullptr;
             contexts_.touch(*it.context);
             iotlb_.touch(*it.translation);
         }
-        return &it.translation->payload;
+        return &it.entry;
+    }
+    // The function's access to the address is near: the simulating computer may fetch what find_known() looks at.
+    void expect(std::uint16_t requester, std::uint64_t address) const {
+        __builtin_prefetch(&known_[known_index(requester, address)]);
     }
     // What find_context() and find() have just found.
     void know(std::uint16_t requester, std::uint16_t domain, std::uint64_t address, std::uint8_t page_shift) {
@@ -108,7 +110,8 @@ public:
         auto* const context = contexts_.peek(index_of(requester), requester, 0);
         auto* const translation = iotlb_.peek(index_of(address >> page_shift, domain), key, domain);
         if (context == nullptr || translation == nullptr) return;
-        known_[known_index(requester, address)] = {address, key, context, translation, requester, domain, page_shift};
+        known_[known_index(requester, address)] = {changes_,    address,   context,
+                                                   translation, requester, translation->payload};
     }
 
     // What was found last for a function's page, whether or not the IOTLB still has it: a second look within an access
@@ -146,7 +149,7 @@ public:
     }
     void drop_recent() {
         recent_.assign(recent_.size(), {});
-        known_.fill({});
+        ++changes_;
     }
 
     // The lowest table known on the way to `address`.
@@ -172,6 +175,7 @@ public:
     }
     void insert_context(std::uint16_t requester, const IommuContext& context) {
         contexts_.insert(index_of(requester), requester, 0, context);
+        ++changes_;
     }
 
     // A walk of `time` that may begin at `from`: when it ends.
@@ -210,7 +214,7 @@ public:
         archive(iotlb_, tables_, contexts_, large_pages_);
         for (sim::Time& walker : walkers_) archive(walker);
         for (Recent& it : recent_) archive(it);
-        if constexpr (Archive::reading) known_.fill({});
+        if constexpr (Archive::reading) ++changes_;
     }
 
 private:
@@ -223,15 +227,16 @@ private:
             archive(table, rights);
         }
     };
+    // All in one of the simulating computer's cache lines.
     struct alignas(64) Known {
-        std::uint64_t first = 0;  // an address of the page
-        std::uint64_t key = 0;
+        std::uint64_t changes = 0;  // of the two arrays, until then: where something came or went all is asked anew
+        std::uint64_t first = 0;    // an address of the page
         mmu::AssociativeArray<IommuContext>::Slot* context = nullptr;
         mmu::AssociativeArray<IotlbEntry>::Slot* translation = nullptr;
-        std::uint32_t requester = ~std::uint32_t{0};
-        std::uint16_t domain = 0;
-        std::uint8_t page_shift = 0;
+        std::uint16_t requester = 0;
+        IotlbEntry entry;
     };
+    static_assert(sizeof(Known) == 64);
     static constexpr std::size_t known_entries = 128;
     static std::size_t known_index(std::uint16_t requester, std::uint64_t address) {
         return (address >> mmu::shift_2m ^ requester >> 1) % known_entries;
@@ -250,6 +255,7 @@ private:
     mmu::AssociativeArray<IommuContext> contexts_;
     std::vector<sim::Time> walkers_;
     std::array<Known, known_entries> known_{};  // derived
+    std::uint64_t changes_ = 1;
     std::vector<Recent> recent_ = std::vector<Recent>(recent_entries);
     std::uint8_t large_pages_ = 0;  // sizes that were ever put in: bit 0 2 MiB, bit 1 1 GiB
 };

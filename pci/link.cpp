@@ -287,6 +287,13 @@ void Link::arm() {
 // All that is due, the earliest first; at the same instant what arrives at the host goes first.
 void Link::run() {
     running_ = true;
+    do run_due();
+    while (timer_.go_on(next()));
+    running_ = false;
+    arm();
+}
+
+void Link::run_due() {
     const sim::Time present = now();
     for (sim::Time first = next(); first <= present; first = next()) {
         if (heads_[of_posted] == first) {
@@ -320,8 +327,6 @@ void Link::run() {
             if (client_ != nullptr) client_->link_ready();
         }
     }
-    running_ = false;
-    arm();
 }
 
 void Link::carry_out(const Posted& entry) {

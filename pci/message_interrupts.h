@@ -46,6 +46,12 @@ public:
     bool enabled() const;
     unsigned vectors() const { return static_cast<unsigned>(state_.entries.size()); }
     void raise(unsigned vector);
+    // The vector is raised soon: the simulating computer may fetch what that needs.
+    void expect(unsigned vector) const {
+        function_.config().expect(start_);
+        __builtin_prefetch(&state_.entries[vector]);
+        __builtin_prefetch(&state_.pending[vector / 64]);
+    }
     bool pending(unsigned vector) const { return (state_.pending[vector / 64] >> vector % 64 & 1) != 0; }
 
     // Accesses to the table and to the pending bits, by offset within each. What lies beyond reads 0.

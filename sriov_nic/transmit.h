@@ -150,8 +150,8 @@ private:
         const Moments& of(std::uint64_t descriptor) {
             while (descriptor >= until && count != 0) {
                 moments = batch(0).moments;
-                begin = (begin + 1) % most;
-                until = --count != 0 ? batch(0).first : ~std::uint64_t{0};
+                begin = --count != 0 ? (begin + 1) % most : 0;
+                until = count != 0 ? batch(0).first : ~std::uint64_t{0};
             }
             return moments;
         }
@@ -295,6 +295,7 @@ private:
         if (flush_.first() <= core_.scope.now()) pump();
     }
     void flush_due();
+    void expect_write_back(unsigned queue) const;
 
     Core& core_;
     LoopbackTarget& loopback_;

@@ -33,7 +33,7 @@ void Transmit::pump() {
     pumping_ = true;
     do {
         again_ = false;
-        flush_due();
+        if (flush_.first() <= core_.scope.now() || flush_.first() != flush_timer_.deadline()) flush_due();
         if ((fetch_[0] | fetch_[1]) != 0) fetch_descriptors();
         if (may_cut()) cut_frames();
         if (finish_ != frames_.end()) finish_frames();
