@@ -111,8 +111,8 @@ public:
     // Arms or re-arms. A time that has passed already means now.
     void arm(Time at);
     void arm_after(Time delay) { arm(agenda_.now() + delay); }
-    // In what it has fired, instead of arming it for `at` and returning: true where it would be the next to fire, within
-    // run_until. Then all is as if it had been, without the way through the heap.
+    // In what it has fired, instead of arming it for `at` and returning: true where it would be the next to fire, and
+    // within run_until. Then all is as if it had been, without the way through the heap.
     [[nodiscard]] bool go_on(Time at) {
         if (armed() || priority_ != Priority::device || !agenda_.next_is(at)) return false;
         at_ = at;
