@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import pathlib
 import re
+import shutil
 import subprocess
 
 CPP_SUFFIXES = (".h", ".cpp", ".c")
 TEXT_SUFFIXES = (*CPP_SUFFIXES, ".py", ".sh", ".md", ".txt", ".cmake", ".json", ".S", ".ld", ".asm", ".inc")
 TEXT_NAMES = ("verdigris", "run", ".clang-format", ".clang-tidy", ".gitignore", "LICENSE")
-SKIPPED_FOLDERS = {"build", "out", "__pycache__"}
+SKIPPED_FOLDERS = {".git", "build", "out", "__pycache__"}
 
 # A comment, or a literal, whichever comes first; so that a quote in a comment or a slash in a string misleads nobody.
 _TOKEN = re.compile(
@@ -26,7 +27,7 @@ class SourceTree:
         self.paths = [path for path in self._listed() if path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES]
 
     def _listed(self) -> list[pathlib.PurePosixPath]:
-        if (self.root / ".git").exists():
+        if (self.root / ".git").exists() and shutil.which("git") is not None:
             command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
             result = subprocess.run(command, cwd=self.root, capture_output=True, text=True)
             if result.returncode == 0:

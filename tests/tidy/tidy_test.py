@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 import tidy
 import tutorial_test
@@ -172,6 +173,11 @@ class Rules(unittest.TestCase):
             result = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
         self.assertEqual(result.returncode, 1, result.stdout)
         self.assertIn("sim/util.h:1: names: util.h says nothing about what is in it\n", result.stdout)
+
+    def test_a_clone_on_a_machine_without_git(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.dict("os.environ", {"PATH": folder}):
+            make_tree(pathlib.Path(folder), {"sim/a.h": HEADER, "build/b.h": HEADER, ".git/c.h": HEADER})
+            self.assertEqual([str(path) for path in SourceTree(pathlib.Path(folder)).paths], ["sim/a.h"])
 
     def test_an_empty_tree_is_not_a_clean_tree(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
