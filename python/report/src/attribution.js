@@ -132,10 +132,15 @@ export function attribution_section(result) {
 // The last two variants: as a rule the one that is compared and the one that is proposed.
 const default_pair = (variants) => [variants[Math.max(0, variants.length - 2)], variants[variants.length - 1]];
 
+// Where there is little width, a label's variant and workload stand one below the other, and the bars keep most of it.
+const two_lines = (width) => (width < 560 ? { formatter: (name) => name.replace(' · ', '\n'), width: 145, overflow: 'truncate', fontSize: 11, lineHeight: 14 } : {});
+
 // One bar for each variant, split by cause: the whole composition.
 function share_figure(result, all) {
     const several = workloads(all).length > 1;
-    const rows = all.map((entry) => ({ ...entry, means: exact_means(entry.value), name: several ? `${variant_name(entry.variant)} · ${entry.workload}` : variant_name(entry.variant) }));
+    // The ways that one workload can go stand together.
+    const together = workloads(all).flatMap((name) => all.filter((entry) => entry.workload === name));
+    const rows = together.map((entry) => ({ ...entry, means: exact_means(entry.value), name: several ? `${variant_name(entry.variant)} · ${entry.workload}` : variant_name(entry.variant) }));
     const totals = new Map();
     for (const { means } of rows) for (const [cause, mean] of means.causes) totals.set(cause, (totals.get(cause) ?? 0n) + mean);
     const causes = order_causes(totals);
@@ -149,7 +154,7 @@ function share_figure(result, all) {
                 return `<div>${escape(rows[dataIndex].name)}</div>` + tip_row(color, seriesName, time(mean)) + `<div>${percent(Number(mean) / Number(rows[dataIndex].means.mean || 1n))} of the request</div>`;
             } },
             xAxis: { type: 'value', axisLabel: { formatter: axis('ps'), hideOverlap: true } },
-            yAxis: { type: 'category', inverse: true, data: rows.map((row) => row.name), axisTick: { show: false }, axisLabel: { color: colours.text } },
+            yAxis: { type: 'category', inverse: true, data: rows.map((row) => row.name), axisTick: { show: false }, axisLabel: { color: colours.text, ...two_lines(width) } },
             series: causes.map((cause) => ({
                 type: 'bar', stack: 'all', name: cause, barMaxWidth: 30, color: cause_colours(causes).get(cause), data: rows.map((row) => Number(row.means.causes.get(cause) ?? 0n)),
                 itemStyle: { borderColor: colours.card, borderWidth: 1 },
