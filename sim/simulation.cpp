@@ -5,18 +5,20 @@
 namespace sim {
 
 namespace {
-constexpr std::uint64_t checkpoint_magic = 0x31'4b'43'47'56ull;  // "VGCK1"
+constexpr std::uint64_t checkpoint_magic = 0x32'4b'43'47'56ull;  // "VGCK2"
 }
 
+// The components come first: what is of another machine is refused before anything of this one has changed.
 std::vector<std::byte> Simulation::save() {
     trace_.fold();
     Writer writer;
-    writer(checkpoint_magic, seed_, agenda_, trace_, statistics(), journeys_,
-           static_cast<std::uint64_t>(states_.size()));
+    writer(checkpoint_magic, static_cast<std::uint64_t>(states_.size()));
+    for (const auto& [id, state] : states_) writer(state.path);
+    writer(seed_, agenda_, trace_, statistics(), journeys_);
     for (const auto& [id, state] : states_) {
         Writer part;
         state.save(part);
-        writer(state.path, part.data().size());
+        writer(part.data().size());
         writer.bytes(part.data());
     }
     return writer.take();
@@ -28,20 +30,24 @@ void Simulation::restore(std::span<const std::byte> checkpoint) {
     std::uint64_t count = 0;
     reader(magic);
     if (magic != checkpoint_magic) throw UserError("checkpoint: this is not a Verdigris checkpoint of this version");
-    reader(seed_, agenda_, trace_, statistics_, journeys_, count);
+    reader(count);
     if (count != states_.size()) throw UserError("checkpoint: it was taken of a machine with other components");
     for (const auto& [id, state] : states_) {
         std::string path;
-        std::size_t size = 0;
-        reader(path, size);
+        reader(path);
         if (path != state.path) throw UserError("checkpoint: it has " + path + " where this machine has " + state.path);
-        if (size > reader.remaining()) throw UserError("checkpoint: the data of " + path + " ends too early");
+    }
+    reader(seed_, agenda_, trace_, statistics_, journeys_);
+    for (const auto& [id, state] : states_) {
+        std::size_t size = 0;
+        reader(size);
+        if (size > reader.remaining()) throw UserError("checkpoint: the data of " + state.path + " ends too early");
         std::vector<std::byte> bytes(size);
         reader.bytes(bytes);
         Reader part{bytes};
         state.restore(part);
         if (part.remaining() != 0)
-            throw UserError("checkpoint: data of " + path + " is left over; it is of another version");
+            throw UserError("checkpoint: data of " + state.path + " is left over; it is of another version");
     }
 }
 

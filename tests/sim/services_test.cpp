@@ -167,6 +167,17 @@ TEST_CASE("a machine restored from a checkpoint ends in the hash of the run that
     CHECK_THROWS_AS(other.restore(std::span{checkpoint}.first(3)), sim::UserError);
 }
 
+TEST_CASE("a checkpoint of a machine with other components changes nothing") {
+    Machine machine;
+    const auto checkpoint = machine.simulation.save();
+    machine.simulation.agenda().run_until(100_us);
+    Ticker more{machine.simulation.scope("c")};
+    const std::string before = machine.simulation.trace().hash();
+    CHECK_THROWS_AS(machine.simulation.restore(checkpoint), sim::UserError);
+    CHECK(machine.simulation.agenda().now() == 100_us);
+    CHECK(machine.simulation.trace().hash() == before);
+}
+
 namespace {
 struct Device {
     std::uint64_t read_status(std::uint64_t) { return 0x42; }
