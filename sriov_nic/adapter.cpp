@@ -194,10 +194,6 @@ pci::Function& Adapter::physical() {
     return device_->function;
 }
 
-pci::MsiX& Adapter::physical_msix() {
-    return device_->msix;
-}
-
 std::uint64_t Adapter::read_virtual_bar(unsigned vf, unsigned bar, std::uint64_t offset, unsigned size) {
     return vf < max_pools && virtuals_[vf] != nullptr ? virtuals_[vf]->read_bar(bar, offset, size) : ~std::uint64_t{0};
 }

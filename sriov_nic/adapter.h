@@ -36,7 +36,6 @@ public:
 
     Controller& controller() { return controller_; }
     pci::Function& physical();
-    pci::MsiX& physical_msix();
     unsigned virtual_functions() const { return functions_->count(); }
     pci::Function& virtual_function(unsigned vf) { return functions_->function(vf); }
     // A guest's access to BAR 0 or 3 of a VF, wherever its hypervisor shows it; `size` is 1, 2, 4 or 8.

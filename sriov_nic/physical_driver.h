@@ -104,7 +104,6 @@ public:
 
     unsigned physical_pool() const { return state_.settings_vfs; }
     MacKey mac_of(unsigned vf) const { return state_.vfs[vf].mac; }
-    Api api_of(unsigned vf) const { return state_.vfs[vf].api; }
 
     struct Vf {
         VfPolicy policy;

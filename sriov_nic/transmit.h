@@ -61,7 +61,6 @@ public:
     void pump();
 
     std::uint32_t buffered_bytes() const { return memory_.used(); }
-    unsigned frames_in_flight() const { return frames_.size(); }
     void reset();
 
     template <class Archive>

@@ -64,7 +64,6 @@ public:
             archive(now, before, status, interrupt, phase, buffer, position);
         }
     };
-    const State& common_state() const { return state_; }
 
 protected:
     IdeDrive() = default;

@@ -59,7 +59,6 @@ public:
 
     // The uplink of this switch; once.
     void connect_switch(VirtualSwitch& network, std::string_view port_name);
-    bool has_switch() const { return switched_; }
     PortId uplink() const { return uplink_; }
     // What stands at the cable's other end takes frames here, and gives them to from_wire() when their last bit comes.
     void connect_wire(FrameReceiver& beyond) { beyond_ = &beyond; }
