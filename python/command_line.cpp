@@ -118,7 +118,7 @@ int call_package(const char* module, const char* function, const py::kwargs& arg
     try {
         return py::module_::import(module).attr(function)(**arguments).cast<int>();
     } catch (py::error_already_set& error) {
-        if (error.matches(PyExc_KeyboardInterrupt)) {
+        if (error.matches(PyExc_KeyboardInterrupt) || interrupted()) {
             fmt::print(stderr, "verdigris: interrupted\n");
             return 130;
         }

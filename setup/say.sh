@@ -12,6 +12,20 @@ die() { # STATUS MESSAGE...
 
 wrong_use() { die 2 "$* (./verdigris --help lists the commands)"; }
 
+# did_you_mean WORD KNOWN...: the end of a message, if a known word begins or ends like it or has the same letters.
+did_you_mean() {
+    local word=$1 known letters
+    shift
+    letters=$(fold -w1 <<<"$word" | sort | tr -d '\n')
+    for known in "$@"; do
+        if [ "$(fold -w1 <<<"$known" | sort | tr -d '\n')" = "$letters" ] || [ "${known:0:3}" = "${word:0:3}" ] ||
+            { [ ${#known} -gt 3 ] && [ "${known: -3}" = "${word: -3}" ]; }; then
+            printf '; did you mean %s?' "$known"
+            return
+        fi
+    done
+}
+
 # logged STEP COMMAND...: announces a step, sends its output to the log, shows the log's end if it fails.
 logged() {
     local step=$1

@@ -89,6 +89,7 @@ class Launcher(unittest.TestCase):
     def test_wrong_use_is_one_line_and_status_2(self) -> None:
         cases = [
             (["boil"], "there is no command boil"),
+            (["tset"], "there is no command tset; did you mean test?"),
             (["--preset", "fast", "run"], "there is no preset fast: release, dev, clang"),
             (["--preset"], "--preset needs a name"),
             (["doctor", "all"], "doctor takes no argument"),
