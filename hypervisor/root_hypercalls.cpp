@@ -150,6 +150,17 @@ Partition* RootHypercalls::target(Call& call, std::uint64_t id, HvStatus& status
     return found;
 }
 
+Partition* RootHypercalls::child(Call& call, std::uint64_t id, HvStatus& status) {
+    Partition* found = target(call, id, status);
+    if (found == nullptr) return nullptr;
+    if (found->is_root()) {
+        status = HvStatus::operation_denied;
+    } else if (found->state() != PartitionState::initialized) {
+        status = HvStatus::invalid_partition_state;
+    }
+    return status == HvStatus::success ? found : nullptr;
+}
+
 // Partitions
 // -------------------------------------------------------------------------------------------------------------
 
@@ -283,10 +294,8 @@ std::optional<slat::PageRights> rights_of(std::uint32_t flags) {
 HvStatus RootHypercalls::map_gpa_pages(Call& call) {
     const auto input = call.header<HvInputMapGpaPages>();
     HvStatus status = HvStatus::success;
-    Partition* partition = target(call, input.target_partition_id, status);
+    Partition* partition = child(call, input.target_partition_id, status);
     if (partition == nullptr) return status;
-    if (partition->is_root()) return HvStatus::operation_denied;
-    if (partition->state() != PartitionState::initialized) return HvStatus::invalid_partition_state;
     constexpr std::uint32_t known =
         map_gpa_flag::permissions_mask | map_gpa_flag::adjustable | map_gpa_flag::not_cached | map_gpa_flag::large_page;
     const std::optional<slat::PageRights> rights = rights_of(input.map_flags);
@@ -312,10 +321,8 @@ HvStatus RootHypercalls::map_gpa_pages(Call& call) {
 HvStatus RootHypercalls::unmap_gpa_pages(Call& call) {
     const auto input = call.header<HvInputUnmapGpaPages>();
     HvStatus status = HvStatus::success;
-    Partition* partition = target(call, input.target_partition_id, status);
+    Partition* partition = child(call, input.target_partition_id, status);
     if (partition == nullptr) return status;
-    if (partition->is_root()) return HvStatus::operation_denied;
-    if (partition->state() != PartitionState::initialized) return HvStatus::invalid_partition_state;
     if ((input.unmap_flags & ~unmap_gpa_large_page) != 0 || input.padding != 0) return HvStatus::invalid_parameter;
     const std::uint64_t step = (input.unmap_flags & unmap_gpa_large_page) != 0 ? 512 : 1;
     if (input.target_gpa_base % step != 0) return HvStatus::invalid_parameter;

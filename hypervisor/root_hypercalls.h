@@ -94,6 +94,8 @@ private:
                    std::span<std::byte> output) const;
     // The partition that a call is about: the caller itself, or a child of the root's if the root calls.
     Partition* target(Call& call, std::uint64_t id, HvStatus& status);
+    // The same, if it is no root and has been initialized.
+    Partition* child(Call& call, std::uint64_t id, HvStatus& status);
 
     HvStatus create_partition(Call& call);
     HvStatus initialize_partition(Call& call);

@@ -7,10 +7,8 @@ namespace hypervisor {
 HvStatus RootHypercalls::get_gpa_pages_access_state(Call& call) {
     const auto input = call.header<HvInputGetGpaPagesAccessState>();
     HvStatus status = HvStatus::success;
-    Partition* partition = target(call, input.partition_id, status);
+    Partition* partition = child(call, input.partition_id, status);
     if (partition == nullptr) return status;
-    if (partition->is_root()) return HvStatus::operation_denied;
-    if (partition->state() != PartitionState::initialized) return HvStatus::invalid_partition_state;
     if ((input.flags & ~gpa_access_flag::clear_dirty) != 0) return HvStatus::invalid_parameter;
     GpaSpace& space = partition->gpa_space();
     if (!space.tracking()) return HvStatus::feature_unavailable;
@@ -33,10 +31,8 @@ HvStatus RootHypercalls::get_gpa_pages_access_state(Call& call) {
 HvStatus RootHypercalls::save_partition_state(Call& call) {
     const auto input = call.header<HvInputSavePartitionState>();
     HvStatus status = HvStatus::success;
-    Partition* partition = target(call, input.partition_id, status);
+    Partition* partition = child(call, input.partition_id, status);
     if (partition == nullptr) return status;
-    if (partition->is_root()) return HvStatus::operation_denied;
-    if (partition->state() != PartitionState::initialized) return HvStatus::invalid_partition_state;
     if (input.flags > 1) return HvStatus::invalid_parameter;
     HvPartitionStatePart part{};
     status = partition->save_part(input.flags == 1, part);
@@ -47,10 +43,8 @@ HvStatus RootHypercalls::save_partition_state(Call& call) {
 HvStatus RootHypercalls::restore_partition_state(Call& call) {
     const auto input = call.header<HvInputRestorePartitionState>();
     HvStatus status = HvStatus::success;
-    Partition* partition = target(call, input.partition_id, status);
+    Partition* partition = child(call, input.partition_id, status);
     if (partition == nullptr) return status;
-    if (partition->is_root()) return HvStatus::operation_denied;
-    if (partition->state() != PartitionState::initialized) return HvStatus::invalid_partition_state;
     if (input.part.more > 1) return HvStatus::invalid_parameter;
     return partition->restore_part(input.part);
 }

@@ -241,10 +241,8 @@ HvStatus RootHypercalls::clear_virtual_interrupt(Call& call) {
 HvStatus RootHypercalls::assert_virtual_interrupt(Call& call) {
     const auto input = call.header<HvInputAssertVirtualInterrupt>();
     HvStatus status = HvStatus::success;
-    const Partition* partition = target(call, input.partition_id, status);
+    const Partition* partition = child(call, input.partition_id, status);
     if (partition == nullptr) return status;
-    if (partition->is_root()) return HvStatus::operation_denied;
-    if (partition->state() != PartitionState::initialized) return HvStatus::invalid_partition_state;
     constexpr std::uint32_t known = interrupt_control_level_triggered | interrupt_control_logical_destination;
     if ((input.control & ~known) != 0 || !is_vtl0(input.target_vtl) || input.reserved0 != 0 || input.reserved1 != 0) {
         return HvStatus::invalid_parameter;
