@@ -29,6 +29,7 @@ class MemoryStatus:
 
     @property
     def pressure(self) -> int:
+        """What the guest needs, in percent of what it has; above 100 it has too little."""
         return max(0, self.committed - self.ballooned) * 100 // self.assigned if self.assigned else 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import unittest
 
+import verdigris
 from verdigris import UserError, format_time, parse_size, parse_time
 from verdigris.units import parse_share
 
@@ -98,3 +100,17 @@ class Units(unittest.TestCase):
     def test_format_is_read_back(self) -> None:
         for ps in (0, 1, 999, 1001, 123_456_789_012_345, 2**63 - 1):
             self.assertEqual(parse_time(format_time(ps)), ps)
+
+
+class PublicNames(unittest.TestCase):
+    def test_each_is_described(self) -> None:
+        """`help(vg.Host)` and an editor have something to show for each class, method, property and function."""
+        bare = []
+        for name in verdigris.__all__:
+            what = getattr(verdigris, name)
+            parts = [part for part in vars(what) if not part.startswith("_")] if inspect.isclass(what) else []
+            functions = {f"{name}.{part}": getattr(what, part) for part in parts} | ({name: what} if callable(what) else {})
+            for place, one in functions.items():
+                if (callable(one) or isinstance(one, property)) and not inspect.getdoc(one):
+                    bare.append(place)
+        self.assertEqual(bare, [])
