@@ -52,7 +52,8 @@ unsigned Transmit::next_pool() {
     const unsigned shift = core_.pool_shift;
     unsigned q = first_from(ready_, last_pool_ << shift);
     if (q != queues && q >> shift == last_pool_ && credit_[last_pool_] > 0) return of_pool(last_pool_, q);
-    if (q == queues || q >> shift != last_pool_) credit_[last_pool_] = 0;  // whoever has nothing to send saves nothing
+    // Whoever has nothing to send saves nothing; but what it owes it owes, or it would offer one long frame at a time.
+    if (q == queues || q >> shift != last_pool_) credit_[last_pool_] = std::min<std::int64_t>(credit_[last_pool_], 0);
     unsigned pool = last_pool_;
     for (;;) {
         q = first_from(ready_, (pool + 1) << shift);

@@ -195,6 +195,41 @@ TEST_CASE("pools share frame by frame, or by bytes and weight") {
     }
 }
 
+TEST_CASE("whoever offers one long frame at a time pays for what its turn does not cover") {
+    constexpr std::uint64_t small = 64, large = 16 * small, frame_bytes = 1514, others_bytes = 500;  // shares in bytes
+    PhysicalSettings settings;
+    settings.weighted = true;
+    Rig rig{2, settings};
+    for (unsigned vf = 0; vf < 2; ++vf) {
+        VfPolicy policy = rig.driver.policy(vf);
+        policy.share = static_cast<std::uint32_t>((vf == 0 ? small : large) / 64);
+        rig.driver.set_policy(vf, policy);
+    }
+    QueueDriver &one = rig.open(0), &other = rig.open(1);
+    rig.wire.keep = false;
+    rig.run(Time::us(10));
+    const auto sent = [&](unsigned n) { return rig.controller.statistics().queue_sent[2 * n]; };
+    std::array<std::uint64_t, 2> before{};
+    // Until the transmit buffer is full there are no turns to wait for.
+    for (int i = 0; i < 8000; ++i) {
+        if (i == 3000) before = {sent(0), sent(1)};
+        one.reclaim();
+        if (one.in_ring() == 0) {
+            REQUIRE(one.send(frame(stranger, mac_of(0), frame_bytes)));
+            one.notify();
+        }
+        other.reclaim();
+        while (other.send(frame(stranger, mac_of(1), others_bytes))) {
+        }
+        other.notify();
+        rig.run(Time::ns(200));
+    }
+    const std::uint64_t of_one = (sent(0) - before[0]) * frame_bytes, of_other = (sent(1) - before[1]) * others_bytes;
+    // A turn of the one for each of the other's and one more, and a frame beyond its last share.
+    CHECK(of_one <= (of_other / large + 2) * small + frame_bytes);
+    CHECK(of_one >= of_other * small / large / 2);
+}
+
 TEST_CASE("write-back: at once, by eight, when moderation's time is up, or as the head") {
     struct Row {
         const char* why;
