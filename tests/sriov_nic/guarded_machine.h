@@ -188,9 +188,11 @@ struct WatchedWire final : Wire {
         other_octets += frame.size() + Profile::fcs_bytes + 20;
         VG_CHECK(source == physical_mac || std::find(others.begin(), others.end(), source) != others.end());
         VG_CHECK(!marked(frame));
+        if (listener != nullptr) listener->other_sent(source, frame.size());
     }
     struct Listener {
         virtual void sent(std::uint64_t sequence, sim::Time start) = 0;
+        virtual void other_sent(MacKey source, std::size_t bytes) { (void)source, (void)bytes; }
 
     protected:
         ~Listener() = default;

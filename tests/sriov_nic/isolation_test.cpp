@@ -86,10 +86,44 @@ struct Share {
 
 // The honest one: by turns it keeps its ring full and sends single frames, while its peer sends to it all the time.
 struct Honest final : WatchedWire::Listener {
-    Honest(GuardedMachine& m, const Share& s) : machine(m), share(s) { machine.wire.listener = this; }
+    Honest(GuardedMachine& m, const Share& s, bool by_bytes) : machine(m), share(s), weighted(by_bytes) {
+        machine.wire.listener = this;
+    }
+
+    // While the honest one always has a long frame ready, each other has a turn between two of its own. A turn is a
+    // frame; by bytes it is the share, and what a last frame goes beyond it is paid by later turns: so over any time a
+    // frame at most is beyond the shares. (Once the honest one's frames have filled the buffer: before, it often lacks
+    // descriptors at its turn, and seldom later, for as long as a fetch waits behind others' reads.)
+    static constexpr std::uint64_t until_full = 320, share_bytes = 32 * 64, longest_frame = 15'868, full_frame = 1514,
+                                   turns_missed = 8;
+    void count_turns() {
+        if (full_bytes != full_frame || ++in_row < until_full) return;
+        if (in_row == until_full) {
+            others = {};
+            return;
+        }
+        const std::uint64_t n = in_row - until_full;
+        std::uint64_t turns = weighted ? (n + 1) * full_frame / share_bytes + 2 : n + 1;
+        turns += turns_missed;
+        for (const Other& other : others) {
+            const std::uint64_t used = weighted ? other.bytes : other.frames;
+            const std::uint64_t most = weighted ? turns * share_bytes + longest_frame : turns;
+            VG_CHECK(used <= most);
+            if (n >= 64) closest = std::max(closest, used * 100 / most);
+        }
+    }
+    void other_sent(MacKey source, std::size_t bytes) override {
+        for (unsigned vf = 1; vf <= others.size(); ++vf) {
+            if (source != GuardedMachine::mac_of_vf(vf)) continue;
+            ++others[vf - 1].frames;
+            // As they were in the sender's memory, at least: without a tag and without what fills a short one up.
+            others[vf - 1].bytes += bytes <= 64 ? 14 : bytes - 4;
+        }
+    }
 
     void sent(std::uint64_t sequence, Time start) override {
         if (full_ring) {
+            count_turns();
             if (busy) worst_gap = std::max(worst_gap, start - last_start);
             busy = true;
             ++sent_full;
@@ -102,7 +136,7 @@ struct Honest final : WatchedWire::Listener {
     }
     void work() {
         (void)machine.good->reclaim();
-        if (++step % 4096 == 0) turn();
+        if (++step % 8192 == 0) turn();
         if (full_ring) {
             bool any = false;
             for (; machine.good->in_ring() + 2 < machine.settings.ring; ++next, any = true) send(full_bytes);
@@ -125,8 +159,9 @@ struct Honest final : WatchedWire::Listener {
     }
     void turn() {
         full_ring = !full_ring;
-        full_bytes = full_bytes == 60 ? 1514 : 60;
+        if (full_ring) full_bytes = full_bytes == 60 ? full_frame : 60;
         busy = false;
+        in_row = 0;
         single = ~std::uint64_t{0};
     }
     void send(std::size_t bytes) { send_one(next, bytes); }
@@ -175,8 +210,14 @@ struct Honest final : WatchedWire::Listener {
         std::uint64_t frames, octets;
     };
     static constexpr Time longest_step = Time::ns(512);
+    struct Other {
+        std::uint64_t frames = 0, bytes = 0;
+    };
     GuardedMachine& machine;
     const Share& share;
+    bool weighted;
+    std::array<Other, 3> others{};
+    std::uint64_t in_row = 0, closest = 0;  // percent of what the arbitration allows
     std::vector<std::byte> buffer;
     std::deque<Arrival> arrivals;
     bool full_ring = true, busy = false;
@@ -205,7 +246,7 @@ void attack(const Row& row, std::uint64_t seed, std::uint64_t actions, bool repo
     settings.hostile_mbps = row.hostile_mbps;
     GuardedMachine machine{settings};
     const Share share{machine, row.weighted};
-    Honest honest{machine, share};
+    Honest honest{machine, share, row.weighted};
     RandomInput in{sim::Random{seed, "hostile"}};
     std::vector<fuzz::HostileVf<RandomInput>> hostile;
     for (unsigned vf = 1; vf < settings.vfs; ++vf) hostile.emplace_back(machine, vf);
@@ -241,6 +282,8 @@ void attack(const Row& row, std::uint64_t seed, std::uint64_t actions, bool repo
         CHECK(machine.wire.other_octets <= 6 * (us * row.hostile_mbps / 8 + 4096 + 15'892));
         CHECK(honest.lost == 0);
     }
+    // Turns were counted, and others took theirs.
+    CHECK(honest.closest >= 20);
     // The attack was one.
     CHECK(s.malformed > actions / 1000);
     CHECK(s.spoofed > actions / 100);
@@ -255,10 +298,10 @@ void attack(const Row& row, std::uint64_t seed, std::uint64_t actions, bool repo
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     std::printf(
         "%-14s %-8s %9llu actions %7.1f s, %8.3f s simulated; gap %6.1f of %6.1f us, delay %6.1f of %6.1f us, "
-        "received after %5.1f us, %llu lost\n",
+        "received after %5.1f us, %llu lost; another's turns %llu %%\n",
         row.why, row.kind == VfKind::mailbox ? "mailbox" : "Hyper-V", as_printed(actions), seconds,
         us(machine.now()) / 1e6, us(honest.worst_gap), us(share.gap), us(honest.worst_delay), us(share.delay),
-        us(honest.worst_receive), as_printed(honest.lost));
+        us(honest.worst_receive), as_printed(honest.lost), as_printed(honest.closest));
     std::printf(
         "%24s honest: %llu frames sent, %llu received; others: %llu on the wire, %llu inside, %llu spoofed, "
         "%llu malformed, %llu failed reads\n",
