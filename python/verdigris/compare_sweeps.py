@@ -30,6 +30,11 @@ def compare_sweeps(before: SweepResults, after: SweepResults, tolerance: int, bo
     ]
     return {
         "kind": "sweep",
+        "identity": [
+            {"name": name, "a": before.sweep[name], "b": after.sweep[name]}
+            for name in ("scenario", "settings")
+            if before.sweep[name] != after.sweep[name]
+        ],
         "only_a": [dict(values) for values in old if values not in new],
         "only_b": [dict(values) for values in new if values not in old],
         "hashes": {"compared": len(hashes), "same": sum(one == other for one, other in hashes)},

@@ -45,7 +45,8 @@ def _run(comparison: dict[str, Any]) -> list[str]:
 
 def _sweep(comparison: dict[str, Any]) -> list[str]:
     hashes = comparison["hashes"]
-    text = [f"trace hashes: {hashes['same']} of {hashes['compared']} common points have the same"]
+    text = [f"{entry['name']}: {_words(entry['a'])} -> {_words(entry['b'])}" for entry in comparison["identity"]]
+    text += [f"trace hashes: {hashes['same']} of {hashes['compared']} common points have the same"]
     for side in ("a", "b"):
         for values in comparison[f"only_{side}"]:
             text.append(f"only in {side}: {_at(values)}")
@@ -97,6 +98,10 @@ def _shown(value: Any, unit: str) -> str:
     if value is None:
         return "-"
     return show(Fraction(value), unit) if isinstance(value, (int, float)) else str(value)
+
+
+def _words(value: Any) -> str:
+    return " ".join(value) or "-" if isinstance(value, list) else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -222,6 +222,7 @@ class CompareSweeps(SweepCase):
         self.run_command("sweep", "s.py", "--over", "delay=20,99", "--out", "b")
         done = self.run_command("compare", "--baseline", "a", "b")
         self.assertEqual(done.returncode, 1)
+        self.assertIn("\nscenario: changed.py -> s.py\n", done.stdout)
         self.assertIn("\nonly in a: delay=10\n", done.stdout)
         self.assertIn("\n  delay=10: the point is gone\n", done.stdout)
         self.assertIn("\n  delay=99,seed=1 s.py:21: ValueError: a delay that nobody can bear\n", done.stdout)
