@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "hypervisor/page_ownership.h"
 
@@ -54,6 +55,7 @@ public:
     std::uint32_t count() const { return count_; }
     std::size_t used() const { return entries_.size(); }
     const DeviceInterrupt* find(std::uint32_t handle) const {
+        if (handle < by_number_.size()) return by_number_[handle];
         const auto found = entries_.find(handle);
         return found != entries_.end() ? &found->second : nullptr;
     }
@@ -68,9 +70,11 @@ public:
     }
     void set(std::uint32_t handle, const DeviceInterrupt& entry) {
         entries_[handle] = entry;
+        index(handle, &entries_[handle]);
         table_.interrupt_changed(handle, &entry);
     }
     void release(std::uint32_t handle) {
+        index(handle, nullptr);
         if (entries_.erase(handle) != 0) table_.interrupt_changed(handle, nullptr);
     }
 
@@ -78,12 +82,23 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(entries_);
+        if constexpr (Archive::reading) {
+            by_number_.clear();
+            for (const auto& [handle, entry] : entries_) index(handle, &entry);
+        }
     }
 
 private:
+    void index(std::uint32_t handle, const DeviceInterrupt* entry) {
+        if (handle >= count_) return;
+        by_number_.resize(count_);
+        by_number_[handle] = entry;
+    }
+
     std::uint32_t count_;
     InterruptTable& table_;
     std::map<std::uint32_t, DeviceInterrupt> entries_;
+    std::vector<const DeviceInterrupt*> by_number_;  // the same, found without a search; empty: none has been set
 };
 
 }  // namespace hypervisor
