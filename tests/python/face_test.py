@@ -159,7 +159,7 @@ class WrongInput(ScenarioCase):
         self.assertIn('ethernet,"10 Gb/s, frames of 64 bytes",packets/s,14880952,14880952,0,1,analytic,', done.stdout)
         done = self.run_command("validate", "nope")
         self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1))
-        self.assertRegex(done.stderr, "^verdigris: there is no row nope: ethernet: ")
+        self.assertRegex(done.stderr, "^verdigris: there is no row nope: ethernet, pcie, 3, 4, .*, 25 ")
 
     def test_help(self) -> None:
         done = self.run_command("run", "--help")

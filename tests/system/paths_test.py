@@ -198,7 +198,7 @@ class Paths(ExecutableCase):
         done = self.run_scenario("migration.py", "--out", "out")
         self.assert_passed(done)
         moved = self.result()["migrations"]
-        self.assertEqual([each["arrived"] for each in moved], [False, True])
+        self.assertEqual([each["arrived"] for each in moved], [False, True, False, True])
         last = moved[1]
         self.assertEqual((last["from"], last["to"]), ("a", "b"))
         self.assertEqual(sum(each["bytes"] for each in last["rounds"]), last["bytes"])

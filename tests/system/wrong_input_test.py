@@ -46,7 +46,7 @@ CASES: list[tuple[str, str, str, list[str], str]] = [
     ("queues that the driver never asks for", "async", 'vm.network(host.virtual_switch("lan"), queues=2)\nasync', [], "s.py:4: a-net1: queues=2 needs sriov=True and mailbox=True: other virtual functions use one"),
     ("an unknown flavour", "vg.Elf({spin!r}, command_line=\"cpus=1\")", "vg.Linux(flavour='hot')", [], "s.py:3: flavour: 'hot' is not one of cloud, generic"),
     ("a missing generic kernel", "vg.Elf({spin!r}, command_line=\"cpus=1\")", "vg.Linux(flavour='generic')", ["--images", "none"], "s.py:3: no Linux kernel: cannot read none/linux-generic/vmlinuz"),
-    ("a bad option", "", "", ["--nope"], "The following argument was not expected: --nope"),
+    ("a bad option", "", "", ["--nope"], "there is no option --nope (./verdigris run --help explains)"),
     ("a bad value", "", "", ["--until", "soon"], "--until: 'soon' is not understood"),
     ("a Python error", "await vm.stopped()", "nothing", [], "s.py:5: NameError: name 'nothing' is not defined"),
 ]  # fmt: skip

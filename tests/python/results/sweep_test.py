@@ -19,7 +19,7 @@ WRONG = [
     (["nope.py"], "cannot read the scenario nope.py: No such file or directory"),
     (["s.py", "--nope"], "unrecognized arguments: --nope (./verdigris sweep --help explains)"),
     (["s.py", "--over", "delay"], "--over delay: write it as NAME=V1,V2,... or NAME=FIRST..LAST"),
-    (["s.py", "--over", "dealy=1,2"], "--set dealy: the scenario has no such parameter; it has delay, path, slow"),
+    (["s.py", "--over", "dealy=1,2"], "--set dealy: the scenario has no such parameter; it has delay, path, slow; did you mean delay?"),
     (["s.py", "--set", "x"], "--set x: write it as NAME=VALUE"),
     (["s.py", "--over", "delay=1,2", "--set", "delay=1"], "--set delay: --over gives it values already"),
     (["s.py", "--jobs", "0x"], "argument --jobs: invalid int value: '0x' (./verdigris sweep --help explains)"),
