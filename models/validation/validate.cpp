@@ -105,10 +105,10 @@ std::string table(const ValidationRows& rows) {
     return text;
 }
 
-std::string quoted(const std::string& text) {
+std::string quoted(const std::string& text, char escape = '\\') {
     std::string out = "\"";
     for (const char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
+        if (c == '"' || c == escape) out += escape;
         out += c;
     }
     return out + "\"";
@@ -117,9 +117,9 @@ std::string quoted(const std::string& text) {
 std::string csv(const ValidationRows& rows) {
     std::string text = "row,what,unit,published,simulated,tolerance,passed,basis,source\n";
     for (const ValidationRow& row : rows) {
-        text += fmt::format("{},\"{}\",{},{},{},{},{},{},\"{}\"\n", row.row, row.what, row.unit, decimal(row.published),
-                            decimal(row.simulated), decimal(row.tolerance), row.passed() ? 1 : 0, name_of(row.basis),
-                            row.source);
+        text += fmt::format("{},{},{},{},{},{},{},{},{}\n", row.row, quoted(row.what, '"'), row.unit,
+                            decimal(row.published), decimal(row.simulated), decimal(row.tolerance),
+                            row.passed() ? 1 : 0, name_of(row.basis), quoted(row.source, '"'));
     }
     return text;
 }

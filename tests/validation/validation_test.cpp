@@ -121,6 +121,9 @@ TEST_CASE("what is printed") {
           "row,what,unit,published,simulated,tolerance,passed,basis,source\n"
           "9,\"rate\",Gb/s,32.1,31.923,3.21,1,predicted,\"somebody\"\n"
           "9,\"change\",%,0,-1.5,1,0,calibrated,\"somebody\"\n");
+    CHECK(models::validation_text({{"9", "a \"b\" \\", "%", 0, 0, 0, Basis::analytic, "c\""}}, ValidationFormat::csv) ==
+          "row,what,unit,published,simulated,tolerance,passed,basis,source\n"
+          "9,\"a \"\"b\"\" \\\",%,0,0,0,1,analytic,\"c\"\"\"\n");
     CHECK(models::validation_text({rows[1]}, ValidationFormat::json) ==
           "[\n  {\"row\": \"9\", \"what\": \"change\", \"unit\": \"%\", \"published\": 0, \"simulated\": -1.5, "
           "\"tolerance\": 1, \"passed\": false, \"basis\": \"calibrated\", \"source\": \"somebody\"}\n]\n");
