@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from sweeps import SweepCase
+
+CHOICES = "table, json" if sys.version_info >= (3, 13) else "'table', 'json'"  # Python's own words
 
 # Result files that are none: what is in result.json, the end of the line.
 DAMAGED = [
@@ -38,7 +41,7 @@ WRONG = [
     (["a", "b", "--both-ways"], "--both-ways goes with --baseline"),
     (["a", "b", "--tolerance", "2%"], "--tolerance goes with --baseline"),
     (["--baseline", "a", "b", "--tolerance", "2"], "--tolerance: '2' has no unit; units are %"),
-    (["a", "b", "--format", "xml"], "argument --format: invalid choice: 'xml' (choose from 'table', 'json') (./verdigris compare --help explains)"),
+    (["a", "b", "--format", "xml"], f"argument --format: invalid choice: 'xml' (choose from {CHOICES}) (./verdigris compare --help explains)"),
     (["nope", "a"], "there is no folder nope"),
     (["a", "."], ". holds no result.json: it is no run's folder, or the run did not come to its end"),
     (["a", "sweep"], "a holds the results of a run, sweep those of a sweep"),
