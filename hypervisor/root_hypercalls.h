@@ -129,7 +129,6 @@ private:
     HvStatus assert_virtual_interrupt(Call& call);
 
     // root_hypercalls_devices.cpp
-    Partition* device_owner(Call& call, std::uint64_t id, HvStatus& status);
     HvStatus attach_device(Call& call);
     HvStatus detach_device(Call& call);
     HvStatus map_device_interrupt(Call& call);

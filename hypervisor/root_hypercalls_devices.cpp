@@ -3,24 +3,10 @@
 
 namespace hypervisor {
 
-// The partition of a call about devices, which only a running child has.
-Partition* RootHypercalls::device_owner(Call& call, std::uint64_t id, HvStatus& status) {
-    Partition* partition = target(call, id, status);
-    if (partition == nullptr) return nullptr;
-    if (partition->is_root()) {
-        status = HvStatus::operation_denied;
-    } else if (partition->state() != PartitionState::initialized) {
-        status = HvStatus::invalid_partition_state;
-    } else {
-        return partition;
-    }
-    return nullptr;
-}
-
 HvStatus RootHypercalls::attach_device(Call& call) {
     const auto input = call.header<HvInputAttachDevice>();
     HvStatus status = HvStatus::success;
-    Partition* partition = device_owner(call, input.partition_id, status);
+    Partition* partition = child(call, input.partition_id, status);
     if (partition == nullptr) return status;
     if (input.attach_flags != 0) return HvStatus::invalid_parameter;
     return partitions_.attach_device(*partition, input.device_id, input.logical_device_id);
@@ -29,14 +15,14 @@ HvStatus RootHypercalls::attach_device(Call& call) {
 HvStatus RootHypercalls::detach_device(Call& call) {
     const auto input = call.header<HvInputDetachDevice>();
     HvStatus status = HvStatus::success;
-    Partition* partition = device_owner(call, input.partition_id, status);
+    Partition* partition = child(call, input.partition_id, status);
     return partition == nullptr ? status : partitions_.detach_device(*partition, input.logical_device_id);
 }
 
 HvStatus RootHypercalls::map_device_interrupt(Call& call) {
     const auto input = call.header<HvInputMapDeviceInterrupt>();
     HvStatus status = HvStatus::success;
-    Partition* partition = device_owner(call, input.partition_id, status);
+    Partition* partition = child(call, input.partition_id, status);
     if (partition == nullptr) return status;
     const HvDeviceInterruptDescriptor& wanted = input.descriptor;
     // Messages are edges, and are delivered as fixed interrupts.
@@ -58,7 +44,7 @@ HvStatus RootHypercalls::map_device_interrupt(Call& call) {
 HvStatus RootHypercalls::unmap_device_interrupt(Call& call) {
     const auto input = call.header<HvInputUnmapDeviceInterrupt>();
     HvStatus status = HvStatus::success;
-    Partition* partition = device_owner(call, input.partition_id, status);
+    Partition* partition = child(call, input.partition_id, status);
     if (partition == nullptr) return status;
     if (input.entry.source != interrupt_source_msi) return HvStatus::invalid_parameter;
     return partition->devices().unmap_interrupt(input.device_id, {input.entry.msi_address, input.entry.msi_data});
