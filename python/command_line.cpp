@@ -225,8 +225,7 @@ int command_line(int argc, char** argv, const Program& program) {
 
     run_command.footer(
         "exit status: 0 every check passed; 1 a check failed, or what was awaited did not come; 2 wrong use, or an "
-        "error "
-        "of\nthe scenario; 130 interrupted");
+        "error of\nthe scenario; 130 interrupted");
 
     CLI::App& bench_command = *app.add_subcommand("bench", "Compares speed with a peer; all benchmarks without NAME");
     bench_command.add_option("NAME", bench_options.name, bench_names(program));
