@@ -66,11 +66,16 @@ bool QueueDriver::put_context(std::uint32_t macip, std::uint32_t mode, std::uint
 }
 
 bool QueueDriver::put(std::span<const std::byte> bytes, std::uint32_t command, std::uint32_t options) {
-    if (in_ring() + 1 >= layout_.transmit_descriptors || bytes.size() > layout_.buffer_bytes) return false;
     const std::uint64_t buffer = transmit_buffer(next_);
+    if (!put_descriptor(bytes.size(), command, options)) return false;
     if (!bytes.empty()) std::memcpy(&memory_[buffer], bytes.data(), bytes.size());
+    return true;
+}
+
+bool QueueDriver::put_descriptor(std::size_t bytes, std::uint32_t command, std::uint32_t options) {
+    if (in_ring() + 1 >= layout_.transmit_descriptors || bytes > layout_.buffer_bytes) return false;
     set_descriptor(std::uint64_t{next_} * descriptor_bytes,
-                   {layout_.base + buffer, std::uint64_t{options} << 32 | command});
+                   {layout_.base + transmit_buffer(next_), std::uint64_t{options} << 32 | command});
     next_ = (next_ + 1) & (layout_.transmit_descriptors - 1);
     return true;
 }

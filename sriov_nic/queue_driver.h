@@ -42,6 +42,8 @@ public:
         return put(frame, data_command(frame.size()), frame_options(frame.size()));
     }
     bool put(std::span<const std::byte> bytes, std::uint32_t command, std::uint32_t options);
+    // A frame of so many bytes as the ring's next buffer holds it already.
+    bool send_again(std::uint32_t bytes) { return put_descriptor(bytes, data_command(bytes), frame_options(bytes)); }
     bool put_context(std::uint32_t macip, std::uint32_t mode, std::uint32_t mss);
     void notify() { write_tail(); }
     // Frames that the device reported as sent.
@@ -86,6 +88,7 @@ private:
     void post(std::uint32_t i) {
         set_descriptor(receive_ring() + std::uint64_t{i} * descriptor_bytes, {layout_.base + receive_buffer(i), 0});
     }
+    bool put_descriptor(std::size_t bytes, std::uint32_t command, std::uint32_t options);
     void write_tail();
     void write_rx(RxRegister r, std::uint32_t value);
     void write_tx(TxRegister r, std::uint32_t value);

@@ -33,6 +33,10 @@ constexpr Time turn = Time::us(5);
 // As ixgbevf: write back descriptors by eight, prefetch 32; a moderation interval of 82 us.
 constexpr std::uint32_t transmit_control = 8u << 16 | 1u << 8 | 32, receive_control = 0, moderated = 40 << 3;
 
+// A ring that was full takes frames again when it has room for two of the largest packets (ixgbevf's TX_WAKE_THRESHOLD:
+// twice MAX_SKB_FRAGS + 4).
+constexpr std::uint32_t wake_threshold = 42;
+
 constexpr MacKey mac_of(unsigned vf) {
     return 0x0000'0000'0002 | std::uint64_t{vf + 1} << 32;
 }
@@ -240,15 +244,17 @@ std::vector<std::byte> frame_of(MacKey to, MacKey from, std::uint32_t bytes) {
     return frame;
 }
 
-// Rings that send are filled. Frames differ in nothing but their addresses.
-void fill(Machine& machine, const std::vector<Addresses>& senders, std::vector<std::byte>& frame,
-          std::uint64_t number) {
+// Rings that send are filled. Frames differ in nothing but their addresses: once all buffers are `written`, they are
+// sent again as they are, as by Linux's pktgen with clones; whoever receives does not look into them either.
+void fill(Machine& machine, const std::vector<Addresses>& senders, std::vector<std::byte>& frame, std::uint64_t number,
+          bool written) {
     for (std::size_t vf = number % machine.stride(); vf < senders.size(); vf += machine.stride()) {
         sriov_nic::QueueDriver& one = *machine.drivers[vf];
         (void)one.reclaim();
+        if (one.in_ring() + wake_threshold > machine.rings.descriptors) continue;
         senders[vf].put_into(frame);
         bool any = false;
-        while (one.send(frame)) any = true;
+        while (written ? one.send_again(static_cast<std::uint32_t>(frame.size())) : one.send(frame)) any = true;
         if (any) one.notify();
     }
 }
@@ -294,18 +300,19 @@ NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std
     }
     std::vector<std::byte> frame = frame_of(0, 0, frame_bytes);
     sim::Agenda& agenda = machine.simulation.agenda();
-    const auto one_turn = [&](std::uint64_t number) -> std::uint64_t {
+    std::uint64_t arrived = 0;
+    const auto one_turn = [&](std::uint64_t number, bool written) -> std::uint64_t {
         if (way != NicWay::wire_to_vf) {
             const std::uint64_t before = machine.wire.frames;
-            fill(machine, addresses, frame, number);
+            fill(machine, addresses, frame, number, written);
             machine.run();
             const std::uint64_t taken = machine.take(number);
             return way == NicWay::vf_to_vf ? taken : machine.wire.frames - before;
         }
         const Time spacing = machine.profile.wire_time(frame_bytes - sriov_nic::Profile::fcs_bytes);
-        for (unsigned i = 0; i < 64; ++i) {
+        for (const Time end = agenda.now() + turn; agenda.now() < end; ++arrived) {
             agenda.run_until(agenda.now() + spacing);
-            addresses[(64 * number + i) % vfs].put_into(frame);
+            addresses[arrived % vfs].put_into(frame);
             machine.adapter.controller().received(frame);
         }
         return machine.take(number);
@@ -313,7 +320,7 @@ NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std
     // Every buffer has been used before anything is measured.
     std::uint64_t warm = 0;
     for (std::uint64_t number = 0; warm < std::uint64_t{2} * vfs * rings.descriptors; ++number)
-        warm += one_turn(number);
+        warm += one_turn(number, false);
 
     NicPathRow row;
     row.way = way;
@@ -325,7 +332,7 @@ NicPathRow run_nic_path(NicWay way, std::uint32_t frame_bytes, unsigned vfs, std
     const std::uint64_t packets = machine.link.up().packets();
     const std::uint64_t since = clock_ns ? clock_ns() : 0;
     for (std::uint64_t number = 0; row.frames < frames; ++number) {
-        row.frames += one_turn(number);
+        row.frames += one_turn(number, true);
         VG_CHECK(number < frames + 1000);  // else nothing moves
     }
     row.wall_ns = clock_ns ? clock_ns() - since : 0;

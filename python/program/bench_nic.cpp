@@ -110,7 +110,8 @@ int bench_nic() try {
         "a\n"
         "frame with 63 functions is in times of that with one (or two), of processor time, the median of rounds with\n"
         "one and the other by turns. All drivers together have the same number of buffers, 4096 for each "
-        "direction.\n\n",
+        "direction.\nThey send the same frames again and again, do not look into those that come, and are called as "
+        "often as the\nmoderated interrupts of ixgbevf would call them.\n\n",
         rounds);
     whole_way();
     const models::NicMemory memory = models::nic_memory(heap_bytes);
