@@ -19,6 +19,18 @@ vm = host.partition("web", memory="64MiB", guest=vg.Elf("guest.txt"))
 HEAD_LINES = HEAD.count("\n")
 
 
+def why_not_into(folder: str) -> str | None:
+    """What this machine answers who makes a file there; None if it lets them. Root is refused in /sys, but not everywhere in
+    the same words (a container may see it read-only), and not at all where it is no more than a folder."""
+    file = pathlib.Path(folder, f"verdigris-test-{os.getpid()}")
+    try:
+        file.touch(exist_ok=False)
+    except OSError as error:
+        return error.strerror
+    file.unlink()
+    return None
+
+
 class ScenarioCase(unittest.TestCase):
     """A test with an empty folder and a way to run scenarios in it."""
 

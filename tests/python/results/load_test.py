@@ -23,6 +23,12 @@ sim.check("good", True, "very")
 sim.record("n", 7, "us", "a figure")
 """
 
+# NumPy 2 shows a number of its own as np.int64(1), NumPy 1 as 1.
+PLAIN = """\
+def plain(x):
+    return [plain(y) for y in x] if isinstance(x, list) else x.item() if hasattr(x, "item") else x
+"""
+
 # An expression on the loaded results, and what it gives.
 EXPRESSIONS = [
     ("r.latency.to_dict('records')", "[{'variant': 'vf', 'workload': 'rr', 'count': 3, 'min': 10, 'max': 3000, 'mean': 1010, 'sum': 3030, 'p50': 20, 'p90': 3000, 'p99': 3000, 'p99.9': 3000, 'p99.99': 3000}]"),
@@ -57,8 +63,8 @@ class Load(SweepCase):
         if not pandas_is_here():
             self.skipTest("Debian's python3-pandas is not installed")
         self.run_main(MEASURES, "--out", "out")
-        lines = "".join(f"print({expression})\n" for expression, _ in EXPRESSIONS)
-        done = self.plain(f"import verdigris as vg\nr = vg.load('out')\n{lines}")
+        lines = "".join(f"print(*map(plain, ({expression},)))\n" for expression, _ in EXPRESSIONS)
+        done = self.plain(f"import verdigris as vg\nr = vg.load('out')\n{PLAIN}{lines}")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(done.stdout.split("\n")[:-1], [value for _, value in EXPRESSIONS])
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 
-from sweeps import GRID, POINTS, SCENARIO, SweepCase, contents
+from sweeps import GRID, POINTS, SCENARIO, SweepCase, contents, why_not_into
 
 # arguments after `sweep`, line
 WRONG = [
@@ -25,7 +25,6 @@ WRONG = [
     (["s.py", "--jobs", "0x"], "argument --jobs: invalid int value: '0x' (./verdigris sweep --help explains)"),
     (["s.py", "--jobs", "-1"], "--jobs -1: it is a whole number from 1 to 512"),
     (["s.py", "--out", "s.py"], "--out: cannot make the folder s.py: File exists"),
-    (["s.py", "--out", "/sys"], "--out: cannot write into /sys: Permission denied"),
     (["s.py", "--wait"], "--wait and --sbatch go with --engine slurm"),
     (["s.py", "--engine", "slurm"], "--engine slurm: there is no sbatch here; Debian's package slurm-client has it"),
 ]  # fmt: skip
@@ -151,6 +150,8 @@ class Sweep(SweepCase):
             with self.subTest(arguments):
                 done = subprocess.run(self.command("sweep", *arguments), cwd=self.folder, capture_output=True, text=True, timeout=60, env={"PATH": "/nowhere"})
                 self.assert_one_line(done, line)
+        if refusal := why_not_into("/sys"):
+            self.assert_one_line(self.run_command("sweep", "s.py", "--out", "/sys"), f"--out: cannot write into /sys: {refusal}")
         self.run_command("run", "s.py", "--out", "run")
         self.assert_one_line(self.run_command("sweep", "s.py", "--out", "run"), "--out: run holds the results of a single run; name another folder")
         (self.folder / "a/.sweep").mkdir(parents=True)

@@ -7,7 +7,7 @@ import sys
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
-from runs import ScenarioCase
+from runs import ScenarioCase, why_not_into
 
 # Latencies depend on parameters and seed; a delay above 60 us fails a check, one of 99 ends the scenario with an error.
 SCENARIO = """\
