@@ -68,7 +68,7 @@ void PhysicalDriver::configure_switch(const PhysicalSettings& settings) {
     write(reg::fctrl, fctrl::broadcast | (settings.promiscuous ? fctrl::all_unicast | fctrl::all_multicast : 0));
     write(reg::mcstctrl, 4 | mailbox_filter_type);
     if (state_.settings_vfs == 0) {
-        state_.rars[0] = {settings.mac, 0, true, false};
+        state_.rars[0] = {settings.mac, 0, Rar::Use::host};
         write_rar(0);
         return;
     }
@@ -83,7 +83,7 @@ void PhysicalDriver::configure_switch(const PhysicalSettings& settings) {
     write(reg::gcr_ext, four ? 2 : 3);
     write(reg::gpie, (four ? 2u : 3u) << 14 | 1u << 4);
     write(reg::vlnctrl, vlnctrl::filter_enable | 0x8100);
-    state_.rars[0] = {settings.mac, static_cast<std::uint8_t>(own), true, false};
+    state_.rars[0] = {settings.mac, static_cast<std::uint8_t>(own), Rar::Use::host};
     write_rar(0);
     set_vlan_member(0, own, true);
     write(reg::vmolr + 4 * own, vmolr::untagged | vmolr::broadcast | vmolr::multicast_hash |
@@ -126,28 +126,43 @@ void PhysicalDriver::set_promiscuous(bool on) {
 void PhysicalDriver::write_rar(unsigned index) {
     const Rar& rar = state_.rars[index];
     const std::uint32_t at = index < 16 ? reg::ral + 8 * index : reg::rar_table + 8 * index;
-    const std::uint64_t pools = rar.used ? std::uint64_t{1} << rar.pool : 0;
+    const bool used = rar.use != Rar::Use::nobody;
+    const std::uint64_t pools = used ? std::uint64_t{1} << rar.pool : 0;
     write(at, static_cast<std::uint32_t>(rar.mac));
-    write(at + 4, static_cast<std::uint32_t>(rar.mac >> 32) | (rar.used ? rah::valid : 0));
+    write(at + 4, static_cast<std::uint32_t>(rar.mac >> 32) | (used ? rah::valid : 0));
     write(reg::mpsar + 8 * index, static_cast<std::uint32_t>(pools));
     write(reg::mpsar + 8 * index + 4, static_cast<std::uint32_t>(pools >> 32));
 }
 
-bool PhysicalDriver::add_mac(MacKey mac, unsigned pool, bool extra) {
-    if (!valid_unicast(mac)) return false;
+// Whoever is trusted may ask for any number of filters: one entry stays for each VF's own address, and for the host as
+// many as ixgbe keeps (IXGBE_MAX_PF_MACVLANS), beside its first. The host's leave the VFs' own alone as well.
+bool PhysicalDriver::room_for(Rar::Use use) const {
+    constexpr unsigned kept_for_host = 15;
+    const auto taken = [this](Rar::Use by) {
+        return static_cast<unsigned>(std::ranges::count(state_.rars, by, &Rar::use));
+    };
+    const unsigned shared = rar_entries - state_.settings_vfs;
+    const unsigned extra = taken(Rar::Use::extra);
+    if (use == Rar::Use::own) return true;
+    if (use == Rar::Use::extra && extra >= shared - 1 - kept_for_host) return false;
+    return taken(Rar::Use::host) + extra < shared;
+}
+
+bool PhysicalDriver::add_mac(MacKey mac, unsigned pool, Rar::Use use) {
+    if (!valid_unicast(mac) || !room_for(use)) return false;
     for (unsigned i = 1; i < rar_entries; ++i) {
-        if (state_.rars[i].used) continue;
-        state_.rars[i] = {mac, static_cast<std::uint8_t>(pool), true, extra};
+        if (state_.rars[i].use != Rar::Use::nobody) continue;
+        state_.rars[i] = {mac, static_cast<std::uint8_t>(pool), use};
         write_rar(i);
         return true;
     }
     return false;
 }
 
-void PhysicalDriver::delete_mac(MacKey mac, unsigned pool) {
+void PhysicalDriver::delete_mac(MacKey mac, unsigned pool, Rar::Use use) {
     for (unsigned i = 1; i < rar_entries; ++i) {
         Rar& rar = state_.rars[i];
-        if (!rar.used || rar.mac != mac || rar.pool != pool) continue;
+        if (rar.use != use || rar.mac != mac || rar.pool != pool) continue;
         rar = {};
         write_rar(i);
         return;
@@ -223,6 +238,13 @@ void PhysicalDriver::set_multicast_table() {
     for (unsigned i = 0; i < mta_dwords; ++i) write(reg::mta + 4 * i, table[i]);
 }
 
+void PhysicalDriver::stop_transmit(unsigned queue) {
+    const auto at = [queue](TxRegister r) { return reg::tdbal + 0x40 * queue + static_cast<std::uint32_t>(r); };
+    change(at(TxRegister::txdctl), txdctl::enable, 0);
+    write(at(TxRegister::tdwbal), 0);
+    write(at(TxRegister::tdwbah), 0);
+}
+
 // What a VF is after its reset (ixgbe_vf_reset_event).
 void PhysicalDriver::restart(unsigned vf) {
     Vf& one = state_.vfs[vf];
@@ -237,7 +259,7 @@ void PhysicalDriver::restart(unsigned vf) {
     one.cast_mode = CastMode::none;
     set_multicast_table();
     for (unsigned i = 1; i < rar_entries; ++i) {
-        if (!state_.rars[i].used || state_.rars[i].pool != vf) continue;
+        if (state_.rars[i].use == Rar::Use::nobody || state_.rars[i].pool != vf) continue;
         state_.rars[i] = {};
         write_rar(i);
     }
@@ -245,7 +267,10 @@ void PhysicalDriver::restart(unsigned vf) {
     one.api = Api::v1_0;
     one.clear_to_send = false;
     for (unsigned q = 0; q < state_.queues_per_pool; ++q) {
-        write(reg::qde, qde::write | qde::enable | (vf * state_.queues_per_pool + q) << 8);
+        const unsigned queue = vf * state_.queues_per_pool + q;
+        write(reg::qde, qde::write | qde::enable | queue << 8);
+        // What the reset leaves on. A Hyper-V guest's driver may have opened its queue before the host grants anything.
+        if (policy.kind == VfKind::mailbox) stop_transmit(queue);
     }
     set_bit(reg::vmecm, vf, true);
     set_rate(vf);
@@ -266,8 +291,8 @@ void PhysicalDriver::set_policy(unsigned vf, const VfPolicy& policy) {
         change(reg::vmolr + 4 * vf, vmolr::untagged, policy.vlan == 0 ? vmolr::untagged : 0);
     }
     if (policy.mac != before.mac && valid_unicast(policy.mac)) {
-        delete_mac(one.mac, vf);
-        one.mac = add_mac(policy.mac, vf, false) ? policy.mac : 0;
+        delete_mac(one.mac, vf, Rar::Use::own);
+        one.mac = add_mac(policy.mac, vf, Rar::Use::own) ? policy.mac : 0;
     }
     set_spoof_check(vf, policy.spoof_check, policy.spoof_check);
     set_rate(vf);
@@ -285,7 +310,7 @@ void PhysicalDriver::enable_hyper_v(unsigned vf) {
     Vf& one = state_.vfs[vf];
     one.clear_to_send = true;
     one.cast_mode = CastMode::all_multicast;
-    if (add_mac(one.policy.mac, vf, false)) one.mac = one.policy.mac;
+    if (add_mac(one.policy.mac, vf, Rar::Use::own)) one.mac = one.policy.mac;
     change(reg::vmolr + 4 * vf, 0, vmolr::all_multicast);
     change(reg::fctrl, 0, fctrl::all_multicast);
     set_enables(vf);

@@ -85,13 +85,13 @@ public:
     void disable(unsigned vf);
 
     // An address behind the physical function itself, such as a synthetic adapter's: VFs reach it, too.
-    void add_host_address(MacKey mac) { (void)add_mac(mac, physical_pool(), false); }
-    void remove_host_address(MacKey mac) { delete_mac(mac, physical_pool()); }
+    void add_host_address(MacKey mac) { (void)add_mac(mac, physical_pool(), Rar::Use::host); }
+    void remove_host_address(MacKey mac) { delete_mac(mac, physical_pool(), Rar::Use::host); }
     // A pool of the physical function's own beside its first (VMDq): frames for these addresses come to its queues, by
     // the hash to so many of them. Frames for all go to the first pool alone.
     void open_pool(unsigned pool, unsigned hashed);
-    [[nodiscard]] bool add_host_address(MacKey mac, unsigned pool) { return add_mac(mac, pool, false); }
-    void remove_host_address(MacKey mac, unsigned pool) { delete_mac(mac, pool); }
+    [[nodiscard]] bool add_host_address(MacKey mac, unsigned pool) { return add_mac(mac, pool, Rar::Use::host); }
+    void remove_host_address(MacKey mac, unsigned pool) { delete_mac(mac, pool, Rar::Use::host); }
     unsigned pools() const { return state_.queues_per_pool == 4 ? max_pools / 2 : max_pools; }
 
     // The "other causes" vector fired: resets, messages, acknowledgements, link.
@@ -118,13 +118,18 @@ public:
         }
     };
     struct Rar {
+        enum class Use : std::uint8_t {
+            nobody,
+            host,   // the physical function's own, or one behind it
+            own,    // a VF's
+            extra,  // a filter that a VF asked for, beside its own address
+        };
         MacKey mac = 0;
         std::uint8_t pool = 0;
-        bool used = false;
-        bool extra = false;  // a filter that a VF asked for, beside its own address
+        Use use = Use::nobody;
         template <class Archive>
         void fields(Archive& a) {
-            a(mac, pool, used, extra);
+            a(mac, pool, use);
         }
     };
     struct State {
@@ -155,8 +160,9 @@ private:
 
     void configure_switch(const PhysicalSettings& settings);
     void configure_hash();
-    bool add_mac(MacKey mac, unsigned pool, bool extra);
-    void delete_mac(MacKey mac, unsigned pool);
+    bool add_mac(MacKey mac, unsigned pool, Rar::Use use);
+    bool room_for(Rar::Use use) const;
+    void delete_mac(MacKey mac, unsigned pool, Rar::Use use);
     void write_rar(unsigned index);
     bool set_vlan_member(unsigned vlan, unsigned pool, bool member);
     void clear_vlans(unsigned vf);
@@ -165,6 +171,7 @@ private:
     void set_enables(unsigned vf);
     void set_multicast_table();
     void restart(unsigned vf);
+    void stop_transmit(unsigned queue);
 
     void serve(unsigned vf);
     void send(unsigned vf, std::span<const std::uint32_t> words);

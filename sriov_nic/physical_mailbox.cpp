@@ -125,7 +125,7 @@ void PhysicalDriver::reset_message(unsigned vf) {
     Vf& one = state_.vfs[vf];
     for (unsigned i = 0; i < mailbox::dwords; ++i) write(reg::pfmbmem + 64 * vf + 4 * i, 0);
     one.clear_to_send = true;
-    if (valid_unicast(one.policy.mac) && add_mac(one.policy.mac, vf, false)) one.mac = one.policy.mac;
+    if (valid_unicast(one.policy.mac) && add_mac(one.policy.mac, vf, Rar::Use::own)) one.mac = one.policy.mac;
     set_enables(vf);
     // Without an address of the administrator's the answer is a failure, and the VF takes one of its own.
     Words words{};
@@ -141,8 +141,8 @@ bool PhysicalDriver::set_mac(unsigned vf, const Words& words) {
     const MacKey mac = mac_in(std::span{words}.subspan(1));
     if (!valid_unicast(mac)) return false;
     if (one.policy.mac != 0 && !one.policy.trusted && mac != one.mac) return false;
-    delete_mac(one.mac, vf);
-    one.mac = add_mac(mac, vf, false) ? mac : 0;
+    delete_mac(one.mac, vf, Rar::Use::own);
+    one.mac = add_mac(mac, vf, Rar::Use::own) ? mac : 0;
     return one.mac != 0;
 }
 
@@ -188,12 +188,12 @@ bool PhysicalDriver::set_mac_filter(unsigned vf, const Words& words) {
     if (index != 0 && policy.spoof_check) set_spoof_check(vf, false, false);
     if (index <= 1) {
         for (unsigned i = 1; i < state_.rars.size(); ++i) {
-            if (!state_.rars[i].used || !state_.rars[i].extra || state_.rars[i].pool != vf) continue;
+            if (state_.rars[i].use != Rar::Use::extra || state_.rars[i].pool != vf) continue;
             state_.rars[i] = {};
             write_rar(i);
         }
     }
-    return index == 0 || add_mac(mac, vf, true);
+    return index == 0 || add_mac(mac, vf, Rar::Use::extra);
 }
 
 bool PhysicalDriver::negotiate(unsigned vf, const Words& words) {

@@ -21,7 +21,7 @@ inline constexpr std::uint32_t rdrxctl = 0x2f00, qde = 0x2f04, rxctrl = 0x3000, 
 inline constexpr std::uint32_t hlreg0 = 0x4240, maxfrs = 0x4268, mflcn = 0x4294;
 inline constexpr std::uint32_t rttdcs = 0x4900, rttdqsel = 0x4904, rttdt1c = 0x4908, rttbcnrm = 0x4980,
                                rttbcnrc = 0x4984, dmatxctl = 0x4a80, dtxtcpflgl = 0x4a88, dtxtcpflgh = 0x4a8c;
-inline constexpr std::uint32_t pfmailbox = 0x4b00, pfmbmem = 0x13000;
+inline constexpr std::uint32_t tdbal = 0x6000, pfmailbox = 0x4b00, pfmbmem = 0x13000;
 inline constexpr std::uint32_t rxcsum = 0x5000, rfctl = 0x5008, fctrl = 0x5080, vlnctrl = 0x5088, mcstctrl = 0x5090,
                                vmtxsw = 0x5180, vt_ctl = 0x51b0, vfre = 0x51e0, mta = 0x5200, ral = 0x5400,
                                rah = 0x5404, psrtype = 0x5480, psrtype_table = 0xea00, mrqc = 0x5818, reta = 0x5c00,

@@ -174,6 +174,55 @@ TEST_CASE("what is granted acts") {
     CHECK(arrives(frame(mac_of(0), stranger, 60)));
 }
 
+TEST_CASE("who is trusted does not get all of the adapter's addresses") {
+    MailboxRig rig;
+    VfPolicy trusted;
+    trusted.mac = mac_of(0);
+    trusted.trusted = true;
+    rig.policy(0, trusted);
+    rig.reset(0);
+    const auto ask_for_all = [&] {
+        unsigned granted = 0;
+        for (std::uint32_t i = 0; i < 200; ++i) {
+            const std::uint32_t type = message::set_mac_filter | (i == 0 ? 1u : 2u) << 16;
+            granted += rig.ask(0, {type, 0x0000'0002, 0x7700 + i}) == Words{type | ok} ? 1 : 0;
+        }
+        return granted;
+    };
+    // Of 128 there stay one for each VF, and sixteen for the host.
+    CHECK(ask_for_all() == 110);
+    rig.reset(1);
+    CHECK(rig.driver.mac_of(1) == mac_of(1));
+    for (unsigned i = 0; i < 15; ++i) CHECK(rig.driver.add_host_address(mac_of(0x80 + i), rig.driver.physical_pool()));
+    CHECK(!rig.driver.add_host_address(mac_of(0xa0), rig.driver.physical_pool()));
+    // A new list is as long as the old one was, and without one there is room for the host.
+    CHECK(ask_for_all() == 110);
+    rig.ask(0, {message::set_mac_filter, 0, 0});
+    CHECK(rig.driver.add_host_address(mac_of(0xa0), rig.driver.physical_pool()));
+}
+
+TEST_CASE("a VF that leaves its address leaves it, and not a filter for the same one") {
+    MailboxRig rig;
+    VfPolicy trusted;
+    trusted.mac = mac_of(0);
+    trusted.trusted = true;
+    rig.policy(0, trusted);
+    rig.reset(1);
+    rig.reset(0);
+    rig.vf(1).write_register(vf_reg::ctrl, ctrl::reset);
+    rig.driver.interrupt();
+    // In the place in front of its own that the other one gave up.
+    rig.ask(0, {message::set_mac_filter | 1u << 16, 0x0000'0002, 0x0000});
+    rig.ask(0, {message::set_mac, 0x0000'0002, 0x7700});
+    rig.ask(0, {message::set_mac_filter, 0, 0});
+    unsigned used = 0;
+    for (std::uint32_t i = 0; i < 128; ++i) {
+        const std::uint32_t at = i < 16 ? reg::rah + 8 * i : reg::rar_table + 4 + 8 * i;
+        used += (rig.controller.read(at) & rah::valid) != 0 ? 1 : 0;
+    }
+    CHECK(used == 2);
+}
+
 TEST_CASE("who owns the buffer") {
     MailboxRig rig;
     // The VF holds it: the physical function cannot take it, but may take it away.
