@@ -94,8 +94,8 @@ void Controller::function_reset(unsigned function) {
     tell_physical();
 }
 
-// What a VF's reset reaches: interrupts, mailbox, its enables. Its queues' registers stay as they are (specification
-// update, software clarification 5); with the enables off they do nothing.
+// What a VF's reset reaches: interrupts, mailbox, its enables; of its queues what is on chip, bases and lengths. Their
+// other registers stay as they are (specification update, software clarification 5).
 void Controller::reset_virtual(unsigned vf) {
     bank_.values()[reg::vfre + 4 * (vf >> 5)] &= ~(1u << (vf & 31));
     bank_.values()[reg::vfte + 4 * (vf >> 5)] &= ~(1u << (vf & 31));

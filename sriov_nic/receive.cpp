@@ -79,7 +79,7 @@ void Receive::write(unsigned queue, RxRegister which, std::uint32_t value) {
             q.base = (q.base & 0xffff'ffff) | std::uint64_t{value} << 32;
             break;
         case RxRegister::rdlen:
-            if ((q.control & rxdctl::enable) == 0) q.length = value & ring_bits::length;
+            if ((q.control & rxdctl::enable) == 0 || q.length == 0) q.length = value & ring_bits::length;
             break;
         case RxRegister::dca_rxctrl:
             q.dca = value;
@@ -184,11 +184,13 @@ void Receive::descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, std
     pump();
 }
 
-// No operation of the function is answered any more.
+// It was reset: no operation of the function is answered any more, and nothing more is written for it.
 void Receive::forget(unsigned function) {
     for (unsigned queue = 0; queue < queues; ++queue) {
-        if (core_.function_of(queue) != function || queues_[queue].fetching == 0) continue;
-        queues_[queue].fetching = 0;
+        if (core_.function_of(queue) != function) continue;
+        queues_[queue].base = 0;
+        queues_[queue].length = 0;
+        enable(queue);
         evaluate(queue);
     }
     pump();

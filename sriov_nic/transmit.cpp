@@ -85,7 +85,7 @@ void Transmit::write(unsigned queue, TxRegister which, std::uint32_t value) {
             break;
         case TxRegister::tdlen:
             // A running ring keeps its size: nothing says what else would happen.
-            if ((q.control & txdctl::enable) == 0) q.length = value & ring_bits::length;
+            if ((q.control & txdctl::enable) == 0 || q.length == 0) q.length = value & ring_bits::length;
             break;
         case TxRegister::dca_txctrl:
             q.dca = value;
@@ -121,7 +121,7 @@ void Transmit::write(unsigned queue, TxRegister which, std::uint32_t value) {
     }
 }
 
-// Switched on or off: what was on chip is forgotten, frames already cut go their way.
+// Switched on or off, or reset: what was on chip is forgotten, frames already cut go their way.
 void Transmit::enable(unsigned queue) {
     Queue& q = queues_[queue];
     if (cutting_.active && cutting_.queue == queue) {
@@ -249,7 +249,8 @@ void Transmit::data_read(unsigned slot, bool ok, std::span<const std::byte> data
     pump();
 }
 
-// What was cut of the packet at hand is all that there will be: with its last frame all descriptors are done.
+// What was cut of the packet at hand is all that there will be: with its last frame all descriptors are done. That one
+// is still there: a read of this packet's has just failed.
 void Transmit::give_up(unsigned queue) {
     Queue& q = queues_[queue];
     if (cutting_.active && cutting_.queue == queue) {
@@ -257,12 +258,9 @@ void Transmit::give_up(unsigned queue) {
         f.dropped = f.cut = true;
         cutting_.active = false;
     }
-    for (std::uint32_t p = frames_.end(); p != finish_; --p) {
-        Frame& f = frames_[p - 1];
-        if (f.queue != queue) continue;
-        f.done = q.packet_end;
-        break;
-    }
+    std::uint32_t last = frames_.end() - 1;
+    for (; frames_[last].queue != queue; --last) VG_CHECK(last != finish_);
+    frames_[last].done = q.packet_end;
     q.started = q.packet_end;
     q.in_packet = false;
     q.taken = 0;

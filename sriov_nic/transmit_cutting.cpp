@@ -246,7 +246,7 @@ bool Transmit::issue_reads() {
     return true;
 }
 
-// What is being cut or read for it goes nowhere.
+// It was reset: what is being cut or read for it goes nowhere, and nothing more is written for it.
 void Transmit::forget(unsigned function) {
     for (unsigned s = 0; s < slots_.size(); ++s) {
         if (slots_[s].bytes == 0 || slots_[s].function != function) continue;
@@ -258,9 +258,9 @@ void Transmit::forget(unsigned function) {
     }
     for (unsigned queue = 0; queue < queues; ++queue) {
         if (core_.function_of(queue) != function) continue;
-        Queue& q = queues_[queue];
-        q.fetching = 0;
-        if (q.in_packet) give_up(queue);
+        queues_[queue].base = 0;
+        queues_[queue].length = 0;
+        enable(queue);
         evaluate(queue);
     }
     pump();

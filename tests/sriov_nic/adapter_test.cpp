@@ -218,16 +218,20 @@ TEST_CASE("a pool that changes hands does nothing for its last owner, least of a
     CHECK(rig.wire.count == before + 1);
 }
 
-TEST_CASE("a function level reset of a VF: enables, interrupts and mailbox, not its queues' registers") {
+TEST_CASE("a function level reset of a VF: enables, interrupts, mailbox, rings; not its queues' other registers") {
     AdapterRig rig;
     rig.enable(2);
     VfBar bar{rig.adapter, 0};
     bar.write_register(0x2008, 4096);
+    bar.write_register(0x2010, 17);
+    bar.write_register(0x1014, 0x402);
     bar.write_register(vf_reg::eims, 7);
     bar.write_register(vf_reg::eitr, 200);
     bar.write_register(vf_reg::mailbox, mailbox::vf_owns);
     rig.adapter.virtual_function(0).reset(pci::ResetKind::function_level);
-    CHECK(bar.read_register(0x2008) == 4096);
+    CHECK(bar.read_register(0x2008) == 0);
+    CHECK(bar.read_register(0x2010) == 17);
+    CHECK(bar.read_register(0x1014) == 0x402);
     CHECK(bar.read_register(vf_reg::eims) == 0);
     CHECK(bar.read_register(vf_reg::eitr) == 0);
     CHECK(bar.read_register(vf_reg::mailbox) == 0);

@@ -39,6 +39,52 @@ TEST_CASE("a function is reset while its frame waits for the bus: the adapter go
     CHECK(rig.controller.transmit_buffered() == 0);
 }
 
+TEST_CASE("after its reset nothing is written for a function that its driver has not set up again") {
+    for (const VfKind kind : {VfKind::hyper_v, VfKind::mailbox}) {
+        CAPTURE(static_cast<int>(kind));
+        Rig rig{2, {}, kind};
+        VirtualRegisters& r = *rig.registers[0];
+        const auto mailbox_reset = [&] {
+            rig.driver.interrupt();
+            if (kind == VfKind::hyper_v) return;
+            r.write_register(vf_reg::mbmem, message::reset);
+            r.write_register(vf_reg::mailbox, mailbox::vf_owns | mailbox::request);
+            rig.driver.interrupt();
+        };
+        mailbox_reset();
+        QueueDriver& vf = rig.open(0);
+        r.write_register(vf_reg::tdbal + 0x38, 0x800'0001);  // where the head is to be written
+        rig.run(Time::us(10));
+        for (unsigned i = 0; i < 3; ++i) REQUIRE(vf.send(frame(stranger, mac_of(0), 100)));
+        vf.notify();
+        rig.run(Time::ns(1500));  // they are read, and below the threshold of what is reported
+        const std::uint64_t before = rig.bus.writes, reads = rig.bus.reads;
+        r.write_register(vf_reg::ctrl, ctrl::reset);
+        mailbox_reset();
+        CHECK((rig.controller.read(reg::vfre) & rig.controller.read(reg::vfte) & 1) == 1);
+        rig.controller.received(frame(mac_of(0), stranger, 100));
+        r.write_register(vf_reg::tdbal + 0x18, 5);
+        r.write_register(vf_reg::rdbal + 0x18, 5);
+        rig.run(Time::us(100));
+        CHECK(rig.wire.count == 3);
+        CHECK(rig.bus.writes == before);
+        CHECK(rig.bus.reads == reads);
+        CHECK(r.read_register(vf_reg::tdbal + 8) == 0);
+        CHECK(r.read_register(vf_reg::rdbal) == 0);
+        CHECK(r.read_register(vf_reg::rdbal + 0x28) == (Rig::receive_control | rxdctl::enable));
+        // Set up again it works.
+        vf.open(Rig::transmit_control, Rig::receive_control, 0);
+        rig.run(Time::us(10));
+        REQUIRE(vf.send(frame(stranger, mac_of(0), 100)));
+        vf.notify();
+        rig.controller.received(frame(mac_of(0), stranger, 60));
+        rig.run(Time::us(100));
+        CHECK(rig.wire.count == 4);
+        CHECK(vf.reclaim() == 1);
+        CHECK(vf.receive().bytes.size() == 60);
+    }
+}
+
 TEST_CASE("a queue switched 256 times while its frames are on their way is another one") {
     Rig rig;
     QueueDriver& vf = rig.open(0);
