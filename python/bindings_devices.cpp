@@ -100,6 +100,7 @@ py::list connections(models::NetworkPeer& peer) {
         one["received_sha256"] = models::to_hex(result.received_digest);
         one["end"] = end_name(result.end);
         one["retransmissions"] = result.retransmissions;
+        one["time_outs"] = result.time_outs;
         one["opened_ps"] = result.opened_at.ps();
         one["ended_ps"] = result.ended_at.ps();
         all.append(one);

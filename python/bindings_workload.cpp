@@ -130,9 +130,9 @@ Workload& add_request_client(Machine& machine, Sockets& sockets, const std::stri
     return machine.keep(std::make_unique<models::RequestClient>(scope_of(machine, name), sockets, settings));
 }
 
-Workload& add_stream(Machine& machine, Sockets& from, Sockets& to, const std::string& name, const EndText& end,
-                     std::uint32_t connections, std::uint64_t write_bytes, std::uint64_t total_bytes,
-                     unsigned processor) {
+models::StreamFlow& add_stream(Machine& machine, Sockets& from, Sockets& to, const std::string& name,
+                               const EndText& end, std::uint32_t connections, std::uint64_t write_bytes,
+                               std::uint64_t total_bytes, unsigned processor) {
     models::StreamFlow::Settings settings;
     settings.to = endpoint(end);
     settings.connections = connections;
@@ -229,6 +229,20 @@ py::dict throughput(const Workload& workload) {
     return all;
 }
 
+py::dict stream_connections(const models::StreamFlow& stream) {
+    const models::StreamFlow::Connections found = stream.connections();
+    py::dict all;
+    all["open"] = stream.open_connections();
+    all["opened"] = found.opened;
+    all["closed"] = found.closed;
+    all["resets"] = found.resets;
+    all["timed_out"] = found.timed_out;
+    all["refused"] = found.refused;
+    all["retransmissions"] = found.retransmissions;
+    all["time_outs"] = found.time_outs;
+    return all;
+}
+
 py::dict attribution(const Workload& workload) {
     const sim::Journeys::Sums sums = workload.attribution();
     py::dict causes;
@@ -274,6 +288,8 @@ void bind_workload(py::module_& module, MachineClass& machine) {
     py::class_<models::MemoryWriter, Workload, std::unique_ptr<models::MemoryWriter, py::nodelete>>(module,
                                                                                                     "MemoryWriter")
         .def("damaged", &models::MemoryWriter::damaged);
+    py::class_<models::StreamFlow, Workload, std::unique_ptr<models::StreamFlow, py::nodelete>>(module, "StreamFlow")
+        .def("connections", &stream_connections);
     machine.def("add_guest_network", &add_guest_network, reference)
         .def("add_peer_sockets", &add_peer_sockets, reference)
         .def("add_request_server", &add_request_server)

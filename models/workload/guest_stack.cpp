@@ -104,6 +104,11 @@ void GuestStack::close(SocketId id) {
     if (place != state_.sockets.end()) lanes_[place->second.processor]->add({.kind = Lane::StepKind::close, .id = id});
 }
 
+TcpFate GuestStack::fate(SocketId id) const {
+    const auto place = state_.sockets.find(id);
+    return place != state_.sockets.end() && place->second.ending ? place->second.fate : peer_.tcp().fate(id);
+}
+
 void GuestStack::bind(std::uint16_t port, SocketUserId user, unsigned processor) {
     state_.ports[port] = {user, processor % processors()};
 }
@@ -161,6 +166,7 @@ void GuestStack::tcp_changed(TcpConnectionId id) {
         connection != nullptr && !connection->remote_ended() && connection->state() != TcpState::time_wait;
     if (!open) {
         socket.ending = true;
+        socket.fate = peer_.tcp().fate(id);
         lane.add({.kind = Kind::closed, .id = id});
     } else if (socket.refused && socket.waiting + connection->unsent() <= settings_.send_buffer / 2) {
         socket.refused = false;

@@ -61,6 +61,7 @@ public:
     [[nodiscard]] bool write(SocketId socket, std::vector<std::byte>&& data) override;
     [[nodiscard]] bool write_hollow(SocketId socket, std::uint64_t bytes) override;
     void close(SocketId socket) override;
+    TcpFate fate(SocketId socket) const override;
     void bind(std::uint16_t port, SocketUserId user, unsigned processor) override;
     [[nodiscard]] bool send(std::uint16_t port, const TcpEndpoint& to, std::vector<std::byte>&& payload) override;
     void call(SocketUserId user, std::uint64_t what, unsigned processor) override;
@@ -86,9 +87,10 @@ private:
         bool reading = false;  // a read is on the program's list
         bool refused = false;  // a write was, room() is owed
         bool ending = false;   // closed() is on the program's list
+        TcpFate fate;          // if so
         template <class Archive>
         void fields(Archive& archive) {
-            archive(user, processor, waiting, open, reading, refused, ending);
+            archive(user, processor, waiting, open, reading, refused, ending, fate);
         }
     };
     struct Port {

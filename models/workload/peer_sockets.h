@@ -23,6 +23,7 @@ public:
     [[nodiscard]] bool write(SocketId socket, std::vector<std::byte>&& data) override;
     [[nodiscard]] bool write_hollow(SocketId socket, std::uint64_t bytes) override;
     void close(SocketId socket) override;
+    TcpFate fate(SocketId socket) const override { return peer_.tcp().fate(socket); }
     void bind(std::uint16_t port, SocketUserId user, unsigned processor) override;
     [[nodiscard]] bool send(std::uint16_t port, const TcpEndpoint& to, std::vector<std::byte>&& payload) override;
     void call(SocketUserId user, std::uint64_t what, unsigned processor) override;

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "models/network/peer/tcp_segment.h"
+#include "models/network/peer/tcp_connection.h"
 #include "sim/ledger.h"
 #include "sim/scope.h"
 
@@ -22,7 +22,7 @@ public:
     virtual void received(SocketId, std::uint64_t /*bytes*/, std::span<const std::byte> /*data*/) {}
     // All of what was written has room in the buffer again.
     virtual void room(SocketId) {}
-    // For whatever reason.
+    // For whatever reason: its fate says which.
     virtual void closed(SocketId) {}
     virtual void datagram(std::uint16_t /*port*/, const TcpEndpoint& /*from*/, std::span<const std::byte>) {}
     // send() refused, and would not now.
@@ -52,6 +52,8 @@ public:
     [[nodiscard]] virtual bool write(SocketId socket, std::vector<std::byte>&& data) = 0;
     [[nodiscard]] virtual bool write_hollow(SocketId socket, std::uint64_t bytes) = 0;
     virtual void close(SocketId socket) = 0;
+    // Until its user has been told that it is closed.
+    virtual TcpFate fate(SocketId socket) const = 0;
 
     virtual void bind(std::uint16_t port, SocketUserId user, unsigned processor = 0) = 0;
     // False: too much waits to be sent; datagram_room() tells.

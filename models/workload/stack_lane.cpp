@@ -286,9 +286,10 @@ void GuestStack::Lane::finish_step() {
         case StepKind::close:
             return tcp.close(step.id);
         case StepKind::closed:
-            stack_.state_.sockets.erase(place);
             tcp.close(step.id);
-            return user.closed(step.id);
+            user.closed(step.id);
+            stack_.state_.sockets.erase(step.id);
+            return;
         case StepKind::write:
             socket.waiting -= step.bytes;
             if (step.data.empty()) return tcp.write_hollow(step.id, step.bytes);

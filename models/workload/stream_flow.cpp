@@ -47,7 +47,41 @@ void StreamFlow::Sender::opened(SocketId socket) {
     const auto place = flow.sending_.find(socket);
     if (place == flow.sending_.end()) return;
     place->second.open = true;
+    ++flow.ended_.opened;
     flow.write_on(socket);
+}
+
+void StreamFlow::closed(SocketId socket) {
+    if (sending_.erase(socket) == 0) return;
+    const TcpFate fate = from_.fate(socket);
+    ended_.retransmissions += fate.retransmissions;
+    ended_.time_outs += fate.time_outs;
+    switch (fate.end) {
+        case TcpEnd::open:  // the receiver has closed, and so does the sender now
+        case TcpEnd::closed:
+            ++ended_.closed;
+            return;
+        case TcpEnd::reset:
+            ++ended_.resets;
+            break;
+        case TcpEnd::timed_out:
+            ++ended_.timed_out;
+            break;
+        case TcpEnd::refused:
+            ++ended_.refused;
+            break;
+    }
+    failed();
+}
+
+StreamFlow::Connections StreamFlow::connections() const {
+    Connections all = ended_;
+    for (const auto& [socket, connection] : sending_) {
+        const TcpFate fate = from_.fate(socket);
+        all.retransmissions += fate.retransmissions;
+        all.time_outs += fate.time_outs;
+    }
+    return all;
 }
 
 void StreamFlow::write_on(SocketId socket) {

@@ -26,9 +26,28 @@ public:
     void stop() override;
     std::uint32_t open_connections() const;
 
+    // What has become of the connections since the flow was started, as the sender sees it; reset() leaves that alone.
+    // One that was not closed is a failure of the flow.
+    struct Connections {
+        std::uint64_t opened = 0;
+        std::uint64_t closed = 0;
+        std::uint64_t resets = 0;
+        std::uint64_t timed_out = 0;  // given up, as nothing came back
+        std::uint64_t refused = 0;
+        std::uint64_t retransmissions = 0;  // segments, of those that are open as well
+        std::uint64_t time_outs = 0;        // no acknowledgement in time, and it was sent again
+
+        bool operator==(const Connections&) const = default;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(opened, closed, resets, timed_out, refused, retransmissions, time_outs);
+        }
+    };
+    Connections connections() const;
+
     template <class Archive>
     void fields(Archive& archive) {
-        archive(Workload::state_, running_, sending_);
+        archive(Workload::state_, running_, sending_, ended_);
     }
 
 private:
@@ -45,7 +64,7 @@ private:
         explicit Sender(StreamFlow& owner) : flow(owner) {}
         void opened(SocketId socket) override;
         void room(SocketId socket) override { flow.write_on(socket); }
-        void closed(SocketId socket) override { flow.sending_.erase(socket); }
+        void closed(SocketId socket) override { flow.closed(socket); }
         StreamFlow& flow;
     };
     struct Receiver final : SocketUser {
@@ -54,6 +73,7 @@ private:
         StreamFlow& flow;
     };
     void write_on(SocketId socket);
+    void closed(SocketId socket);
 
     Sockets& from_;
     Settings settings_;
@@ -62,6 +82,7 @@ private:
     SocketUserId sender_user_;
     bool running_ = false;
     std::map<SocketId, Connection> sending_;
+    Connections ended_;  // of those that are no more; all that were opened
     sim::StateRegistration registration_;
 };
 

@@ -74,6 +74,7 @@ class Connection:
     received_sha256: str
     end: str
     retransmissions: int
+    time_outs: int
     opened_ps: int
     ended_ps: int
 

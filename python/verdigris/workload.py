@@ -407,6 +407,25 @@ class RequestResponse(Workload):
         self._native = machine.add_request_client(near.sockets, name, (far.address, port), self._given)
 
 
+@dataclasses.dataclass(frozen=True)
+class Connections:
+    """What has become of a stream's TCP connections since it began, as the sender sees it.
+
+    open: now. opened, closed: as they should be. resets, timed_out, refused: broken by the other end, given up as nothing
+    came back, never taken; each is a failure of the stream as well. retransmissions: segments that were sent again.
+    time_outs: how often because no acknowledgement came in time.
+    """
+
+    open: int
+    opened: int
+    closed: int
+    resets: int
+    timed_out: int
+    refused: int
+    retransmissions: int
+    time_outs: int
+
+
 class Stream(Workload):
     """Bulk streams over TCP; what has been read at the other end counts.
 
@@ -435,6 +454,11 @@ class Stream(Workload):
         source, target = (far, near) if self._reverse else (near, far)
         end = (target.address, target.service_port())
         self._native = world().machine.add_stream(source.sockets, target.sockets, name, end, *self._settings)
+
+    @property
+    def connections(self) -> Connections:
+        """What has become of its connections until now; reset() does not forget it."""
+        return Connections(**self._running().connections())
 
 
 class Datagrams(Workload):

@@ -130,59 +130,6 @@ TEST_CASE("an open loop counts what waits; a closed one does not") {
     CHECK(time_of(calm.client.latency().max()) < Time::us(300));
 }
 
-TEST_CASE("streams fill a wire, and cost by byte and by segment") {
-    for (const bool guest : {true, false}) {
-        CAPTURE(guest);
-        Pair pair(2, guest);
-        StreamFlow flow(pair.simulation.scope("flow"), pair.near(), pair.far(),
-                        {.to = pair.far_end(5301), .connections = 2});
-        flow.start();
-        pair.run_for(Time::ms(5));
-        flow.reset();
-        const std::uint64_t busy = pair.counter("a.cpu0.busy") + pair.counter("a.cpu1.busy");
-        pair.run_for(Time::ms(10));
-        const auto throughput = flow.throughput();
-        // 1448 of 1538 bytes; acknowledgements go the other way.
-        CHECK(throughput.bits_per_second() > 9'300'000'000);
-        CHECK(throughput.bits_per_second() < 9'420'000'000);
-        CHECK(flow.open_connections() == 2);
-        // Copying is 100 ns for 1024 bytes; system calls, large sends and acknowledgements come on top.
-        const std::uint64_t spent = pair.counter("a.cpu0.busy") + pair.counter("a.cpu1.busy") - busy;
-        CHECK(spent > throughput.bytes * 100'000 / 1024);
-        CHECK(spent < throughput.bytes * 100'000 / 1024 * 4);
-        CHECK(pair.counter("a.stack.host.tcp.retransmitted") == 0);
-        flow.stop();
-        pair.run_for(Time::ms(5));
-        CHECK(flow.open_connections() == 0);
-    }
-}
-
-TEST_CASE("a stack does what its adapter does not") {
-    Pair pair(1, false);
-    pair.a.driver.set_offloads({});
-    StreamFlow flow(pair.simulation.scope("flow"), pair.near(), pair.far(), {.to = pair.far_end(5301)});
-    flow.start();
-    pair.run_for(Time::ms(10));
-    CHECK(flow.throughput().bits_per_second() > 3'000'000'000);
-    CHECK(pair.counter("peer.bad_checksum") == 0);
-}
-
-TEST_CASE("a driver that goes away holds the stream up, and it goes on when it is back") {
-    Pair pair;
-    StreamFlow flow(pair.simulation.scope("flow"), pair.near(), pair.far(), {.to = pair.far_end(5301)});
-    flow.start();
-    pair.run_for(Time::ms(2));
-    pair.a.driver.set_up(false);
-    pair.run_for(Time::ms(1));
-    const auto before = flow.throughput().bytes;
-    pair.run_for(Time::ms(1));
-    CHECK(flow.throughput().bytes == before);
-    pair.a.driver.set_up(true);
-    pair.run_for(Time::ms(2));
-    CHECK(flow.throughput().bytes > before + 1'000'000);
-    CHECK(pair.counter("a.stack.host.tcp.retransmitted") == 0);
-}
-
 TEST_CASE("datagrams: sizes, rates, and as fast as it goes") {
     Pair pair;
     DatagramFlow::Settings settings;

@@ -52,6 +52,8 @@ async def main(sim):
         sim.check(f"{name}: something moves, nothing fails", moved.count + moved.bytes > 0 and failures == 0, str(moved))
         sim.check(f"{name}: the causes add up", sum(where.causes.values()) == where.total)
     sim.check("the trace's two", first["trace"][1].count == 2, str(first["trace"][1]))
+    streams = workloads["stream"].connections
+    sim.check("one connection", (streams.open, streams.opened, streams.resets, streams.timed_out) == (1, 1, 0, 0), str(streams))
     sim.check("a fifth", first["load"][0][0] == 10 and first["load"][0][1] >= 200 * 10**6, str(first["load"][0][:3]))
 """
 

@@ -58,6 +58,19 @@ enum class TcpState : std::uint8_t {
 
 enum class TcpEnd : std::uint8_t { open, closed, reset, timed_out, refused };
 
+// What has become of a connection until now.
+struct TcpFate {
+    TcpEnd end = TcpEnd::open;
+    std::uint64_t retransmissions = 0;  // segments
+    std::uint64_t time_outs = 0;        // no acknowledgement in time, and it was sent again
+
+    bool operator==(const TcpFate&) const = default;
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(end, retransmissions, time_outs);
+    }
+};
+
 class TcpConnection final {
 public:
     TcpConnection() = default;
@@ -84,11 +97,12 @@ public:
 
     const TcpTuple& tuple() const { return tuple_; }
     TcpState state() const { return state_; }
-    TcpEnd end() const { return end_; }
+    TcpFate fate() const {
+        return {state_ == TcpState::time_wait ? TcpEnd::closed : end_, retransmissions_, time_outs_};
+    }
     sim::Time deadline() const;
     const TcpApplication& application() const { return application_; }
     std::uint64_t acknowledged_bytes() const;
-    std::uint64_t retransmissions() const { return retransmissions_; }
     sim::Time opened_at() const { return opened_at_; }
     sim::Time round_trip() const { return rtt_.smoothed(); }
     std::uint64_t congestion_window() const { return congestion_.window; }
@@ -102,7 +116,8 @@ public:
                 window_acknowledgement_, mss_, send_shift_);
         archive(initial_receive_, syn_seen_, receive_, remote_fin_, acknowledged_, advertised_, receive_shift_, sack_,
                 timestamps_, recent_timestamp_);
-        archive(congestion_, scoreboard_, rtt_, timed_end_, timed_at_, retries_, retransmissions_, last_sent_);
+        archive(congestion_, scoreboard_, rtt_, timed_end_, timed_at_, retries_, retransmissions_, time_outs_,
+                last_sent_);
         archive(retransmit_at_, persist_at_, delayed_ack_at_, time_wait_at_, unacknowledged_bytes_, largest_received_);
     }
 
@@ -194,6 +209,7 @@ private:
     sim::Time timed_at_;
     std::uint32_t retries_ = 0;
     std::uint64_t retransmissions_ = 0;
+    std::uint64_t time_outs_ = 0;
     sim::Time last_sent_;
 
     sim::Time retransmit_at_ = sim::Time::never();

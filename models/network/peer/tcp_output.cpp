@@ -249,6 +249,7 @@ void TcpConnection::retransmit_expired(TcpEnvironment& env) {
     const TcpSettings& t = env.settings();
     const bool opening = state_ == TcpState::syn_sent || state_ == TcpState::syn_received;
     if (++retries_ > (opening ? t.syn_retries : t.retries)) return finish(TcpEnd::timed_out);
+    ++time_outs_;
     ++env.counters().time_outs;
     rtt_.back_off();
     retransmit_at_ = sim::Time::never();

@@ -146,8 +146,14 @@ const TcpConnection* TcpStack::find(TcpConnectionId id) const {
 }
 
 std::optional<TcpResult> TcpStack::result(TcpConnectionId id) const {
-    const auto place = std::find_if(results_.begin(), results_.end(), [id](const auto& r) { return r.id == id; });
-    return place == results_.end() ? std::nullopt : std::optional{*place};
+    const auto place = std::find_if(results_.rbegin(), results_.rend(), [id](const auto& r) { return r.id == id; });
+    return place == results_.rend() ? std::nullopt : std::optional{*place};
+}
+
+TcpFate TcpStack::fate(TcpConnectionId id) const {
+    if (const TcpConnection* connection = find(id)) return connection->fate();
+    const auto ended = result(id);
+    return ended ? TcpFate{ended->end, ended->retransmissions, ended->time_outs} : TcpFate{};
 }
 
 void TcpStack::pause(TcpConnectionId id, bool paused) {
@@ -220,11 +226,12 @@ void TcpStack::report(TcpConnectionId id, Entry& entry) {
     result.id = id;
     result.tuple = c.tuple();
     result.service = c.application().settings().service;
-    result.end = c.state() == TcpState::time_wait ? TcpEnd::closed : c.end();
+    result.end = c.fate().end;
     result.received = c.application().received();
     result.sent = c.acknowledged_bytes();
     result.received_digest = c.application().received_digest();
-    result.retransmissions = c.retransmissions();
+    result.retransmissions = c.fate().retransmissions;
+    result.time_outs = c.fate().time_outs;
     result.opened_at = c.opened_at();
     result.ended_at = now();
     ++ended_;

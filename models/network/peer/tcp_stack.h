@@ -46,13 +46,15 @@ struct TcpResult {
     std::uint64_t sent = 0;  // and acknowledged
     Sha256::Digest received_digest{};
     std::uint64_t retransmissions = 0;
+    std::uint64_t time_outs = 0;
     sim::Time opened_at;
     sim::Time ended_at;
 
     bool operator==(const TcpResult&) const = default;
     template <class Archive>
     void fields(Archive& archive) {
-        archive(id, tuple, service, end, received, sent, received_digest, retransmissions, opened_at, ended_at);
+        archive(id, tuple, service, end, received, sent, received_digest, retransmissions, time_outs, opened_at,
+                ended_at);
     }
 };
 
@@ -82,6 +84,8 @@ public:
     // Those that have ended, the latest last; as many as the settings keep.
     const std::deque<TcpResult>& results() const { return results_; }
     std::optional<TcpResult> result(TcpConnectionId id) const;
+    // Of a connection that is there, or whose result is kept.
+    TcpFate fate(TcpConnectionId id) const;
 
     template <class Archive>
     void fields(Archive& archive) {
