@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "models/touched_memory.h"
 #include "sim/bits.h"
 #include "sim/check.h"
 
@@ -45,10 +46,12 @@ void HostMemory::clear() {
 void HostMemory::save(sim::Writer& writer) const {
     static const std::array<std::byte, page_bytes> zeros{};
     writer(size_bytes_);
-    for (std::uint64_t spa = 0; spa < size_bytes_; spa += page_bytes) {
-        if (std::memcmp(base_ + spa, zeros.data(), page_bytes) == 0) continue;
-        writer(spa);
-        writer.bytes({base_ + spa, page_bytes});
+    for (const TouchedRun& run : touched_memory(base_, size_bytes_)) {
+        for (std::uint64_t spa = run.first_byte; spa < run.end_byte; spa += page_bytes) {
+            if (std::memcmp(base_ + spa, zeros.data(), page_bytes) == 0) continue;
+            writer(spa);
+            writer.bytes({base_ + spa, page_bytes});
+        }
     }
     writer(size_bytes_);  // an address past the end ends the list
 }

@@ -3,8 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
+
+#include "models/touched_memory.h"
 
 namespace host_memory_test {
 
@@ -61,6 +64,48 @@ TEST_CASE("memory is zero at first, larger than the computer's own if need be, a
     damaged[8] = std::byte{1};  // a page address that is no page's
     sim::Reader bad{damaged};
     CHECK_THROWS_AS(small.restore(bad), sim::UserError);
+}
+
+TEST_CASE("a checkpoint looks only at pages that were touched, whoever tells which") {
+    using models::TouchedRun;
+    constexpr std::uint64_t bytes = 16ull << 30, page = 4096, large = 2 << 20;
+    HostMemory memory{bytes};
+    const std::vector<std::uint64_t> written{0, page, 5 * large, bytes / 2 - page, bytes / 2, bytes - page};
+    for (const std::uint64_t spa : written) memory.view().store<std::uint64_t>(spa + 8, spa + 1);
+    CHECK(memory.view().load<std::uint64_t>(bytes / 4) == 0);  // a look is no harm
+    for (const auto source : {models::TouchedSource::scan, models::TouchedSource::entries}) {
+        CAPTURE(static_cast<int>(source));
+        const std::vector<TouchedRun> runs = models::touched_memory(memory.base(), bytes, source);
+        if (runs == std::vector<TouchedRun>{{0, bytes}}) {
+            MESSAGE("this computer's kernel does not tell");
+            return;
+        }
+        std::uint64_t touched = 0, before = 0;
+        for (const TouchedRun& run : runs) {
+            CHECK(run.first_byte < run.end_byte);
+            CHECK((touched == 0 || before < run.first_byte));
+            CHECK(run.first_byte % page == 0);
+            CHECK(run.end_byte % page == 0);
+            before = run.end_byte;
+            touched += run.end_byte - run.first_byte;
+        }
+        for (const std::uint64_t spa : written) {
+            CHECK(std::ranges::count_if(
+                      runs, [spa](const TouchedRun& r) { return r.first_byte <= spa && spa < r.end_byte; }) == 1);
+        }
+        // The kernel may have given large pages.
+        CHECK(touched <= 7 * large);
+    }
+    CHECK(models::touched_memory(memory.base(), bytes, models::TouchedSource::nobody) ==
+          std::vector<TouchedRun>{{0, bytes}});
+    const auto saved = saved_bytes(memory);
+    CHECK(saved.size() == 8 + 6 * (8 + page) + 8);
+    HostMemory again{bytes};
+    again.view().store<std::uint64_t>(bytes / 4, 3);
+    sim::Reader reader{saved};
+    again.restore(reader);
+    for (const std::uint64_t spa : written) CHECK(again.view().load<std::uint64_t>(spa + 8) == spa + 1);
+    CHECK(saved_bytes(again) == saved);
 }
 
 TEST_CASE("the allocator always gives the lowest pages that fit") {
