@@ -33,7 +33,7 @@ private:
     int file_;
 };
 
-// Linux' admin-guide/mm/pagemap: the ioctl's argument and what it fills in. (Headers older than 6.7 have no such thing.)
+// Linux' admin-guide/mm/pagemap: the ioctl's argument and what it fills in. (Headers older than 6.7 lack it.)
 struct Region {
     std::uint64_t start;
     std::uint64_t end;

@@ -42,7 +42,8 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
                              BehaviouralGuest::Config{.partition = built_.id,
                                                       .vps = config.vps,
                                                       .layout = MemoryLayout::of_size(config.memory_bytes),
-                                                      .costs = costs},
+                                                      .costs = costs,
+                                                      .name = config.name},
                              *stack.placement_, memory_)),
       instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {
     config_.guest = {};

@@ -176,6 +176,7 @@ models::MemoryWriter& add_memory_writer(Machine& machine, Guest& guest, const st
     settings.pages = pages;
     settings.pages_per_second = pages_per_second;
     settings.processor = vp;
+    software.will_need(pages, "a program that writes to memory");
     constexpr std::int64_t kibibytes_of_a_page = 4;
     settings.cost = models::find_profile(profile).stack_costs.copied_kibibyte * kibibytes_of_a_page;
     return machine.keep(std::make_unique<models::MemoryWriter>(scope_of(machine, name), software, settings));
@@ -188,6 +189,8 @@ Workload& add_storage_mix(Machine& machine, Guest& guest, const std::string& nam
     models::StorageDriver::Config driver = models::StorageDriver::config(
         costs.driver_costs, costs.service_costs.guest_storage_request, given["sub_channels"].cast<std::uint16_t>());
     driver.disk.lun = given["lun"].cast<std::uint8_t>();
+    const std::uint64_t ring = driver.client.ring.to_host + std::uint64_t{driver.client.ring.to_guest};
+    software.will_need((driver.client.sub_channels + 1u) * ring, "a synthetic disk");
     models::StorageMix::Settings settings;
     settings.first_byte = given["first_byte"].cast<std::uint64_t>();
     settings.span_bytes = given["span_bytes"].cast<std::uint64_t>();

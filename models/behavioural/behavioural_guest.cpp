@@ -1,5 +1,7 @@
 #include "models/behavioural/behavioural_guest.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -27,10 +29,16 @@ constexpr std::uint64_t apic_enabled = 0x1ff;
 constexpr std::uint64_t kernel_bytes = 16ull << 20;
 constexpr std::uint64_t small_kernel_bytes = 1ull << 20;
 
+// What a processor takes at boot, and the first of them and the bus besides.
+constexpr std::uint64_t pages_of_processor = 4, pages_of_guest = 1 + 3;
+
+std::uint64_t first_free_page(const MemoryLayout& layout) {
+    return (layout.low_ram.end() >= 2 * kernel_bytes ? kernel_bytes : small_kernel_bytes) / page_bytes;
+}
+
 vmbus::PageAllocator pages_of(const MemoryLayout& layout) {
-    const std::uint64_t end = layout.low_ram.end();
-    const std::uint64_t first = end >= 2 * kernel_bytes ? kernel_bytes : small_kernel_bytes;
-    return {first / page_bytes, (end - first) / page_bytes};
+    const std::uint64_t first = first_free_page(layout);
+    return {first, layout.low_ram.end() / page_bytes - first};
 }
 
 constexpr std::uint64_t page_register(std::uint64_t page) {
@@ -48,6 +56,7 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
       placement_(&placement),
       stores_(*this, memory),
       pages_(pages_of(config.layout)),
+      needed_pages_(config.vps * pages_of_processor + pages_of_guest),
       bus_port_(*this),
       registration_(scope.register_state(*this)),
       bus_(scope.child("bus"), stores_, bus_port_, pages_, *this) {
@@ -60,6 +69,21 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
         placement_->place(config.partition, vp, &cpus_.back()->software());
         boots_.back()->slot.wake();
     }
+}
+
+void BehaviouralGuest::will_need(std::uint64_t pages, std::string_view what) {
+    constexpr std::uint64_t mib = (1 << 20) / page_bytes;
+    const std::uint64_t end = config_.layout.low_ram.end() / page_bytes, all = end - first_free_page(config_.layout);
+    const std::uint64_t wanted = needed_pages_ + pages;
+    if (wanted <= all) {
+        needed_pages_ = wanted;
+        return;
+    }
+    const std::uint64_t enough = kernel_bytes / page_bytes + wanted;
+    throw sim::UserError(
+        fmt::format("partition {}: {} takes {} MiB of memory, and of its {} MiB {} are left: give it {} MiB",
+                    config_.name, what, (pages + mib - 1) / mib, end / mib, (all - std::min(all, needed_pages_)) / mib,
+                    (enough + 4 * mib - 1) / (4 * mib) * 4));
 }
 
 BehaviouralGuest::~BehaviouralGuest() {
@@ -96,7 +120,7 @@ std::optional<sim::Time> BehaviouralGuest::Boot::begin() {
 
 void BehaviouralGuest::boot(unsigned vp) {
     h::BehaviouralProcessor* processor = cpus_[vp]->vp();
-    const auto taken = pages_.allocate(4 + (vp == 0 ? 1 : 0));
+    const auto taken = pages_.allocate(pages_of_processor + (vp == 0 ? 1 : 0));
     if (processor == nullptr || !taken) return;
     Pages& own = state_.pages[vp];
     own = {(*taken)[0], (*taken)[1], (*taken)[2], (*taken)[3]};
@@ -184,11 +208,18 @@ void BehaviouralGuest::take_message(unsigned vp) {
 
 vmbus::BusDriver* BehaviouralGuest::driver_of(const vmbus::ClientChannel& channel) {
     const vmbus::Guid type = channel.offer().interface_type;
-    const auto found = std::ranges::find(drivers_, type, &std::pair<vmbus::Guid, vmbus::BusDriver*>::first);
+    const auto found = std::ranges::find(drivers_, type, &Driver::first);
     return found != drivers_.end() ? found->second : nullptr;
 }
 
 void BehaviouralGuest::add_driver(const vmbus::Guid& interface_type, vmbus::BusDriver& driver) {
+    // Offers do not say whose they are: the first would get them all, and the other never come up.
+    if (std::ranges::find(drivers_, interface_type, &Driver::first) != drivers_.end()) {
+        throw sim::UserError(
+            fmt::format("partition {}: a guest that executes no instructions drives one synthetic network adapter and "
+                        "one SCSI controller, not two",
+                        config_.name));
+    }
     drivers_.emplace_back(interface_type, &driver);
     if (connected()) driver.connected(bus_.version());
     for (const std::uint16_t relid : std::vector<std::uint16_t>{state_.unclaimed}) {

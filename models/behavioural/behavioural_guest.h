@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -40,6 +42,7 @@ public:
         unsigned vps = 1;
         MemoryLayout layout;
         ServiceCosts costs;
+        std::string name = {};  // for who is told what it lacks
     };
     BehaviouralGuest(const sim::Scope& scope, const Config& config, SoftwarePlacement& placement,
                      vmbus::GuestMemory& memory);
@@ -52,6 +55,10 @@ public:
     void move_to(hypervisor::PartitionId partition, SoftwarePlacement& placement, vmbus::GuestMemory& memory);
     bool connected() const { return bus_.version() != vmbus::version::none; }
     const ServiceCosts& costs() const { return config_.costs; }
+
+    // One of its drivers or programs will take so many pages. Throws sim::UserError if that is more than what is left:
+    // a driver that finds no room for its buffers never comes up.
+    void will_need(std::uint64_t pages, std::string_view what);
 
     // A driver or a workload that lives as long as the guest does.
     template <class Part>
@@ -121,6 +128,7 @@ private:
         }
         BehaviouralGuest& guest;
     };
+    using Driver = std::pair<vmbus::Guid, vmbus::BusDriver*>;
     // Pages of one processor's, by number.
     struct Pages {
         std::uint64_t messages = 0;
@@ -181,12 +189,13 @@ private:
     SoftwarePlacement* placement_;
     Stores stores_;
     vmbus::PageAllocator pages_;
+    std::uint64_t needed_pages_;  // by its kernel and whoever said so; whoever builds the machine again says it again
     std::vector<std::unique_ptr<BehaviouralCpu>> cpus_;
     std::vector<std::unique_ptr<Boot>> boots_;
     std::vector<std::unique_ptr<Messages>> messages_;
     BusPort bus_port_;
     std::vector<Continuation*> continuations_;
-    std::vector<std::pair<vmbus::Guid, vmbus::BusDriver*>> drivers_;
+    std::vector<Driver> drivers_;
     State state_;
     ContinuationId boot_id_ = 0;
     unsigned at_work_ = 0;  // the processor; the first, if none is

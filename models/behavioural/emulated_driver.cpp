@@ -15,7 +15,7 @@ namespace st = dec21140::status;
 namespace {
 
 constexpr sim::GuestCause driver_cause{"client.driver", "server.driver"};
-constexpr std::uint32_t buffer_bytes = 2048, ram_page_bytes = 4096;
+constexpr std::uint32_t ram_page_bytes = 4096;
 // As Linux names them for this chip, less what the chip does not have.
 constexpr std::uint32_t enabled = 0x0001'ebef;
 constexpr std::uint32_t receive_events = st::receive_done | st::receive_unavailable;
@@ -72,10 +72,9 @@ void EmulatedDriver::start() {
 // Rings in a page each, then buffers, two in a page.
 bool EmulatedDriver::make_rings() {
     if (!state_.pages.empty()) return true;
-    constexpr std::uint32_t buffers = receive_descriptors + transmit_descriptors;
-    auto pages = platform_.pages().allocate(2 + buffers * buffer_bytes / ram_page_bytes);
-    if (!pages) return false;
-    state_.pages = std::move(*pages);
+    auto given = platform_.pages().allocate(pages);
+    if (!given) return false;
+    state_.pages = std::move(*given);
     VG_CHECK(state_.pages.back() < (std::uint64_t{1} << 20), "the 21140 reaches memory below 4 GiB only");
     return true;
 }

@@ -34,7 +34,9 @@ public:
         std::uint32_t backlog = 1000;  // as Linux' default queue
         DriverCosts costs;
     };
-    static constexpr std::uint32_t transmit_descriptors = 32, receive_descriptors = 128;
+    static constexpr std::uint32_t transmit_descriptors = 32, receive_descriptors = 128, buffer_bytes = 2048;
+    // Of the guest's: a ring each way, and buffers, two in each.
+    static constexpr std::uint64_t pages = 2 + (receive_descriptors + transmit_descriptors) / 2;
 
     EmulatedDriver(const sim::Scope& scope, GuestPlatform& platform, NetworkDriverUser& user, const Config& config);
     ~EmulatedDriver() override;

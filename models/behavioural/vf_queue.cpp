@@ -32,7 +32,17 @@ void store_descriptor(vmbus::GuestMemory& memory, std::uint64_t at, const Descri
     VG_CHECK(memory.write(at, std::as_bytes(std::span{&descriptor, 1})));
 }
 
+std::uint64_t pages_of(std::uint64_t bytes) {
+    return (bytes + queue_page_bytes - 1) / queue_page_bytes;
+}
+
 }  // namespace
+
+std::uint64_t VfQueueLayout::pages() const {
+    return pages_of(std::uint64_t{transmit_descriptors} * descriptor_bytes) +
+           pages_of(std::uint64_t{receive_descriptors} * descriptor_bytes) +
+           pages_of(std::uint64_t{receive_descriptors} * VfQueue::receive_buffer_bytes) + pages_at_once;
+}
 
 VfQueue::VfQueue(const sim::Scope& scope, GuestPlatform& platform, const VfQueueLayout& layout)
     : platform_(platform),
@@ -48,7 +58,7 @@ VfQueue::VfQueue(const sim::Scope& scope, GuestPlatform& platform, const VfQueue
 
 // Pages in a row, out of those that the guest has free.
 std::optional<std::uint64_t> VfQueue::contiguous(std::uint64_t bytes) {
-    const std::uint64_t wanted = (bytes + queue_page_bytes - 1) / queue_page_bytes;
+    const std::uint64_t wanted = pages_of(bytes);
     std::vector<std::uint64_t> tried;
     std::optional<std::uint64_t> first;
     while (!first && tried.size() < 64 * wanted) {

@@ -20,6 +20,9 @@ struct VfQueueLayout {
     std::uint32_t backlog = 1024;     // frames that wait for room in the ring
     bool context_each = true;         // a context descriptor for each frame, as the kernel's driver; else where needed
     std::uint32_t refill_batch = 16;  // buffers given back at once
+
+    // Its rings and buffers; what is sent takes more as it needs it.
+    std::uint64_t pages() const;
 };
 
 class VfQueue final {

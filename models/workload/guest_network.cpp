@@ -65,6 +65,7 @@ GuestNetwork::GuestNetwork(const sim::Scope& scope, BehaviouralGuest& guest, con
     const DriverCosts& costs = profile.driver_costs;
     const auto channels = static_cast<std::uint16_t>(std::min<unsigned>(config.channels, guest.processor_count()));
     if (config.path == NetworkPath::emulated) {
+        guest.will_need(EmulatedDriver::pages, "an emulated network adapter");
         EmulatedDriver::Config emulated;
         emulated.address.bytes = config.host.mac.bytes;
         emulated.costs = costs;
@@ -75,8 +76,13 @@ GuestNetwork::GuestNetwork(const sim::Scope& scope, BehaviouralGuest& guest, con
         return;
     }
     const SyntheticDriver::Config synthetic = SyntheticDriver::config(costs, channels);
+    const std::uint64_t rings = synthetic.ring_pages.to_host + std::uint64_t{synthetic.ring_pages.to_guest};
+    guest.will_need(synthetic.receive_pages + synthetic.send_pages + 1 + channels * rings,
+                    "a synthetic network adapter");
     if (config.path == NetworkPath::paired) {
-        driver_ = std::make_unique<FailoverDriver>(place, guest, stack_, synthetic, function_settings(config, costs));
+        const VfDriver::Config function = function_settings(config, costs);
+        guest.will_need(function.queues * function.layout.pages(), "a virtual function");
+        driver_ = std::make_unique<FailoverDriver>(place, guest, stack_, synthetic, function);
     } else {
         driver_ = std::make_unique<SyntheticDriver>(place, guest, stack_, synthetic);
     }

@@ -193,6 +193,74 @@ TEST_CASE("a machine with workloads is saved at any time") {
     }
 }
 
+TEST_CASE("a guest whose memory does not hold its drivers' buffers is told so at once, and nothing less comes up") {
+    struct Row {
+        const char* name;
+        std::uint64_t mib;
+        NetworkPath path;
+        std::uint16_t channels;
+        unsigned adapters;
+        const char* refusal;  // of the last
+    };
+    const Row rows[] = {
+        {"small", 32, NetworkPath::synthetic, 1, 1,
+         "partition small: a synthetic network adapter takes 19 MiB of memory, and of its 32 MiB 15 are left: give it "
+         "36 MiB"},
+        {"as-told", 36, NetworkPath::synthetic, 1, 1, nullptr},
+        {"channels", 36, NetworkPath::synthetic, 4, 1,
+         "partition channels: a synthetic network adapter takes 22 MiB of memory, and of its 36 MiB 19 are left: give "
+         "it 40 MiB"},
+        {"two", 64, NetworkPath::synthetic, 1, 2,
+         "partition two: a guest that executes no instructions drives one synthetic network adapter and one SCSI "
+         "controller, not two"},
+        {"function", 35, NetworkPath::paired, 1, 1,
+         "partition function: a virtual function takes 2 MiB of memory, and of its 35 MiB 0 are left: give it 36 MiB"},
+        {"emulated", 32, NetworkPath::emulated, 1, 1, nullptr},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.name);
+        sim::Simulation simulation{3};
+        HostConfig config;
+        config.cores = 2;
+        config.memory_bytes = 128ull << 20;
+        const auto host = Host::create(simulation, config);
+        Network& network = host->networks().add_switch("rack", {});
+        PartitionConfig partition;
+        partition.name = row.name;
+        partition.vps = 4;
+        partition.memory_bytes = row.mib << 20;
+        partition.behavioural = true;
+        Guest& guest = host->add_partition(partition);
+        std::vector<std::unique_ptr<GuestNetwork>> stacks;
+        std::string refusal;
+        for (unsigned n = 0; n < row.adapters; ++n) {
+            const std::string name = "net" + std::to_string(n);
+            NetworkConfig adapter;
+            adapter.name = name;
+            adapter.port = adapter_port(mac_of(n));
+            GuestNetworkConfig stack;
+            stack.path = row.path;
+            stack.channels = row.channels;
+            stack.host.mac = mac_of(n);
+            stack.host.ipv4 = ip_of(n);
+            if (row.path != NetworkPath::emulated) guest.devices().add_network(network, adapter);
+            try {
+                stacks.push_back(std::make_unique<GuestNetwork>(simulation.scope(name), *guest.behavioural(),
+                                                                find_profile(config.profile), stack));
+            } catch (const sim::UserError& error) {
+                refusal = error.what();
+            }
+        }
+        CHECK(refusal == (row.refusal == nullptr ? "" : row.refusal));
+        (void)host->run(
+            Time::ms(50), [] { return false; }, Time::never());
+        for (const auto& stack : stacks) {
+            CHECK((row.adapters == 2 || stack->driver().is_up()));
+        }
+        stacks.clear();
+    }
+}
+
 }  // namespace
 
 }  // namespace workload_host_test

@@ -1,5 +1,7 @@
 #include "vmbus/storage/storage_client.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -327,7 +329,12 @@ bool StorageClient::send_io(std::uint16_t slot) {
     const bool reads = io.read_bytes != 0;
     const std::uint32_t bytes = reads ? io.read_bytes : static_cast<std::uint32_t>(io.data_out.size());
     std::optional<std::vector<std::uint64_t>> pages = bus_.pages().allocate((bytes + page - 1) / page);
-    VG_CHECK(pages.has_value(), "the guest's memory is too small for so many requests");
+    if (!pages) {
+        throw sim::UserError(
+            fmt::format("{}: the guest has no {} KiB of memory left for one more request beside {} that "
+                        "are under way: give it more, or let it ask for less at a time",
+                        scope_.path(), bytes / 1024, state_.sent.size()));
+    }
     vstor::ScsiRequest srb{};
     srb.length = static_cast<std::uint16_t>(packet_bytes() - body_at);
     srb.path = io.address.path;
