@@ -22,7 +22,7 @@ STAND_INS = {
     "apt-cache": "exit 0",
     "dpkg-query": 'for last; do :; done; [ -e "$STATE/missing-$last" ] || echo "installed 1.0"',
     "cmake": 'mkdir -p "$2/build/$4"; touch "$2/build/$4/build.ninja"',
-    "ninja": '[ ! -e "$STATE/build_fails" ] || { echo "[1/2] compiling"; echo "a.cpp:1: error: no"; exit 1; }; '
+    "ninja": 'command -v mke2fs >"$STATE/mke2fs"; [ ! -e "$STATE/build_fails" ] || { echo "[1/2] compiling"; echo "a.cpp:1: error: no"; exit 1; }; '
     '[ -e "$2/verdigris" ] && { echo "ninja: no work to do."; exit 0; }; echo "[1/2] compiling"; echo "[2/2] linking"; '
     'printf \'#!/bin/sh\\necho "program: $*"; echo "images: $VERDIGRIS_IMAGES"; exit 5\\n\' >"$2/verdigris"; chmod +x "$2/verdigris"',
     "ctest": "exit 0",
@@ -130,6 +130,11 @@ class Launcher(unittest.TestCase):
         (self.tree / "CMakePresets.json").write_text("{}\n")
         self.run_launcher("run", "a.py")
         self.assertEqual(len(self.calls("cmake")), 1)
+
+    @unittest.skipUnless(IS_DEBIAN, "elsewhere it may be anywhere")
+    def test_an_ordinary_user_has_the_tools_that_are_on_roots_path_only(self) -> None:
+        self.run_launcher("run", "a.py")
+        self.assertRegex((self.state / "mke2fs").read_text(), "^(/usr)?/sbin/mke2fs\n$")
 
     def test_preset(self) -> None:
         for arguments, settings in [(["--preset", "dev", "run"], {}), (["run", "--preset=dev"], {}), (["run"], {"VERDIGRIS_PRESET": "dev"})]:
