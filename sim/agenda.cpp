@@ -49,20 +49,7 @@ void Agenda::insert(Timer& timer, Time at, std::uint64_t sequence) {
         return sift_down(heap, 0, Entry{at, sequence, &timer});
     }
     heap.emplace_back();
-    // As sift_up(), field by field: an entry that was made in memory of two words and is read as one of twice the size
-    // waits until all stores before are in the cache, those to other components' cold state too.
-    Entry* const entries = heap.data();
-    std::size_t hole = heap.size() - 1;
-    while (hole > 0) {
-        const std::size_t parent = (hole - 1) / arity;
-        if (entries[parent].at < at || (entries[parent].at == at && entries[parent].sequence < sequence)) break;
-        place(heap, hole, entries[parent]);
-        hole = parent;
-    }
-    entries[hole].at = at;
-    entries[hole].sequence = sequence;
-    entries[hole].timer = &timer;
-    timer.position_ = hole;
+    sift_up(heap, heap.size() - 1, timer, at, sequence);
 }
 
 void Agenda::remove(Timer& timer) {
@@ -73,7 +60,7 @@ void Agenda::remove(Timer& timer) {
     heap.pop_back();
     if (hole == heap.size()) return;
     if (hole > 0 && last.before(heap[(hole - 1) / arity])) {
-        sift_up(heap, hole, last);
+        sift_up(heap, hole, *last.timer, last.at, last.sequence);
     } else {
         sift_down(heap, hole, last);
     }
@@ -84,7 +71,7 @@ void Agenda::move(Timer& timer, Time at, std::uint64_t sequence) {
     const std::size_t hole = timer.position_;
     const Entry entry{at, sequence, &timer};
     if (hole > 0 && entry.before(heap[(hole - 1) / arity])) {
-        sift_up(heap, hole, entry);
+        sift_up(heap, hole, timer, at, sequence);
     } else {
         sift_down(heap, hole, entry);
     }
@@ -95,14 +82,20 @@ void Agenda::place(Heap& heap, std::size_t hole, const Entry& entry) {
     entry.timer->position_ = hole;
 }
 
-void Agenda::sift_up(Heap& heap, std::size_t hole, const Entry& entry) {
+// Field by field: an entry that was made in memory of two words and is read as one of twice the size waits until all
+// stores before are in the cache, those to other components' cold state too.
+void Agenda::sift_up(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence) {
+    Entry* const entries = heap.data();
     while (hole > 0) {
         const std::size_t parent = (hole - 1) / arity;
-        if (!entry.before(heap[parent])) break;
-        place(heap, hole, heap[parent]);
+        if (entries[parent].at < at || (entries[parent].at == at && entries[parent].sequence < sequence)) break;
+        place(heap, hole, entries[parent]);
         hole = parent;
     }
-    place(heap, hole, entry);
+    entries[hole].at = at;
+    entries[hole].sequence = sequence;
+    entries[hole].timer = &timer;
+    timer.position_ = hole;
 }
 
 void Agenda::sift_down(Heap& heap, std::size_t hole, const Entry& entry) {

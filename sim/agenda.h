@@ -86,7 +86,7 @@ private:
     void remove(Timer& timer);
     void move(Timer& timer, Time at, std::uint64_t sequence);
     void place(Heap& heap, std::size_t hole, const Entry& entry);
-    void sift_up(Heap& heap, std::size_t hole, const Entry& entry);
+    void sift_up(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence);
     void sift_down(Heap& heap, std::size_t hole, const Entry& entry);
 
     std::array<Heap, 2> heaps_;

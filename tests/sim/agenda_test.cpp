@@ -142,49 +142,64 @@ TEST_CASE("a timer that goes on within what it has fired does what one that is a
     CHECK(goes.agenda.events_fired() > 5000);
 }
 
-TEST_CASE("100,000 random armings and cancellations come out as a sorted list would give them") {
-    Agenda agenda;
-    sim::Random random{7};
-    struct Reference {
-        Time at;
-        std::uint64_t order;
-        int id;
-    };
-    std::vector<std::unique_ptr<Timer>> timers;
-    std::vector<int> fired;
-    std::vector<std::optional<Reference>> armed(200);
-    std::uint64_t order = 0;
-    for (int i = 0; i < 200; ++i) {
-        timers.push_back(std::make_unique<Timer>(agenda, "t", [&fired, i] { fired.push_back(i); }));
-    }
-    for (int step = 0; step < 100'000; ++step) {
-        const auto i = static_cast<std::size_t>(random.below(200));
-        switch (random.below(3)) {
-            case 0:
-                timers[i]->disarm();
-                armed[i].reset();
-                break;
-            case 1: {
-                const Time at = agenda.now() + Time::ns(static_cast<std::int64_t>(random.below(50)));
-                timers[i]->arm(at);
-                armed[i] = Reference{at, order++, static_cast<int>(i)};
-                break;
-            }
-            default: {
-                const Reference* first = nullptr;
-                for (const auto& r : armed) {
-                    if (r && (first == nullptr || r->at < first->at || (r->at == first->at && r->order < first->order)))
-                        first = &*r;
-                }
-                fired.clear();
-                REQUIRE(agenda.run_next() == (first != nullptr));
-                if (first != nullptr) {
-                    REQUIRE(fired == std::vector<int>{first->id});
-                    REQUIRE(agenda.now() == first->at);
-                    armed[static_cast<std::size_t>(first->id)].reset();
-                }
-            }
+// Timers and a list of them. A timer that fires arms and disarms others and itself.
+struct Listed {
+    static constexpr std::uint64_t most = 200;
+    Listed(std::uint64_t seed, unsigned longest_bits) : random(seed), bits(longest_bits) {
+        for (std::size_t i = 0; i < most; ++i) {
+            timers.push_back(std::make_unique<Timer>(agenda, "t", [this, i] {
+                REQUIRE(first() == i);
+                REQUIRE(agenda.now() == list[i]->first);
+                list[i].reset();
+                for (std::uint64_t acts = random.below(3); acts > 0; --acts) act(acts == 1 ? i : random.below(most));
+                REQUIRE(agenda.next_event() == next());
+                ++fired;
+            }));
         }
+    }
+    // Delays of all sizes up to 2^bits ps, half of them of that size.
+    void act(std::size_t i) {
+        if (random.below(3) == 0) {
+            timers[i]->disarm();
+            list[i].reset();
+        } else {
+            const std::uint64_t below = std::uint64_t{1} << (random.below(2) == 0 ? bits : random.below(bits));
+            const Time at = agenda.now() + Time::ps(static_cast<std::int64_t>(random.below(below)));
+            timers[i]->arm(at);
+            list[i] = {at, order++};
+        }
+    }
+    std::size_t first() const {
+        std::size_t found = most;
+        for (std::size_t i = 0; i < most; ++i) {
+            if (list[i] && (found == most || *list[i] < *list[found])) found = i;
+        }
+        return found;
+    }
+    Time next() const { return first() == most ? Time::never() : list[first()]->first; }
+
+    Agenda agenda;
+    sim::Random random;
+    unsigned bits;
+    std::vector<std::unique_ptr<Timer>> timers;
+    std::vector<std::optional<std::pair<Time, std::uint64_t>>> list{most};
+    std::uint64_t order = 0, fired = 0;
+};
+
+TEST_CASE("random armings and cancellations come out as a sorted list would give them") {
+    // Up to 1 ns, 1 us, 1 ms, 70 ms (all within the slots), 0.3 s, 1 s, 18 minutes.
+    for (const unsigned bits : {10u, 20u, 30u, 36u, 38u, 40u, 50u}) {
+        CAPTURE(bits);
+        Listed all{bits, bits};
+        for (int step = 0; step < 20'000; ++step) {
+            // Now and then there are few, so that the next ones are far away; then many again.
+            const bool few = step / 1000 % 2 == 0;
+            if (all.random.below(few ? 3 : 2) == 0) all.act(all.random.below(few ? 3 : Listed::most));
+            const bool any = all.first() != Listed::most;
+            REQUIRE(all.agenda.next_event() == all.next());
+            if (all.random.below(2) == 0) REQUIRE(all.agenda.run_next() == any);
+        }
+        CHECK(all.fired > 5000);
     }
 }
 
