@@ -239,7 +239,8 @@ Host::Stopped HostModel::run(sim::Time until, const std::function<bool()>& wake,
     unsigned events = 0;
     Platform& platform = Platform::instance();
     const auto stop = [&] {
-        if (interrupted_.exchange(false, std::memory_order_relaxed)) {
+        // Read first: an exchange waits until all that was stored before is in the computer's cache.
+        if (interrupted_.load(std::memory_order_relaxed) && interrupted_.exchange(false, std::memory_order_relaxed)) {
             why = Stopped::interrupted;
             return true;
         }

@@ -48,8 +48,8 @@ class Scope {
 public:
     Scope(Simulation& simulation, std::string_view path);
 
-    Scope child(std::string_view name) const { return Scope{*simulation_, path_ + "." + std::string{name}}; }
-    const std::string& path() const { return path_; }
+    Scope child(std::string_view name) const { return Scope{*simulation_, path() + "." + std::string{name}}; }
+    const std::string& path() const { return component_.path(); }
 
     Agenda& agenda() const { return *agenda_; }
     Time now() const { return agenda_->now(); }
@@ -58,11 +58,10 @@ public:
     // One record: what happened, in 64-bit words.
     template <class... Word>
     void trace(TraceKind kind, Word... words) const {
-        const std::array<std::uint64_t, sizeof...(Word)> payload{static_cast<std::uint64_t>(words)...};
-        trace_->record(agenda_->now(), component_, kind, payload);
+        trace_->record(agenda_->now(), component_, kind, words...);
     }
     void trace_bytes(TraceKind kind, std::span<const std::byte> bytes) const {
-        trace_->record(agenda_->now(), component_, kind, {}, bytes);
+        trace_->record_bytes(agenda_->now(), component_, kind, bytes);
     }
 
     Counter& counter(std::string_view name, std::string_view unit, std::string_view description) const;
@@ -85,12 +84,11 @@ public:
 private:
     StateRegistration add_state(std::function<void(Writer&)> save, std::function<void(Reader&)> restore) const;
 
-    Simulation* simulation_;
     Agenda* agenda_;
     Trace* trace_;
+    TraceComponent component_;
     Journeys* journeys_;
-    std::string path_;
-    Trace::ComponentId component_;
+    Simulation* simulation_;
 };
 
 }  // namespace sim

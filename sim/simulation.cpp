@@ -52,19 +52,18 @@ void Simulation::restore(std::span<const std::byte> checkpoint) {
 }
 
 Scope::Scope(Simulation& simulation, std::string_view path)
-    : simulation_(&simulation),
-      agenda_(&simulation.agenda()),
+    : agenda_(&simulation.agenda()),
       trace_(&simulation.trace()),
+      component_(std::string{path}),
       journeys_(&simulation.journeys()),
-      path_(path),
-      component_(simulation.trace().add_component(path)) {}
+      simulation_(&simulation) {}
 
 Counter& Scope::counter(std::string_view name, std::string_view unit, std::string_view description) const {
-    return simulation_->statistics_.counter(path_ + "." + std::string{name}, unit, description);
+    return simulation_->statistics_.counter(path() + "." + std::string{name}, unit, description);
 }
 
 Random Scope::random() const {
-    return Random{simulation_->seed(), path_};
+    return Random{simulation_->seed(), path()};
 }
 std::uint64_t Scope::seed() const {
     return simulation_->seed();
@@ -72,7 +71,7 @@ std::uint64_t Scope::seed() const {
 
 StateRegistration Scope::add_state(std::function<void(Writer&)> save, std::function<void(Reader&)> restore) const {
     const std::uint64_t id = simulation_->next_state_++;
-    simulation_->states_.emplace(id, Simulation::Registered{path_, std::move(save), std::move(restore)});
+    simulation_->states_.emplace(id, Simulation::Registered{path(), std::move(save), std::move(restore)});
     return StateRegistration{*simulation_, id};
 }
 

@@ -12,59 +12,47 @@
 
 namespace sim {
 
-// XXH3's streaming state, behind a buffer so that most records cost one small copy.
-struct Trace::Hasher {
-    Hasher() : state(XXH3_createState()) { XXH3_128bits_reset(state); }
-    ~Hasher() { XXH3_freeState(state); }
+class Trace::Hasher {
+public:
+    Hasher() : state_(XXH3_createState()) { XXH3_128bits_reset(state_); }
+    ~Hasher() { XXH3_freeState(state_); }
     Hasher(const Hasher&) = delete;
     Hasher& operator=(const Hasher&) = delete;
 
-    void update(const void* data, std::size_t size) {
-        if (used + size > buffer.size()) flush();
-        if (size > buffer.size()) {
-            XXH3_128bits_update(state, data, size);
-            return;
-        }
-        std::memcpy(buffer.data() + used, data, size);
-        used += size;
-    }
-    void flush() {
-        XXH3_128bits_update(state, buffer.data(), used);
-        used = 0;
-    }
-    XXH128_hash_t digest() {
-        flush();
-        return XXH3_128bits_digest(state);
-    }
+    void update(std::span<const std::byte> bytes) { XXH3_128bits_update(state_, bytes.data(), bytes.size()); }
+    XXH128_hash_t digest() const { return XXH3_128bits_digest(state_); }
 
-    XXH3_state_t* state;
-    // What every record needs of its component, close together and apart from the names.
-    std::vector<std::uint64_t> identities;
-    // Little enough to stay in the first-level cache.
-    std::array<std::byte, 2048> buffer;
-    std::size_t used = 0;
+private:
+    XXH3_state_t* state_;
 };
 
-Trace::Trace() : hasher_(std::make_unique<Hasher>()) {}
+Trace::Trace() : buffer_(std::make_unique<Buffer>()), hasher_(std::make_unique<Hasher>()) {}
 Trace::~Trace() = default;
 
-Trace::ComponentId Trace::add_component(std::string_view path) {
-    components_.push_back({std::string{path}, TraceKind::id_of(path)});
-    hasher_->identities.push_back(components_.back().identity);
-    return static_cast<ComponentId>(components_.size() - 1);
+void Trace::flush() const {
+    hasher_->update(std::span{buffer_->bytes}.first(buffer_->used));
+    buffer_->used = 0;
 }
 
-void Trace::record(Time time, ComponentId component, TraceKind kind, std::span<const std::uint64_t> words,
-                   std::span<const std::byte> bytes) {
-    ++records_;
-    const std::array<std::uint64_t, 4> head{static_cast<std::uint64_t>(time.ps()), hasher_->identities[component],
-                                            kind.id, words.size() << 32 | bytes.size()};
-    hasher_->update(head.data(), sizeof head);
-    if (!words.empty()) hasher_->update(words.data(), words.size_bytes());
-    if (!bytes.empty()) hasher_->update(bytes.data(), bytes.size());
+void Trace::record_bytes(Time time, const TraceComponent& component, TraceKind kind, std::span<const std::byte> bytes) {
+    begin(time, component, kind, bytes.size(), head_words * 8);
+    if (buffer_->used + bytes.size() <= buffer_->bytes.size()) {
+        std::copy(bytes.begin(), bytes.end(), &buffer_->bytes[buffer_->used]);
+        buffer_->used += bytes.size();
+    } else {
+        flush();
+        hasher_->update(bytes);
+    }
+    if (!routes_.empty()) show(time, component, kind, nullptr, 0, bytes);
+}
+
+void Trace::show(Time time, const TraceComponent& component, TraceKind kind, const std::byte* words, std::size_t count,
+                 std::span<const std::byte> bytes) const {
+    std::array<std::uint64_t, most_words> aligned{};
+    if (count != 0) std::memcpy(aligned.data(), words, count * 8);
     for (const Route& route : routes_) {
         if (route.all || std::binary_search(route.kinds.begin(), route.kinds.end(), kind.id)) {
-            route.sink->record(time, components_[component].path, kind.name, words, bytes);
+            route.sink->record(time, component.path(), kind.name, std::span{aligned}.first(count), bytes);
         }
     }
 }
@@ -80,6 +68,7 @@ void Trace::add_sink(TraceSink& sink, std::span<const std::string> kinds) {
 }
 
 std::string Trace::hash() const {
+    flush();
     XXH128_hash_t digest = hasher_->digest();
     if (!chain_.empty()) {
         std::vector<std::uint64_t> all = chain_;
@@ -90,15 +79,15 @@ std::string Trace::hash() const {
 }
 
 void Trace::fold() {
+    flush();
     const XXH128_hash_t digest = hasher_->digest();
     chain_.insert(chain_.end(), {digest.high64, digest.low64});
     restart();
 }
 
 void Trace::restart() {
-    auto next = std::make_unique<Hasher>();
-    next->identities = std::move(hasher_->identities);
-    hasher_ = std::move(next);
+    buffer_->used = 0;
+    hasher_ = std::make_unique<Hasher>();
 }
 
 }  // namespace sim

@@ -2,12 +2,15 @@
 // streaming hash, whatever is written out; two runs are the same run if their hashes are equal.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sim/time.h"
@@ -35,6 +38,18 @@ public:
                         std::span<const std::byte> bytes) = 0;
 };
 
+// Whose record it is. In the hash a component is its path.
+class TraceComponent {
+public:
+    explicit TraceComponent(std::string path) : identity_(TraceKind::id_of(path)), path_(std::move(path)) {}
+    std::uint64_t identity() const { return identity_; }
+    const std::string& path() const { return path_; }
+
+private:
+    std::uint64_t identity_;
+    std::string path_;
+};
+
 class Trace {
 public:
     Trace();
@@ -42,12 +57,17 @@ public:
     Trace(const Trace&) = delete;
     Trace& operator=(const Trace&) = delete;
 
-    using ComponentId = std::uint32_t;
-    ComponentId add_component(std::string_view path);
-    const std::string& component_path(ComponentId id) const { return components_[id].path; }
-
-    void record(Time time, ComponentId component, TraceKind kind, std::span<const std::uint64_t> words,
-                std::span<const std::byte> bytes = {});
+    // Word by word into the hash's buffer, in each caller. Words that were put into an array first and copied from it
+    // by more than one at a time would wait until all that the computer stored before is in its cache.
+    template <class... Word>
+    void record(Time time, const TraceComponent& component, TraceKind kind, Word... words) {
+        static_assert(sizeof...(Word) <= most_words);
+        std::byte* const at = begin(time, component, kind, sizeof...(Word) << 32, (head_words + sizeof...(Word)) * 8);
+        [[maybe_unused]] std::size_t n = head_words;
+        (put(at, n++, static_cast<std::uint64_t>(words)), ...);
+        if (!routes_.empty()) show(time, component, kind, at + head_words * 8, sizeof...(Word), {});
+    }
+    void record_bytes(Time time, const TraceComponent& component, TraceKind kind, std::span<const std::byte> bytes);
 
     // Writes the named kinds ("all" for all) to the sink from now on.
     void add_sink(TraceSink& sink, std::span<const std::string> kinds);
@@ -66,22 +86,41 @@ public:
     void fold();
 
 private:
-    struct Hasher;
-    // In the hash a component is its path, not its number: a restored machine makes its components in another order.
-    struct Component {
-        std::string path;
-        std::uint64_t identity;
+    static constexpr std::size_t head_words = 4, most_words = 32;
+    // XXH3's streaming state, behind a buffer that is little enough to stay in the first-level cache.
+    class Hasher;
+    struct Buffer {
+        std::array<std::byte, 2048> bytes;
+        std::size_t used = 0;
     };
     struct Route {
         TraceSink* sink;
         bool all;
         std::vector<std::uint64_t> kinds;  // sorted ids
     };
-    void restart();
 
-    std::vector<Component> components_;
-    std::vector<Route> routes_;
+    static void put(std::byte* at, std::size_t n, std::uint64_t word) { std::memcpy(at + n * 8, &word, 8); }
+    // Room for a record of so many bytes, its first words written.
+    std::byte* begin(Time time, const TraceComponent& component, TraceKind kind, std::uint64_t sizes,
+                     std::size_t bytes) {
+        ++records_;
+        if (buffer_->used + bytes > buffer_->bytes.size()) flush();
+        std::byte* const at = &buffer_->bytes[buffer_->used];
+        buffer_->used += bytes;
+        put(at, 0, static_cast<std::uint64_t>(time.ps()));
+        put(at, 1, component.identity());
+        put(at, 2, kind.id);
+        put(at, 3, sizes);
+        return at;
+    }
+    void flush() const;
+    void restart();
+    void show(Time time, const TraceComponent& component, TraceKind kind, const std::byte* words, std::size_t count,
+              std::span<const std::byte> bytes) const;
+
+    std::unique_ptr<Buffer> buffer_;
     std::unique_ptr<Hasher> hasher_;
+    std::vector<Route> routes_;
     std::vector<std::uint64_t> chain_;  // digests of the folded parts, two words each
     std::uint64_t records_ = 0;
 };
