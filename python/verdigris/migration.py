@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
-from .tasks import Condition
 from .units import format_time, parse_rate, parse_size, parse_time
+from .waiting import Told
 from .world import deadline, world
 
 if TYPE_CHECKING:
@@ -111,15 +111,6 @@ class Migration:
         return lines
 
 
-class _Over(Condition):
-    def __init__(self, migration: Migration, deadline_ps: int | None) -> None:
-        super().__init__(f"arrival of partition {migration.partition.name} on host {migration.to.name}", deadline_ps)
-        self._migration = migration
-
-    def happened(self) -> bool:
-        return self._migration.over
-
-
 def _switches(adapters: list[NetworkAdapter], to: Host, refuse: str) -> list[VirtualSwitch]:
     """The other host's, of the same names; each has a virtual function left for an adapter that has one here."""
     found = []
@@ -183,7 +174,7 @@ async def migrate(
         migration = Migration(partition, to, native, gone - began, bits)
         world().migrations.append(migration)
         partition.migration = migration
-        await _Over(migration, until)
+        await Told(f"arrival of partition {partition.name} on host {to.name}", until, lambda: migration.over)
     except BaseException:
         # Nobody waits for it any more.
         if native is not None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 from .errors import UserError
 from .tasks import Condition
 from .units import parse_time
-from .world import world
+from .waiting import Ready
+from .world import deadline, world
 
 if TYPE_CHECKING:
     from .host import Host
@@ -140,7 +141,7 @@ class VirtualFunction:
 
     def carrying(self, within: str | int | None = "30s") -> Condition:
         """Awaits that the guest has moved its traffic there."""
-        return _Vf(self, True, within)
+        return Ready(f"virtual function {self.name} carries traffic", deadline(within), lambda: self.carries_traffic)
 
     def offer(self) -> None:
         """Gives it to the partition again."""
@@ -149,7 +150,7 @@ class VirtualFunction:
     def revoke(self, within: str | int | None = "30s") -> Condition:
         """By policy: asks the guest to let go; awaits that it has."""
         self._native.revoke()
-        return _Vf(self, False, within)
+        return Ready(f"virtual function {self.name} returned by its partition", deadline(within), lambda: not self.given)
 
     def withdraw(self) -> None:
         """By surprise: it is gone."""
@@ -192,12 +193,12 @@ class AssignedDevice:
 
     def used(self, within: str | int | None = "30s") -> Condition:
         """Awaits that the guest has it at work."""
-        return _Function(self, True, within)
+        return Ready(f"device {self.device.name} at work in its partition", deadline(within), lambda: self.in_use)
 
     def eject(self, within: str | int | None = "30s") -> Condition:
         """Asks the guest to let go; awaits that it has. Timeout if it has not after `within`."""
         self._native.eject()
-        return _Function(self, False, within)
+        return Ready(f"device {self.device.name} returned by its partition", deadline(within), lambda: not self.given)
 
     def take(self) -> None:
         """Takes it away by surprise."""
@@ -206,43 +207,6 @@ class AssignedDevice:
     def give(self) -> None:
         """Gives it back. UserError if the partition has it, or another one."""
         self._native.give(self.device._native)
-
-
-class _Function(Condition):
-    # Nothing tells of it: it is looked at every 10 ms.
-    _STEP_PS = 10 * 10**9
-
-    def __init__(self, assigned: AssignedDevice, wanted: bool, within: str | int | None) -> None:
-        deadline = None if within is None else world().now_ps() + parse_time(within, "within")
-        what = "at work in its partition" if wanted else "returned by its partition"
-        super().__init__(f"device {assigned.device.name} {what}", deadline)
-        self._assigned = assigned
-        self._wanted = wanted
-
-    def happened(self) -> bool:
-        return self._assigned.in_use if self._wanted else not self._assigned.given
-
-    def watched_deadline(self, now_ps: int) -> int | None:
-        again = now_ps + self._STEP_PS
-        return again if self.deadline_ps is None else min(again, self.deadline_ps)
-
-
-class _Vf(Condition):
-    _STEP_PS = 10 * 10**9
-
-    def __init__(self, vf: VirtualFunction, wanted: bool, within: str | int | None) -> None:
-        deadline = None if within is None else world().now_ps() + parse_time(within, "within")
-        what = "carries traffic" if wanted else "returned by its partition"
-        super().__init__(f"virtual function {vf.name} {what}", deadline)
-        self._vf = vf
-        self._wanted = wanted
-
-    def happened(self) -> bool:
-        return self._vf.carries_traffic if self._wanted else not self._vf.given
-
-    def watched_deadline(self, now_ps: int) -> int | None:
-        again = now_ps + self._STEP_PS
-        return again if self.deadline_ps is None else min(again, self.deadline_ps)
 
 
 @overload

@@ -1,4 +1,4 @@
-"""Waiting for what a guest's services answer."""
+"""Waiting that something is so, or for what a guest's services answer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,6 @@ from .tasks import Condition
 _LOOK_PS = 10 * 10**9
 
 
-class Ready(Condition):
-    """That something is so, looked at every 10 ms."""
-
-    def __init__(self, label: str, deadline_ps: int | None, is_so: Callable[[], object]) -> None:
-        super().__init__(label, deadline_ps)
-        self._is_so = is_so
-
-    def happened(self) -> bool:
-        return bool(self._is_so())
-
-    def watched_deadline(self, now_ps: int) -> int | None:
-        again = now_ps + _LOOK_PS
-        return again if self.deadline_ps is None else min(again, self.deadline_ps)
-
-
 class Told(Condition):
     """That something is so, which the machine tells of."""
 
@@ -36,6 +21,14 @@ class Told(Condition):
 
     def happened(self) -> bool:
         return bool(self._is_so())
+
+
+class Ready(Told):
+    """That something is so, looked at every 10 ms."""
+
+    def watched_deadline(self, now_ps: int) -> int | None:
+        again = now_ps + _LOOK_PS
+        return again if self.deadline_ps is None else min(again, self.deadline_ps)
 
 
 class Answer(Condition):
