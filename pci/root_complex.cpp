@@ -81,7 +81,15 @@ DmaStatus RootComplex::dma_write(RequesterId requester, std::uint64_t address, s
     return DmaStatus::ok;
 }
 
+// It is a write like any other: what software has addressed to memory lands there (PCIe 6.0, 6.1.4).
 void RootComplex::message(const InterruptMessage& message) {
+    if (!in_message_window(message.address, sizeof message.data)) {
+        const auto data = std::as_bytes(std::span{&message.data, 1});
+        if (fits(message.address, data.size())) {
+            (void)host_.write_memory(message.requester, message.address, data);
+        }
+        return;
+    }
     ++messages_;
     scope_.trace("message", message.requester.value, message.address, message.data);
     host_.interrupt(message);

@@ -52,6 +52,20 @@ struct MsixRig : Rig {
 
 }  // namespace
 
+TEST_CASE("a message that software has addressed to memory is a write there") {
+    MsixRig rig;
+    rig.control(pci::msix_cap::enable);
+    rig.program(0, 0x2000, 0x1234'5678, 0);
+    rig.program(1, 0xfee0'0000, 0x41, 0);
+    rig.program(2, 0xfede'fffc, 0x42, 0);  // nothing is there
+    rig.program(3, 0x1'fee0'0000, 0x43, 0);
+    for (unsigned vector = 0; vector < 4; ++vector) rig.msix->raise(vector);
+    CHECK(rig.host.messages == std::vector<InterruptMessage>{{0xfee0'0000, 0x41, rig.who}});
+    std::uint32_t there = 0;
+    std::memcpy(&there, &rig.host.memory[0x2000], sizeof there);
+    CHECK(there == 0x1234'5678);
+}
+
 TEST_CASE("MSI: the number of the vector stands in the low bits of the data, as many as software granted") {
     struct Row {
         std::uint16_t control;
@@ -67,12 +81,12 @@ TEST_CASE("MSI: the number of the vector stands in the low bits of the data, as 
         CAPTURE(row.control);
         CAPTURE(row.vector);
         MsiRig rig{{8, true, false}};
-        rig.set_config(rig.who, rig.at + 8, 4, 0x12);
+        rig.set_config(rig.who, rig.at + 8, 4, 0);
         rig.set_config(rig.who, rig.at + 12, 2, 0x4567);
         rig.control(row.control);
         rig.msi->raise(row.vector);
         std::vector<InterruptMessage> expected;
-        if (row.data) expected.push_back({0x12'fee0'1000, *row.data, rig.who});
+        if (row.data) expected.push_back({0xfee0'1000, *row.data, rig.who});
         CHECK(rig.host.messages == expected);
     }
 }
