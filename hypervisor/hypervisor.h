@@ -153,6 +153,7 @@ private:
     void yield(VirtualProcessor& vp) override;
     void wake(VirtualProcessor& vp) override;
     void intercept(VirtualProcessor& vp, const HvMessage& message) override;
+    bool on_processor(const VirtualProcessor& vp) const override { return scheduler_.is_running(vp.ref()); }
     DevicePort* device_port() override { return device_port_; }
 
     // BehaviouralEnvironment

@@ -16,6 +16,7 @@ using cpu::Gpr;
 void VirtualProcessor::handle_exit() {
     const ExitCode code = control_.exit_code;
     if (code == ExitCode::nested_fault && access_assigned_device()) return;
+    if (code == ExitCode::interrupt_window && posted_is_next()) return;
     ++counters_.exits;
     if (code == ExitCode::interrupt) {
         ++counters_.host_interrupt;  // nothing of the guest's: it costs what the host's own work costs

@@ -367,7 +367,7 @@ bool Partitions::device_interrupt(std::uint32_t handle) {
     if (entry == nullptr) return false;
     const Partition& partition = *find(entry->partition);
     const InterruptTarget target = entry->target;
-    const InterruptRequest request{.vector = target.vector};
+    const InterruptRequest request{.vector = target.vector, .device = true};
     bool taken = false;
     for (std::uint64_t left = target.processors; left != 0; left &= left - 1) {
         VpControl* vp = partition.vp(static_cast<std::uint32_t>(std::countr_zero(left)));

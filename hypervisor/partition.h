@@ -28,7 +28,9 @@ struct InterruptRequest {
     HvInterruptType type = HvInterruptType::fixed;
     bool level_triggered = false;
     std::uint32_t vector = 0;
-    bool posted = false;  // the processor takes it by itself if it is running
+    // Of an assigned device: a logical processor was interrupted, which passes it on; or it was posted, and
+    // the virtual processor takes it by itself if it is running.
+    bool device = false, posted = false;
 
     friend bool operator==(const InterruptRequest&, const InterruptRequest&) = default;
 };

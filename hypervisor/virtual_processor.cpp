@@ -83,6 +83,11 @@ void VirtualProcessor::prepare_entry() {
                                       HvInvalidVpRegisterMessage{index_, 0}));
     }
     state_.halted = state_.idle = false;
+    if (std::exchange(state_.interrupted, false)) {
+        ++counters_.exits;
+        ++counters_.interrupt;
+        charge(interrupt_exit_cause, settings_.costs.exit);
+    }
     if (state_.injection) {
         control_.injection = std::exchange(state_.injection, std::nullopt);
         return;
@@ -104,6 +109,7 @@ void VirtualProcessor::prepare_entry() {
     }
     const bool level = apic_.level_triggered(*vector);
     apic_.acknowledge(*vector);
+    state_.posted[*vector >> 6] &= ~(std::uint64_t{1} << (*vector & 63));
     if (apic_.in_service(*vector)) synthetic_.excuse_eoi(*vector, level);
     scope_.trace("interrupt", *vector);
     control_.injection = cpu::external_interrupt_event(*vector);
@@ -396,6 +402,8 @@ HvStatus VirtualProcessor::assert_interrupt(const InterruptRequest& request) {
             return HvStatus::invalid_parameter;
     }
     scope_.trace("assert_interrupt", static_cast<std::uint64_t>(message.mode), message.vector);
+    if (request.device && environment_.on_processor(*this)) state_.interrupted = true;
+    if (request.posted) state_.posted[message.vector >> 6] |= std::uint64_t{1} << (message.vector & 63);
     receive(message);
     return HvStatus::success;
 }

@@ -3,6 +3,7 @@
 // through its APIC.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -39,6 +40,8 @@ public:
     virtual void wake(VirtualProcessor& vp) = 0;
     // The root's stack is told; when this returns it may have resumed the processor or not.
     virtual void intercept(VirtualProcessor& vp, const HvMessage& message) = 0;
+    // A logical processor is its now; an interrupt that is not posted makes it leave the guest.
+    virtual bool on_processor(const VirtualProcessor& vp) const = 0;
     // Null: the host has no devices that could be assigned.
     virtual DevicePort* device_port() = 0;
 };
@@ -120,7 +123,9 @@ private:
         bool nmi_pending = false;
         bool nmi_masked = false;  // until IRET
         bool init_pending = false;
-        bool registers_written = true;  // from outside: to be checked before they run
+        bool registers_written = true;          // from outside: to be checked before they run
+        bool interrupted = false;               // a device's interrupt came while it ran: that is an exit
+        std::array<std::uint64_t, 4> posted{};  // of the vectors that are requested, which were
         std::optional<cpu::Event> injection;
         std::deque<Arrival> arrivals;
         sim::Time run_time;
@@ -130,7 +135,7 @@ private:
         template <class Archive>
         void fields(Archive& archive) {
             archive(startup_suspend, halted, idle, explicit_suspend, intercept_suspend, nmi_pending, nmi_masked,
-                    init_pending, registers_written, injection, arrivals, run_time, instructions);
+                    init_pending, registers_written, interrupted, posted, injection, arrivals, run_time, instructions);
         }
     };
 
@@ -165,6 +170,11 @@ private:
     InterceptContext intercept_context() const;
     void tell_root(const HvMessage& message);
     void complete() { lp_->complete_instruction(guest_, control_, *now_); }
+    // It goes in at the first chance, without the hypervisor.
+    bool posted_is_next() const {
+        const auto vector = apic_.deliverable();
+        return vector && (state_.posted[*vector >> 6] >> (*vector & 63) & 1) != 0;
+    }
     void inject(const cpu::Event& event) { state_.injection = event; }
     void charge(sim::Cause cause, sim::Time t);
 

@@ -17,6 +17,8 @@ struct VpCounters {
           nested_fault(scope.counter("exits.nested_fault", "count", "second-level translation faults")),
           interrupt_window(scope.counter("exits.interrupt_window", "count",
                                          "exits because an interrupt could be delivered at last")),
+          interrupt(scope.counter("exits.interrupt", "count",
+                                  "exits because an assigned device's interrupt came for it, and was not posted")),
           host_interrupt(
               scope.counter("exits.host", "count", "exits because the host had something to do: a timer, the quantum")),
           refused(scope.counter("refused", "count",
@@ -35,6 +37,7 @@ struct VpCounters {
     sim::Counter& hypercall;
     sim::Counter& nested_fault;
     sim::Counter& interrupt_window;
+    sim::Counter& interrupt;
     sim::Counter& host_interrupt;
     sim::Counter& refused;
     sim::Counter& device_access;

@@ -4,6 +4,8 @@ The guest's own drivers do all of it: pci-hyperv finds the function, ixgbevf bin
 synthetic adapter and moves the traffic there and back. The host takes the client's function by policy, the server's by
 surprise, and the client's while its drivers are still at it; each is given back. `--set mailbox=1` gives the guests the
 adapter's ordinary virtual function, which asks its host by mailbox, instead of the one that Hyper-V's guests know.
+`--set posted=1` gives the host an IOMMU that posts interrupts: those of the functions reach a guest that runs without an
+exit, and without one more when it lets them in.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ import re
 import verdigris as vg
 
 mailbox = vg.parameter("mailbox", 0, "1: the ordinary virtual function, with its mailbox")
+posted = vg.parameter("posted", 0, "1: the functions' interrupts are posted, and cost no exits")
 chunks = vg.parameter("chunks", 300, "how many pieces of 109 kB go over the connection, one every 20 ms")
 
 COMMON = """\
@@ -70,7 +73,7 @@ while :; do sleep 1; done
 """
 )
 
-host = vg.Host(cores=4, memory="2GiB")
+host = vg.Host(cores=4, memory="2GiB", profile="sandy-bridge-ep:posted" if posted else "sandy-bridge-ep")
 nic = host.add(vg.Intel82599("nic", vfs=4))
 switch = host.virtual_switch("external", uplink=nic)
 
@@ -136,6 +139,14 @@ async def main(sim):
         vm.console.write("\n")
         await vm.console.expect("counted", within="10s")
         texts[vm.name] = vm.console.text.replace("\r\n", "\n")
+
+    exits = {vm.name: vm.stats["vp0.exits.interrupt"] for vm in (client, server)}
+    interrupts = {way: host.stats[f"host.pci.iommu.{way}"] for way in ("posted", "remapped")}
+    detail = f"{interrupts}, exits {exits}"
+    if posted:
+        sim.check("interrupts of the functions cost no exits", interrupts["posted"] > 1000 and not any(exits.values()), detail)
+    else:
+        sim.check("interrupts of the functions cost exits", interrupts["posted"] == 0 and min(exits.values()) > 50, detail)
 
     got = re.search(r"^received: ([0-9a-f]{64}) (\d+) bytes$", texts["client"], re.MULTILINE)
     expected = hashlib.sha256(chunk * chunks).hexdigest()

@@ -140,7 +140,8 @@ TEST_CASE("a message reaches the processors that it is for, and nobody with a fa
         CHECK(m.device_interrupt(row.device, row.message) == row.known);
         for (std::uint32_t vp = 0; vp < 3; ++vp) {
             CAPTURE(vp);
-            const Interrupts expected(row.vectors[vp] != 0 ? 1 : 0, InterruptRequest{.vector = row.vectors[vp]});
+            const Interrupts expected(row.vectors[vp] != 0 ? 1 : 0,
+                                      InterruptRequest{.vector = row.vectors[vp], .device = true});
             CHECK(interrupts_of(m, vp) == expected);
         }
     }
@@ -185,7 +186,7 @@ TEST_CASE("retargeting, with a mask and with a set of processors") {
         CHECK(call(m, {code, in}).status == row.status);
         const bool done = row.status == HvStatus::success;
         REQUIRE(m.device_interrupt(nic, message));
-        CHECK(interrupts_of(m, done ? row.vp : 0) == Interrupts{{.vector = done ? row.vector : 0x41}});
+        CHECK(interrupts_of(m, done ? row.vp : 0) == Interrupts{{.vector = done ? row.vector : 0x41, .device = true}});
     }
     SyntheticMachine m;
     REQUIRE(m.client.attach_device(m.id, nic, 1) == HvStatus::success);
@@ -391,6 +392,63 @@ TEST_CASE("posted interrupts: one notification for all of them, which the hyperv
     REQUIRE(m.client->detach_device(id, 1) == HvStatus::success);
     REQUIRE(m.client->attach_device(id, nic, 1) == HvStatus::success);
     CHECK(map(0x43, 0b10, false) == RemappedInterrupt{nic, 0, 0x43, descriptors});
+}
+
+TEST_CASE("a running processor leaves its guest for a device's interrupt, but not for a posted one") {
+    constexpr auto here = static_cast<std::uint32_t>(place::data);
+    constexpr std::uint64_t descriptors = 0x800;
+    struct Row {
+        const char* why;
+        bool posted, masked;  // the guest has its interrupts off at first
+        std::uint64_t exits, windows;
+        std::uint32_t taken;  // in nanoseconds, by the handler's clock
+    };
+    const Row rows[] = {
+        {"remapped", false, false, 1, 0, 1340},
+        {"posted", true, false, 0, 0, 1240},
+        {"remapped, and the guest lets it in later", false, true, 1, 1, 1440},
+        {"posted, and the guest lets it in later", true, true, 0, 0, 1240},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.why);
+        HypervisorConfig config = round_numbers(1);
+        config.posted_descriptors = row.posted ? descriptors : 0;
+        config.posted_descriptor_count = row.posted ? 1 : 0;
+        WholeMachine m{1, config};
+        Registers registers;
+        Unit unit;
+        m.hypervisor->connect_devices(registers, &unit);
+        const PartitionId id = m.guest();
+        m.handler(0x41, Code{}.stamp(here).inc_at(here + 4).x2apic_eoi().iretq());
+        Code code = Code{}.x2apic_on();
+        if (!row.masked) code.sti();
+        code.nops(900);
+        if (row.masked) code.sti();
+        m.start(0, code.spin());
+        REQUIRE(m.client->attach_device(id, nic, 1) == HvStatus::success);
+        REQUIRE(m.client->map_device_interrupt(id, 1, {0x41, 1, false}));
+        sim::Timer device{
+            m.simulation.agenda(), "device", [&] {
+                mmu::SystemMemory memory{m.bytes.data(), m.bytes.size()};
+                if (row.posted) {
+                    memory.store<std::uint64_t>(descriptors + 8, std::uint64_t{1} << (0x41 - 64));
+                    memory.store<std::uint64_t>(descriptors + 32, std::uint64_t{notification_vector} << 16 | 1);
+                }
+                CHECK(m.hypervisor->device_interrupt(0, row.posted ? notification_vector : first_device_vector));
+            }};
+        device.arm(Time::us(1));
+        m.run(Time::us(20));
+        const auto count = [&](const char* name) {
+            return m.simulation.statistics()
+                .all()
+                .at(std::string{"hypervisor.partitions.2.vp0."} + name)
+                .counter.value();
+        };
+        CHECK(m.data(4) == 1);
+        CHECK(m.data() == row.taken);
+        CHECK(count("exits.interrupt") == row.exits);
+        CHECK(count("exits.interrupt_window") == row.windows);
+    }
 }
 
 TEST_CASE("register pages that cannot be") {
