@@ -213,6 +213,15 @@ class Paths(ExecutableCase):
         (self.folder / "workloads.py").write_text(WORKLOADS)
         self.assert_passed(self.run_scenario("workloads.py", "--out", "out"))
 
+    def test_documented_frames(self) -> None:
+        """The lives of two frames that docs/timing.md shows are the last of the run that it names."""
+        text = (SOURCE / "docs/timing.md").read_text()
+        scenario, *options = re.findall(r"`./verdigris run (scenarios/\S+ --trace packet [^`]*)`", text)[0].split()
+        self.run_scenario(SOURCE / scenario, *options, "--out", "out")
+        last = [line.split(" | ")[1] for line in (self.folder / "out/trace.txt").read_text().splitlines()[-2:]]
+        shown = [" ".join(life.split()) for life in re.findall(r"^    \| (.*\n    .*)$", text, re.MULTILINE)]
+        self.assertEqual(shown, last)
+
 
 if __name__ == "__main__":
     main()
