@@ -53,6 +53,7 @@ struct Core {
     Core(const Core&) = delete;
 
     unsigned queues_per_pool() const { return 1u << pool_shift; }
+    unsigned pools() const { return queues >> pool_shift; }
     unsigned pool_of(unsigned queue) const { return queue >> pool_shift; }
     unsigned function_of(unsigned queue) const {
         const unsigned pool = pool_of(queue);

@@ -33,8 +33,8 @@ void PhysicalDriver::start(const PhysicalSettings& settings) {
     const auto kept = state_.vfs;
     state_ = {};
     for (unsigned vf = 0; vf < max_pools; ++vf) state_.vfs[vf].policy = kept[vf].policy;
-    state_.settings_vfs = std::min(settings.vfs, max_vfs);
     state_.queues_per_pool = settings.queues_per_pool == 4 ? 4 : 2;
+    state_.settings_vfs = std::min(settings.vfs, pools() - 1);
     state_.max_frame = settings.max_frame;
     state_.newest_api = settings.newest_api;
     write(reg::ctrl, ctrl::reset);

@@ -171,7 +171,10 @@ Descriptor Receive::written_back(const Frame& frame, const Queue& q, const Layou
     }
     const Hash hash = last ? hash_of(frame) : Hash{};
     std::uint32_t first = hash.type | frame.info.types << 4;
-    if (n == 0 && layout.header != 0) first |= layout.header << 21 | (layout.splits ? 1u << 31 : 0);
+    constexpr std::uint32_t header_length = 0x3ff;  // of ten bits
+    if (n == 0 && layout.header != 0) {
+        first |= (layout.header & header_length) << 21 | (layout.splits ? 1u << 31 : 0);
+    }
     Descriptor d;
     d.low = std::uint64_t{hash.value} << 32 | first;
     d.high = std::uint64_t{tag} << 48 | std::uint64_t{bytes} << 32 | status;
@@ -201,6 +204,11 @@ bool Receive::write_data(const Frame& frame, std::uint64_t address, unsigned fun
 
 Receive::Outcome Receive::deliver(Frame& frame, unsigned pool) {
     if (!frame.placed) {
+        // Filters have a bit for each of 64, of which there may be 32.
+        if (pool >= core_.pools()) {
+            ++core_.statistics.filtered;
+            return Outcome::done;
+        }
         frame.queue = static_cast<std::uint8_t>(queue_for(frame, pool));
         frame.placed = true;
         frame.step = 0;

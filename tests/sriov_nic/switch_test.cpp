@@ -171,6 +171,28 @@ TEST_CASE("mirrors") {
     CHECK(rig.arrives(frame(mac_of(0), stranger, 60)) == 1);
 }
 
+TEST_CASE("a filter may name a pool that is not there") {
+    PhysicalSettings four;
+    four.queues_per_pool = 4;
+    Rig rig{3, four};
+    rig.driver.set_promiscuous(true);
+    rig.controller.write(reg::vt_ctl, vt_ctl::enable | vt_ctl::replication | 40u << 7);
+    rig.controller.write(reg::mrctl, mrctl::uplink | 63u << 8);
+    const Statistics before = rig.controller.statistics();
+    rig.controller.received(frame(stranger, mac_of(0xef), 100));
+    rig.run(Time::us(10));
+    const Statistics& after = rig.controller.statistics();
+    CHECK(after.filtered == before.filtered + 2);
+    CHECK(after.queue_dropped == before.queue_dropped);
+    CHECK(after.queue_sent == before.queue_sent);
+    CHECK(rig.controller.receive_buffered() == 0);
+    // Nor can there be so many functions.
+    PhysicalSettings many = four;
+    many.vfs = 40;
+    rig.driver.start(many);
+    CHECK(rig.driver.physical_pool() == 31);
+}
+
 }  // namespace
 
 }  // namespace switch_test
