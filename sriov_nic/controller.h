@@ -92,11 +92,27 @@ private:
     std::uint32_t take_size(unsigned index, std::uint32_t) {
         return static_cast<std::uint32_t>(std::exchange((core_.statistics.*direction).by_size[index], 0));
     }
+    // 36-bit octet counts: the high dword is read second and clears both.
+    template <std::uint64_t Statistics::*member>
+    std::uint32_t count_low(unsigned, std::uint32_t) {
+        return static_cast<std::uint32_t>(core_.statistics.*member);
+    }
+    template <std::uint64_t Statistics::*member>
+    std::uint32_t take_high(unsigned, std::uint32_t) {
+        return static_cast<std::uint32_t>(std::exchange(core_.statistics.*member, 0) >> 32) & 0xf;
+    }
+    template <std::array<std::uint64_t, queues> Statistics::*member>
+    std::uint32_t queue_low(unsigned index, std::uint32_t) {
+        return static_cast<std::uint32_t>((core_.statistics.*member)[index]);
+    }
+    template <std::array<std::uint64_t, queues> Statistics::*member>
+    std::uint32_t take_queue_high(unsigned index, std::uint32_t) {
+        return static_cast<std::uint32_t>(std::exchange((core_.statistics.*member)[index], 0) >> 32) & 0xf;
+    }
     template <std::array<std::uint64_t, queues> Statistics::*member>
     std::uint32_t take_queue(unsigned index, std::uint32_t) {
         return static_cast<std::uint32_t>(std::exchange((core_.statistics.*member)[index], 0));
     }
-    // 36-bit octet counts: the high dword is read second and clears both.
     template <DirectionStatistics Statistics::*direction>
     std::uint32_t octets_low(unsigned, std::uint32_t) {
         return static_cast<std::uint32_t>((core_.statistics.*direction).octets);

@@ -183,16 +183,19 @@ std::span<const Row<Controller>> Controller::physical_rows() {
         {"GOTCL", 0x4090, 1, 4, ro, 0, 0, &C::octets_low<&S::sent>},
         {"GOTCH", 0x4094, 1, 4, ro, 0, 0, &C::octets_high<&S::sent>},
         {"TPR", 0x40d0, 1, 4, ro, 0, 0, &C::take<&S::total_received>},
-        {"TORL", 0x40c0, 1, 4, ro, 0, 0, &C::take<&S::total_received_octets>},
+        {"TORL", 0x40c0, 1, 4, ro, 0, 0, &C::count_low<&S::total_received_octets>},
+        {"TORH", 0x40c4, 1, 4, ro, 0, 0, &C::take_high<&S::total_received_octets>},
         {"PTC", 0x40d8, 6, 4, ro, 0, 0, &C::take_size<&S::sent>},
         {"MPTC", 0x40f0, 1, 4, ro, 0, 0, &C::take_of<&S::sent, &D::multicast>},
         {"BPTC", 0x40f4, 1, 4, ro, 0, 0, &C::take_of<&S::sent, &D::broadcast>},
         {"SSVPC", reg::ssvpc, 1, 4, ro, 0, 0, &C::take<&S::spoofed>},
         {"QPRC", 0x1030, 16, 0x40, ro, 0, 0, &C::take_queue<&S::queue_received>},
-        {"QBRC", 0x1034, 16, 0x40, ro, 0, 0, &C::take_queue<&S::queue_received_octets>},
+        {"QBRC_L", 0x1034, 16, 0x40, ro, 0, 0, &C::queue_low<&S::queue_received_octets>},
+        {"QBRC_H", 0x1038, 16, 0x40, ro, 0, 0, &C::take_queue_high<&S::queue_received_octets>},
         {"QPRDC", 0x1430, 16, 0x40, ro, 0, 0, &C::take_queue<&S::queue_dropped>},
         {"QPTC", 0x8680, 16, 4, ro, 0, 0, &C::take_queue<&S::queue_sent>},
-        {"QBTC", 0x8700, 16, 8, ro, 0, 0, &C::take_queue<&S::queue_sent_octets>},
+        {"QBTC_L", 0x8700, 16, 8, ro, 0, 0, &C::queue_low<&S::queue_sent_octets>},
+        {"QBTC_H", 0x8704, 16, 8, ro, 0, 0, &C::take_queue_high<&S::queue_sent_octets>},
     };
     return rows;
 }

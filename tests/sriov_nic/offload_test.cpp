@@ -316,6 +316,12 @@ TEST_CASE("headers go into their own buffer, long frames into several, legacy de
     CHECK((descriptor(0).high >> 32) == 1400);
     CHECK(std::equal(f.begin(), f.begin() + 54, rig.bus.memory.begin() + headers));
     CHECK(std::equal(f.begin() + 54, f.end(), rig.bus.memory.begin() + buffers));
+    // All of it where headers go, which has more room than the length of a header can say.
+    setup(srrctl::advanced_split_always << 25 | 63u << 8 | 2);
+    rig.controller.received(frame(mac_of(0), stranger, 1100));
+    rig.run(Time::us(10));
+    CHECK((descriptor(0).low >> 21 & 0x7ff) == 1100 - 1024);
+    CHECK((descriptor(0).high >> 32) == 0);
     // 1454 bytes in buffers of 1 KiB, not split.
     setup(srrctl::advanced_one << 25 | 1);
     rig.controller.received(f);
