@@ -23,8 +23,9 @@ constexpr CpuidResult vendor(std::uint32_t highest_leaf) {
 
 // FPU DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE36 CLFLUSH MMX FXSR SSE SSE2; not VME, MCE, MCA
 constexpr std::uint32_t leaf1_edx = bits({0, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 15, 16, 17, 19, 23, 24, 25, 26});
-// SSE3 PCLMULQDQ SSSE3 CMPXCHG16B SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AES hypervisor
-constexpr std::uint32_t leaf1_ecx = bits({0, 1, 9, 13, 19, 20, 21, 22, 23, 24, 25, 31});
+// SSE3 PCLMULQDQ SSSE3 CMPXCHG16B SSE4.1 SSE4.2 x2APIC POPCNT TSC-deadline AES hypervisor. Not MOVBE: of 16 bits it is
+// what SHLX is below.
+constexpr std::uint32_t leaf1_ecx = bits({0, 1, 9, 13, 19, 20, 21, 23, 24, 25, 31});
 // FSGSBASE BMI1 SMEP SMAP CLFLUSHOPT. Not ERMS: the engine runs byte-wise string instructions byte by byte. Not BMI2 or
 // ADX: it takes SHLX and ADCX for SSE, so #UD while CR4.OSFXSR is clear, as where Linux unpacks itself by Zstandard.
 constexpr std::uint32_t leaf7_ebx = bits({0, 3, 7, 20, 23});
