@@ -165,7 +165,6 @@ private:
     void set_up_guest_mode();
     void load(GuestContext& context);
     void forget_changed_translations(GuestContext& context);
-    Block& block_at(std::uint64_t pc, std::uint32_t size);
     void measure(Block& block, std::uint64_t pc, std::uint32_t size);
     std::size_t block_slot(std::uint64_t tag) const;
     CodePage& code_page(std::uint64_t tag) {

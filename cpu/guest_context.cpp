@@ -144,7 +144,6 @@ mmu::PagingState GuestContext::paging() const {
     p.cr4 = s.cr[4];
     p.efer = s.efer;
     p.pdpte = pdpte_;
-    p.phys_bits = phys_bits_;
     p.ac = (s.rflags & cpu::rflags::ac) != 0;
     return p;
 }

@@ -82,7 +82,6 @@ public:
         pdpte_ = pdpte;
         pdpte_cr3_ = state_->cr[3];
     }
-    void set_phys_bits(u8 bits) { phys_bits_ = bits; }
     // The registers changed in a way that changes translations.
     void translations_changed() { translation_changed_ = true; }
     // Of one page only. Too many of those are all.
@@ -121,7 +120,6 @@ private:
     u64 pdpte_cr3_ = 0;    // with which they were loaded
     Segment unusable_tr_;  // what the engine couldn't be given as it is
     u64 salt_;
-    u8 phys_bits_ = 46;
     bool translation_changed_ = false;
     static constexpr unsigned most_changed_pages = 64;
     std::array<u64, most_changed_pages> changed_page_{};

@@ -4,11 +4,6 @@
 
 namespace sim {
 
-void Journeys::switch_off() {
-    on_ = false;
-    open_.clear();
-}
-
 std::uint32_t Journeys::name(Cause cause) {
     const auto place = by_name_.find(std::string_view{cause});
     if (place != by_name_.end()) return place->second;

@@ -63,7 +63,6 @@ public:
         on_ = true;
         identify_ = finder;
     }
-    void switch_off();
 
     // Whose sums a request goes to.
     Group add_group() { return next_group_++; }

@@ -62,8 +62,6 @@ public:
     void detach(TaskId id) final;
     void wake(TaskId id) final;
 
-    // A task is awake or at work.
-    bool has_work() const { return !state_.awake.empty(); }
     // Between begin() and finish().
     bool working() const { return state_.working; }
 

@@ -96,7 +96,6 @@ public:
     void switch_data_path(bool to_virtual_function);
     // Asks for another address; the host's status comes with address_status().
     void set_address(const NetworkAddress& address);
-    void set_filter(std::uint32_t filter);
 
     bool is_up() const { return state_.step == Step::up; }
     std::uint32_t version() const { return state_.version; }

@@ -264,9 +264,4 @@ void NetworkClient::set_address(const NetworkAddress& address) {
     state_.address_request = state_.request;
 }
 
-void NetworkClient::set_filter(std::uint32_t filter) {
-    state_.filter = filter;
-    if (is_up()) set(ndis::Oid::current_packet_filter, layout_bytes(state_.filter));
-}
-
 }  // namespace vmbus
