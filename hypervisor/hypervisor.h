@@ -89,6 +89,9 @@ public:
     std::uint64_t instructions(PartitionId partition) const;
     const cpu::Engine& engine() const { return engine_; }
 
+    // Null: no such processor, or it executes no instructions.
+    const VirtualProcessor* find_processor(VpRef vp) const { return vp_table_.find(vp); }
+
     // A checkpoint holds everything here but the content of memory, which its owner saves. The run that goes on and the
     // one that is restored begin with the same empty translation caches of the engine.
     void save(sim::Writer& writer);

@@ -416,6 +416,11 @@ HvStatus VirtualProcessor::signal_event(std::uint32_t sint, std::uint16_t flag) 
     return synthetic_.signal_event(sint, flag);
 }
 
+slat::Explanation VirtualProcessor::explain(std::uint64_t linear, mmu::Access access) const {
+    const mmu::AccessKind kind{.access = access, .user = guest_.cpl() == 3};
+    return slat::explain(guest_.paging(), partition_.gpa_space().second_level(), memory_, linear, kind);
+}
+
 HvOutputTranslateVirtualAddress VirtualProcessor::translate(std::uint64_t gva_page, std::uint64_t flags) {
     namespace f = translate_gva_flag;
     mmu::AccessKind kind;

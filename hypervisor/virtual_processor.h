@@ -97,6 +97,10 @@ public:
     HvStatus signal_event(std::uint32_t sint, std::uint16_t flag) override;
     HvOutputTranslateVirtualAddress translate(std::uint64_t gva_page, std::uint64_t flags) override;
 
+    // Each reference of the walk of both levels' tables that an access with its present privilege would take. For
+    // whoever looks on: nothing changes, flags and caches included.
+    slat::Explanation explain(std::uint64_t linear, mmu::Access access) const;
+
     template <class Archive>
     void fields(Archive& archive) {
         archive(guest_, apic_, msrs_, synthetic_, state_, arrival_);

@@ -155,6 +155,11 @@ public:
     std::uint64_t instructions() const override { return hypervisor_.instructions(); }
     const HostConfig& config() const override { return config_; }
     std::vector<std::map<std::string, sim::Time>> processor_times() const override;
+    std::unique_ptr<slat::Explanation> explain(const Guest& guest, std::uint32_t vp, std::uint64_t linear,
+                                               mmu::Access access) const override {
+        const auto* processor = hypervisor_.find_processor({guest.number(), vp});
+        return processor != nullptr ? std::make_unique<slat::Explanation>(processor->explain(linear, access)) : nullptr;
+    }
 
 private:
     std::uint32_t count() const override { return config_.cores; }
@@ -324,6 +329,10 @@ std::vector<std::map<std::string, sim::Time>> HostModel::processor_times() const
 }
 
 }  // namespace
+
+std::unique_ptr<slat::Explanation> Host::explain(const Guest&, std::uint32_t, std::uint64_t, mmu::Access) const {
+    return nullptr;
+}
 
 std::unique_ptr<Host> Host::create(sim::Simulation& simulation, const HostConfig& config) {
     check_host(config);

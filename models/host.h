@@ -16,6 +16,13 @@
 #include "sim/simulation.h"
 #include "sim/time.h"
 
+namespace mmu {
+enum class Access : std::uint8_t;
+}
+namespace slat {
+struct Explanation;
+}
+
 namespace models {
 
 enum class Fidelity : std::uint8_t {
@@ -150,6 +157,10 @@ public:
     // included. A piece of work that has begun counts from its beginning; what it has ahead is taken off the
     // processor's largest cause.
     virtual std::vector<std::map<std::string, sim::Time>> processor_times() const { return {}; }
+    // How a guest's processor, as it is now, would get from a linear address to one of the host's: of
+    // slat/two_dimensional.h. Nothing changes. Null: there is no such processor, or it executes no instructions.
+    virtual std::unique_ptr<slat::Explanation> explain(const Guest& guest, std::uint32_t vp, std::uint64_t linear,
+                                                       mmu::Access access) const;
 };
 
 }  // namespace models

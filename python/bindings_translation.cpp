@@ -1,5 +1,5 @@
-// Translation of addresses to look at: a guest's tables and a second level in memory of their own, the translation
-// unit of one processor before them, and each walk in words. No machine is needed; for lessons.
+// Translation of addresses to look at, each walk step by step and in words: of a guest that runs, or for lessons of
+// tables and a second level in memory of their own with the translation unit of one processor before them.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "models/host.h"
 #include "python/bindings_devices.h"
 #include "sim/check.h"
 #include "slat/table_writer.h"
@@ -20,6 +21,34 @@ namespace py = pybind11;
 namespace {
 
 using mmu::u64;
+
+const char* outcome_name(slat::TwoDimensionalKind kind) {
+    static constexpr const char* names[] = {"ok", "page fault", "not canonical", "violation", "misconfiguration"};
+    return names[static_cast<unsigned>(kind)];
+}
+
+py::dict walk_of(const slat::Explanation& found) {
+    py::list steps;
+    for (const slat::Step& step : found.steps) {
+        const bool guest = step.dimension == slat::Step::Dimension::guest;
+        steps.append(py::make_tuple(guest ? "guest" : "nested", step.level, step.gpa, step.spa, step.entry));
+    }
+    py::dict all;
+    all["steps"] = steps;
+    all["outcome"] = outcome_name(found.walk.kind);
+    all["guest_address"] = found.walk.guest.ok() ? py::cast(found.walk.guest.gpa) : py::none();
+    all["host_address"] = found.walk.ok() ? py::cast(found.walk.spa) : py::none();
+    all["page_bytes"] = found.walk.ok() ? u64{1} << found.walk.page_shift : 0;
+    all["text"] = slat::to_text(found);
+    return all;
+}
+
+// Nothing: there is no such processor.
+std::optional<py::dict> explain(const models::Host& host, const models::Guest& guest, std::uint32_t vp, u64 linear,
+                                unsigned kind) {
+    const auto found = host.explain(guest, vp, linear, static_cast<mmu::Access>(kind));
+    return found ? std::optional{walk_of(*found)} : std::nullopt;
+}
 
 // The guest has 16 MiB, which begin at 16 MiB of the system's memory; with pages of 1 GiB, whose addresses are
 // multiples of that, at its beginning. Second-level tables lie behind.
@@ -67,21 +96,9 @@ public:
         return py::make_tuple(places[static_cast<unsigned>(result.level)], reads, result.ok() ? result.spa : 0);
     }
 
-    std::string explain(u64 address, unsigned kind) const {
-        return slat::to_text(
+    py::dict translate(u64 address, unsigned kind) const {
+        return walk_of(
             slat::explain(state_, writer_.second_level(), memory_, address, {static_cast<mmu::Access>(kind)}));
-    }
-    std::vector<py::dict> steps(u64 address, unsigned kind) const {
-        std::vector<py::dict> all;
-        const auto walked =
-            slat::explain(state_, writer_.second_level(), memory_, address, {static_cast<mmu::Access>(kind)});
-        for (const slat::Step& step : walked.steps) {
-            const bool guest = step.dimension == slat::Step::Dimension::guest;
-            all.push_back(py::dict(py::arg("dimension") = guest ? "guest" : "nested", py::arg("level") = step.level,
-                                   py::arg("gpa") = step.gpa, py::arg("spa") = step.spa,
-                                   py::arg("entry") = step.entry));
-        }
-        return all;
     }
 
     void flush() { unit_.flush_all(); }
@@ -120,11 +137,11 @@ private:
 namespace python {
 
 void bind_translation(py::module_& module) {
+    module.def("translate", &explain);
     py::class_<TranslationLesson>(module, "TranslationLesson")
         .def(py::init<bool, unsigned, unsigned>())
         .def("access", &TranslationLesson::access)
-        .def("explain", &TranslationLesson::explain)
-        .def("steps", &TranslationLesson::steps)
+        .def("translate", &TranslationLesson::translate)
         .def("flush", &TranslationLesson::flush)
         .def("flush_page", &TranslationLesson::flush_page)
         .def("unmap", &TranslationLesson::unmap)

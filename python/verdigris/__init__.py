@@ -42,7 +42,7 @@ if EMBEDDED:
     from .sockets import Listener, Socket, Sockets
     from .storage import Disk, Dvd, linux_root
     from .tasks import Event, Task
-    from .translation import Access, Translation, WalkStep
+    from .translation import Access, Translation, Walk, WalkStep
     from .workload import (
         IMIX,
         ArrivalTrace,
@@ -132,6 +132,7 @@ __all__ = [
     "UserError",
     "VirtualFunction",
     "VirtualSwitch",
+    "Walk",
     "WalkStep",
     "Workload",
     "format_time",

@@ -21,6 +21,7 @@ from .services import Services
 from .sockets import Sockets
 from .storage import Disk, Dvd
 from .tasks import Condition, Wait
+from .translation import Walk, translate
 from .units import parse_rate, parse_share, parse_size, parse_time
 from .units import whole_number as _whole
 from .workload import Behavioural, End, Workload, guest_end
@@ -312,6 +313,15 @@ class Partition:
             adapter._native, uplink._native, f"vf{number}", adapter.mac, adapter._mailbox
         )
         return VirtualFunction(adapter.name, uplink, function, pairing)
+
+    def translate(self, address: int, kind: str = "read", vp: int = 0) -> Walk:
+        """How a linear address of its guest becomes one of the host's now, by the guest's tables and the hypervisor's.
+
+        kind: "read", "write" or "fetch", with the privilege that virtual processor `vp` has just now. It changes nothing: no
+        time passes, and flags in the tables, TLBs and the run's trace hash are what they would have been. UserError if a
+        value is wrong, or the processor executes no instructions, as those of a behavioural guest or one that has ended.
+        """
+        return translate(self._host._native, self._native, self.name, _whole(vp, "translate: vp", 0, 4095), address, kind)
 
     async def migrate(
         self,

@@ -44,6 +44,26 @@ class WalkStep:
     entry: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """How a linear address becomes one of the host's, or why it does not; printed, a line for each memory reference.
+
+    steps: the table entries that are read, in order. outcome: "ok", "page fault" or "not canonical" (the guest's),
+    "violation" or "misconfiguration" (the hypervisor's). guest_address: guest physical, None if the guest's tables do not
+    say. host_address: system physical, None unless the outcome is "ok". page_bytes: of the smaller of both levels' pages.
+    """
+
+    steps: tuple[WalkStep, ...]
+    outcome: str
+    guest_address: int | None
+    host_address: int | None
+    page_bytes: int
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Translation:
     """A guest's page tables, the hypervisor's below them, and the TLBs of one processor before both: for lessons.
 
@@ -63,14 +83,17 @@ class Translation:
         """What the processor does at a linear address: "read", "write" or "fetch". It fills the TLBs on the way."""
         return Access(*self._native.access(_address(address), _one_of(_KINDS, kind, "kind")))
 
+    def translate(self, address: int, kind: str = "read") -> Walk:
+        """The whole walk for an access to a linear address, as no TLB knew it. It changes nothing."""
+        return _walk(self._native.translate(_address(address), _one_of(_KINDS, kind, "kind")))
+
     def explain(self, address: int, kind: str = "read") -> str:
         """The whole walk as a table, one line for each memory reference, and its result. It changes nothing."""
-        return str(self._native.explain(_address(address), _one_of(_KINDS, kind, "kind")))
+        return str(self.translate(address, kind))
 
     def steps(self, address: int, kind: str = "read") -> list[WalkStep]:
         """The memory references of the whole walk in order. It changes nothing."""
-        steps = self._native.steps(_address(address), _one_of(_KINDS, kind, "kind"))
-        return [WalkStep(step["dimension"], step["level"], step["gpa"], step["spa"], step["entry"]) for step in steps]
+        return list(self.translate(address, kind).steps)
 
     def flush(self, address: int | None = None) -> None:
         """Empties all TLBs and caches of table entries; with an address only what INVLPG of it removes."""
@@ -87,6 +110,18 @@ class Translation:
     def counts(self) -> dict[str, int]:
         """Since the beginning: l1_hits, l2_hits, walks (faults among them), faults, references."""
         return dict(self._native.counts())
+
+
+def translate(host: Any, guest: Any, name: str, vp: int, address: int, kind: str) -> Walk:
+    """The walk of a running guest's processor; UserError if there is no such processor."""
+    found = _verdigris.translate(host, guest, vp, _address(address), _one_of(_KINDS, kind, "kind"))
+    if found is None:
+        raise UserError(f"partition {name}: it has no virtual processor {vp} that executes instructions now")
+    return _walk(found)
+
+
+def _walk(found: dict[str, Any]) -> Walk:
+    return Walk(**{**found, "steps": tuple(WalkStep(*step) for step in found["steps"])})
 
 
 def _one_of(known: dict[str, int], name: str, what: str) -> int:
