@@ -308,6 +308,11 @@ class Partition:
     def _reserve_vf(self, adapter: NetworkAdapter, number: int) -> VirtualFunction:
         uplink = adapter.switch.uplink
         assert uplink is not None
+        if uplink._held and uplink._native.reserved() + uplink._held >= uplink.vfs:
+            raise UserError(
+                f"adapter {uplink.name}: a partition on its way to this host will have the last of its {uplink.vfs} virtual "
+                f"functions; give it more"
+            )
         function = uplink._native.next_vf()
         pairing = self._native.add_vf(
             adapter._native, uplink._native, f"vf{number}", adapter.mac, adapter._mailbox

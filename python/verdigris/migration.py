@@ -124,7 +124,7 @@ def _switches(adapters: list[NetworkAdapter], to: Host, refuse: str) -> list[Vir
             if uplink is None:
                 raise UserError(f"{refuse}: the switch {switch.name} of host {to.name} has no uplink for a virtual function")
             wanted[uplink.name] = wanted.get(uplink.name, 0) + 1
-            if uplink._native.reserved() + wanted[uplink.name] > uplink.vfs:
+            if uplink._native.reserved() + uplink._held + wanted[uplink.name] > uplink.vfs:
                 raise UserError(f"{refuse}: adapter {uplink.name} of host {to.name} has no virtual function left")
         found.append(switch)
     return found
@@ -157,6 +157,10 @@ async def migrate(
     adapters = [adapter for _, adapter in partition.networks]
     switches = _switches(adapters, to, refuse)
     given = [adapter for adapter in adapters if adapter.vf is not None and adapter.vf.given]
+    # Nobody else gets them meanwhile.
+    held = [switch.uplink for adapter, switch in zip(adapters, switches) if adapter.vf is not None and switch.uplink is not None]
+    for uplink in held:
+        uplink._held += 1
     partition._moving = True
     began = world().now_ps()
     native = None
@@ -181,6 +185,9 @@ async def migrate(
             native.give_up()
         _offer_again(partition, given)
         raise
+    finally:
+        for uplink in held:
+            uplink._held -= 1
     if migration.arrived:
         _arrived(partition, to, native.destination, switches)
     _offer_again(partition, given)

@@ -99,6 +99,8 @@ class HostAdapter:
             wanted.vmq_queues, wanted.balance_ps, None if wanted.rack is None else wanted.rack._native,
         )  # fmt: skip
         self._processors = wanted.root_processors
+        # Virtual functions that wait for partitions on their way here.
+        self._held = 0
 
     @property
     def queue_processors(self) -> list[int]:

@@ -65,7 +65,7 @@ a, b = vg.Host(name="a", memory="512MiB"), vg.Host(name="b", memory="256MiB")
 nic = a.add(vg.Intel82599("nic", vfs=2, vmq=1))
 other = b.add(vg.Intel82599("nic", vfs=1, vmq=1, rack=nic))
 switch = a.virtual_switch("external", uplink=nic)
-b.virtual_switch("external", uplink=other)
+far = b.virtual_switch("external", uplink=other)
 lan = a.virtual_switch("lan")
 server = switch.peer("server", address="10.0.0.1/24")
 one = a.partition("one", memory="64MiB", guest=vg.Behavioural())
@@ -115,6 +115,11 @@ async def main(sim):
         sim.check("no checkpoint", False)
     except vg.UserError as error:
         sim.check("no checkpoint", "checkpoint: partition one is on its way to another host" in str(error), str(error))
+    try:
+        b.partition("late", memory="32MiB", guest=vg.Behavioural()).network(far, sriov=True)
+        sim.check("no function", False)
+    except vg.UserError as error:
+        sim.check("no function", "adapter nic: a partition on its way to this host will have the last of its 1" in str(error), str(error))
     await sim.after("20ms")
     one.migration.give_up()
     given_up = await moving
