@@ -164,7 +164,7 @@ void Transmit::evaluate(unsigned queue) {
     const std::uint32_t size = ring_size(q);
     const std::uint32_t at = ring_index(q, q.fetched);
     const std::uint32_t waiting = q.tail >= size ? 0 : q.tail >= at ? q.tail - at : q.tail + size - at;
-    const std::uint64_t on_chip = q.fetched - q.written;
+    std::uint64_t on_chip = q.fetched - q.written;
     const std::uint64_t idle = q.fetched - q.started;
     const bool incomplete = q.ends == 0 && !q.in_packet;
     if (incomplete && on_chip == cache_size) {
@@ -175,6 +175,11 @@ void Transmit::evaluate(unsigned queue) {
             set(ready_, queue, false);
         } else if (q.done == q.started && q.reports != 0) {
             flush_.put(queue, core_.scope.now());
+        } else if (q.done == q.started) {
+            // Nobody wants to hear of them, and the threshold is beyond what fits.
+            q.written = q.done;
+            q.head = ring_index(q, q.written);
+            on_chip = q.fetched - q.written;
         }
     }
     const bool below = idle < txdctl::prefetch(q.control) && waiting >= txdctl::host(q.control);
@@ -283,6 +288,7 @@ void Transmit::report_done(unsigned queue) {
     const std::uint32_t threshold = txdctl::write_back(q.control);
     const bool enough = q.done - q.written >= std::max(threshold, 1u);
     if (q.reports == 0) {
+        if (!enough && q.fetched - q.written == cache_size) evaluate(queue);
         if (!enough) return;
         q.written = q.done;
         q.head = ring_index(q, q.written);

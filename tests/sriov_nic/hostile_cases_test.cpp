@@ -85,6 +85,28 @@ TEST_CASE("after its reset nothing is written for a function that its driver has
     }
 }
 
+TEST_CASE("a threshold that cannot be reached holds up nobody who wants no reports") {
+    Rig rig;
+    QueueDriver& vf = rig.open(0, 127u << 16 | 32);
+    rig.run(Time::us(10));
+    const std::vector<std::byte> some = frame(stranger, mac_of(0), 100);
+    for (unsigned i = 0; i < 100; ++i) {
+        REQUIRE(vf.put(some, QueueDriver::data_command(100) & ~tx::report_status, QueueDriver::frame_options(100)));
+    }
+    vf.notify();
+    rig.run(Time::us(200));
+    CHECK(rig.wire.count == 100);
+    CHECK(rig.bus.writes == 0);
+}
+
+TEST_CASE("a function without a pool is quiet as it is") {
+    Rig rig{40};
+    rig.controller.write(reg::mtqc, mtqc::virtualization | 2u << 2);  // 32 pools
+    for (unsigned vf = 0; vf < 40; ++vf) rig.controller.quiesce(vf);
+    rig.controller.set_virtual_functions(0);
+    CHECK(rig.controller.virtual_functions() == 0);
+}
+
 TEST_CASE("a queue switched 256 times while its frames are on their way is another one") {
     Rig rig;
     QueueDriver& vf = rig.open(0);
