@@ -117,6 +117,7 @@ void Controller::quiesce(unsigned vf) {
 void Controller::stop(unsigned vf) {
     for (unsigned i = 0; i < core_.queues_per_pool(); ++i) {
         const unsigned queue = (vf << core_.pool_shift) + i;
+        if (queue >= queues) break;  // more functions than pools of four
         transmit_.write(queue, TxRegister::txdctl, 0);
         receive_.write(queue, RxRegister::rxdctl, 0);
     }

@@ -164,7 +164,16 @@ TEST_CASE("the physical function's registers take anything too") {
     for (std::uint64_t seed = 1; seed <= 4; ++seed) {
         Chaos chaos{seed, VfKind::hyper_v};
         for (int i = 0; i < 6000; ++i) {
-            const std::uint32_t at = static_cast<std::uint32_t>(chaos.random.next_u64()) & 0x1'fffc;
+            const auto rows = Controller::physical_rows();
+            const Row<Controller>& row = rows[chaos.random.next_u64() % rows.size()];
+            const std::uint64_t element = chaos.random.next_u64();
+            const std::uint32_t at =
+                (element & 1) != 0 ? static_cast<std::uint32_t>(chaos.random.next_u64()) & 0x1'fffc
+                                   : row.offset + static_cast<std::uint32_t>(element >> 1) % row.count * row.stride;
+            if (i % 256 == 255) {
+                chaos.rig.controller.set_virtual_functions(vfs + static_cast<unsigned>(element % (max_pools - vfs)));
+                chaos.rig.controller.quiesce(static_cast<unsigned>(element >> 32) % max_pools);
+            }
             if ((chaos.random.next_u64() & 3) == 0) {
                 chaos.rig.controller.read(at);
             } else if (at != reg::ctrl) {
@@ -175,6 +184,7 @@ TEST_CASE("the physical function's registers take anything too") {
         }
         // After a reset it works.
         chaos.rig.controller.write(reg::ctrl, ctrl::reset);
+        chaos.rig.controller.set_virtual_functions(vfs);
         chaos.rig.driver.start(chaos.rig.settings);
         chaos.rig.driver.enable_hyper_v(honest);
         chaos.driver->open(Rig::transmit_control, Rig::receive_control, 0);
