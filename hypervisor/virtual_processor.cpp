@@ -131,6 +131,7 @@ void VirtualProcessor::apply_init() {
     guest_.set_interrupt_shadow(false);
     guest_.set_intercept_iret(false);
     apic_.init();
+    state_.posted = {};
     state_.halted = state_.idle = state_.nmi_pending = state_.nmi_masked = false;
     state_.injection.reset();
     state_.startup_suspend = true;
