@@ -51,7 +51,7 @@ Hypervisor::Hypervisor(const sim::Scope& scope, mmu::SystemMemory memory, const 
       posted_(memory, config.posted_descriptors, config.posted_descriptor_count),
       device_interrupts_(scope.counter("device_interrupts", "count", "messages of devices that a processor took")),
       stray_interrupts_(scope.counter("stray_interrupts", "count", "messages of devices that nobody has asked for")),
-      release_(scope.agenda(), scope.path() + ".release", [this] { kick_idle(); }),
+      release_(scope.agenda(), scope.path() + ".release", [this] { release(); }),
       registration_(scope_.register_state(*this)) {
     for (std::uint32_t i = 0; i < config.logical_processors; ++i) {
         lps_.push_back(std::make_unique<LogicalCpu>(scope.child("lp" + std::to_string(i)), *this, i));

@@ -132,6 +132,8 @@ private:
     void kick(std::uint32_t lp);
     std::uint64_t waking() const;
     void kick_idle();
+    void await_release();
+    void release();
     void wake(VpRef ref);
     VirtualProcessor& vp(VpRef ref) { return *vp_table_.find(ref); }
     SyntheticPartition& synthetic(Partition& partition);

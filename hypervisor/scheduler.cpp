@@ -1,6 +1,7 @@
 #include "hypervisor/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "sim/bits.h"
 #include "sim/check.h"
@@ -207,18 +208,26 @@ void Scheduler::make_ready(VpRef ref, Vp& v) {
     ready_.insert(ref, entry_of(v));
 }
 
+bool Scheduler::can_take(VpRef ref, std::uint32_t lp, sim::Time now) const {
+    const Vp* const v = table_.find(ref);
+    return v != nullptr && v->phase == Phase::ready && ((v->policy.affinity >> lp) & 1) != 0 && !throttled(*v, now);
+}
+
 std::optional<VpRef> Scheduler::next(std::uint32_t lp, sim::Time now) {
     VG_CHECK(lp < lp_count());
     Lp& place = state_.lps[lp];
+    std::optional<VpRef> chosen;
     if (place.running) {
         Vp& current = vp(*place.running);
         const bool may_stay = ((current.policy.affinity >> lp) & 1) != 0;
         if (!place.preempt && may_stay && time_slice_left(*place.running, now) > sim::Time::zero())
             return place.running;
+        const bool can_move = (current.policy.affinity & idle_lps()) != 0;
         make_ready(*place.running, current);
+        if (can_move && place.promised && can_take(*place.promised, lp, now)) chosen = place.promised;
         place = {};
     }
-    const std::optional<VpRef> chosen = ready_.best(lp, now);
+    if (!chosen) chosen = ready_.best(lp, now);
     if (!chosen) return std::nullopt;
     ready_.erase(*chosen);
     Vp& v = vp(*chosen);
@@ -257,7 +266,7 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now, std::uint64_t waking) {
         v.virtual_time = std::max(v.virtual_time, subtract_saturating(*furthest_behind, as_u64(options_.wake_credit)));
     }
     make_ready(ref, v);
-    if (throttled(v, now)) return {};
+    if (throttled(v, now)) return {.held = true};
 
     const auto allowed = [&](std::uint32_t lp) { return ((v.policy.affinity >> lp) & 1) != 0; };
     const auto idle = [&](std::uint32_t lp) {
@@ -267,19 +276,26 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now, std::uint64_t waking) {
     for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
         if (idle(lp)) return {.lp = lp};
     }
-    // No idle LP: the running one that is furthest ahead gives way if it is far enough ahead.
+    // No idle LP: the running one that is furthest ahead gives way if it is far enough ahead; before it, to one that is
+    // owed its reserve, one that is not.
+    const bool owed = owed_reserve(v, now);
     std::optional<std::uint32_t> victim;
-    std::uint64_t victim_time = v.virtual_time + as_u64(options_.wake_preempt_lead);
+    std::pair victim_rank{false, v.virtual_time + as_u64(options_.wake_preempt_lead)};
     for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
         if (!allowed(lp) || state_.lps[lp].preempt || !state_.lps[lp].running) continue;
         const Vp& current = vp(*state_.lps[lp].running);
-        if (owed_reserve(current, now) && !owed_reserve(v, now)) continue;
-        if (current.virtual_time >= victim_time && (!victim || current.virtual_time > victim_time)) {
+        const bool current_owed = owed_reserve(current, now);
+        if (current_owed && !owed) continue;
+        const std::pair rank{owed && !current_owed, current.virtual_time};
+        if (victim ? rank > victim_rank : rank >= victim_rank) {
             victim = lp;
-            victim_time = current.virtual_time;
+            victim_rank = rank;
         }
     }
-    if (!victim) return {};
+    if (!victim) {
+        make_room(ref, free_lps(waking));
+        return {};
+    }
     state_.lps[*victim].preempt = true;
     return {.lp = victim, .preempts = true};
 }
@@ -291,6 +307,58 @@ std::optional<std::uint32_t> Scheduler::idle_lp_with_work(sim::Time now) {
         if ((processors >> lp & 1) != 0 && !state_.lps[lp].running && ready_.best(lp, now)) return lp;
     }
     return std::nullopt;
+}
+
+std::uint64_t Scheduler::idle_lps() const {
+    std::uint64_t idle = 0;
+    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
+        if (!state_.lps[lp].running) idle |= std::uint64_t{1} << lp;
+    }
+    return idle;
+}
+
+// LPs that idle and that nobody is on his way to, nor will be.
+std::uint64_t Scheduler::free_lps(std::uint64_t waking) const {
+    std::uint64_t free = idle_lps() & ~waking;
+    for (const Lp& place : state_.lps) {
+        if (!place.promised) continue;
+        const std::uint64_t goals = free & vp(*place.running).policy.affinity;
+        free ^= goals & (~goals + 1);
+    }
+    return free;
+}
+
+bool Scheduler::make_room(VpRef ref, std::uint64_t free) {
+    const Vp& v = vp(ref);
+    const auto can_move = [&](std::uint32_t lp) {
+        const Lp& place = state_.lps[lp];
+        return ((v.policy.affinity >> lp) & 1) != 0 && place.running && !place.preempt && !place.promised &&
+               (vp(*place.running).policy.affinity & free) != 0;
+    };
+    std::uint32_t lp = v.lp;
+    if (!can_move(lp)) {
+        for (lp = 0; lp < lp_count() && !can_move(lp);) ++lp;
+    }
+    if (lp == lp_count()) return false;
+    Lp& place = state_.lps[lp];
+    place.promised = ref;
+    Vp& current = vp(*place.running);
+    current.slice_limit = std::min(current.slice_limit, current.slice_used + options_.move_after);
+    return true;
+}
+
+void Scheduler::make_room(sim::Time now, std::uint64_t waking) {
+    const std::uint64_t processors = ready_.processors(now), free = free_lps(waking);
+    if (processors == 0 || free == 0) return;
+    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
+        const Lp& place = state_.lps[lp];
+        if ((processors >> lp & 1) == 0 || !place.running || place.preempt || place.promised) continue;
+        const auto waits = ready_.best(lp, now);
+        if (!waits || (vp(*waits).policy.affinity & free) != 0) continue;
+        const auto is_promised = [&](const Lp& other) { return other.promised == waits; };
+        if (std::any_of(state_.lps.begin(), state_.lps.end(), is_promised)) continue;
+        if (make_room(*waits, free)) return;
+    }
 }
 
 sim::Time Scheduler::next_release(sim::Time now) {

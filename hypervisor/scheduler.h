@@ -45,12 +45,16 @@ struct SchedulerOptions {
     sim::Time wake_credit = sim::Time::ms(10);
     // It takes an LP from a running one only if it is at least so far behind it.
     sim::Time wake_preempt_lead = sim::Time::ms(1);
+    // One that could move to an idle LP leaves its own to one that could not when it has run on for so long: to move
+    // costs about as much, and most rest sooner.
+    sim::Time move_after = sim::Time::us(20);
 };
 
 // Where a woken virtual processor will run: the caller lets that LP call next() at once.
 struct WakeDecision {
     std::optional<std::uint32_t> lp;
     bool preempts = false;
+    bool held = false;  // its cap does not let it run yet
 
     friend bool operator==(const WakeDecision&, const WakeDecision&) = default;
 };
@@ -78,7 +82,7 @@ public:
     sim::Time time_slice_left(VpRef ref, sim::Time now) const;
 
     void block(VpRef ref);
-    // Runnable again; no effect on one that is.
+    // Runnable again; no effect on one that is. The mask: LPs that idle, but are on their way to somebody already.
     WakeDecision wake(VpRef ref, sim::Time now, std::uint64_t waking = 0);
     // The rest of the slice is given up (HvNotifyLongSpinWait); it stays runnable.
     void yield(VpRef ref);
@@ -86,11 +90,15 @@ public:
     // An idle LP on which somebody could run now: the caller lets it call next(). To be asked after next() (which may
     // have displaced somebody whose mask allows another LP), after set_policy(), and at next_release().
     std::optional<std::uint32_t> idle_lp_with_work(sim::Time now);
+    // Where somebody waits who may use none of the idle LPs, while who runs there may: the running one's slice becomes
+    // short, and next() gives the LP to the other. To be called when idle_lp_with_work() is asked.
+    void make_room(sim::Time now, std::uint64_t waking);
     // When a virtual processor that its cap holds back may run again; never() if none is held back.
     sim::Time next_release(sim::Time now);
     // Compares what the order says with a look at every virtual processor: for tests.
     [[nodiscard]] bool consistent(sim::Time now);
 
+    bool nobody_waits() const { return ready_.entries().empty(); }
     std::uint32_t lp_count() const { return static_cast<std::uint32_t>(state_.lps.size()); }
     std::optional<VpRef> running_on(std::uint32_t lp) const;
     // Where it runs or last ran.
@@ -134,11 +142,12 @@ private:
     struct Lp {
         std::optional<VpRef> running;
         bool preempt = false;
+        std::optional<VpRef> promised;  // whom the running one will make room for: it can move, that one can not
 
         friend bool operator==(const Lp&, const Lp&) = default;
         template <class Archive>
         void fields(Archive& archive) {
-            archive(running, preempt);
+            archive(running, preempt, promised);
         }
     };
     struct State {
@@ -169,6 +178,10 @@ private:
     }
     void limit_lag(Vp& v, std::uint32_t lp) const;
     void make_ready(VpRef ref, Vp& v);
+    std::uint64_t idle_lps() const;
+    std::uint64_t free_lps(std::uint64_t waking) const;
+    bool make_room(VpRef ref, std::uint64_t free);
+    bool can_take(VpRef ref, std::uint32_t lp, sim::Time now) const;
     ReadyQueue::Entry entry_of(const Vp& v) const;
     std::uint64_t lag_floor(const Vp& v) const;
     sim::Time release_of(const Vp& v) const;

@@ -57,9 +57,8 @@ void Hypervisor::take_turn(std::uint32_t lp, sim::Time start) {
     const auto chosen = scheduler_.next(lp, cpu.time);
     kick_idle();
     if (!chosen) {
-        const sim::Time release = scheduler_.next_release(cpu.time);
-        if (!release.is_never()) release_.arm(release);
-        if (!cpu.idle_since) cpu.idle_since = start;
+        await_release();
+        cpu.idle_since = start;  // anew, if it was called in vain: it has been awake
         return;
     }
     cpu.idle_since.reset();
@@ -186,13 +185,27 @@ std::uint64_t Hypervisor::waking() const {
 }
 
 void Hypervisor::kick_idle() {
+    if (scheduler_.nobody_waits()) return;
     if (const auto lp = scheduler_.idle_lp_with_work(scope_.now())) kick(*lp);
+    scheduler_.make_room(scope_.now(), waking());
+}
+
+// Its cap lets one go at a time at which perhaps no processor has a turn.
+void Hypervisor::await_release() {
+    const sim::Time release = scheduler_.next_release(scope_.now());
+    if (!release.is_never()) release_.arm(release);
+}
+
+void Hypervisor::release() {
+    kick_idle();
+    await_release();
 }
 
 void Hypervisor::wake(VpRef ref) {
     if (!scheduler_.contains(ref)) return;
     const WakeDecision decision = scheduler_.wake(ref, scope_.now(), waking());
     if (decision.lp) kick(*decision.lp);
+    if (decision.held) await_release();
 }
 
 void Hypervisor::wake(VirtualProcessor& processor) {

@@ -2,7 +2,8 @@
 
 A quiet guest asks a server one request at a time. Beside it a noisy one sends bulk streams through the same root, switch
 and adapter; then the same under a bandwidth limit on its port. On the synthetic path both share the root's processors, with
-virtual functions only the adapter and its wire.
+virtual functions only the adapter and its wire. What is looked at is the 99th percentile: of the synthetic path the median
+says little, as half of the requests find no frame of the neighbour in their way.
 """
 
 import verdigris as vg
@@ -32,7 +33,7 @@ async def main(sim):
     variants = {"alone": None, "beside": noisy, "limited": limited}
     sim.measure.variants(*variants)
     await sim.after("50ms")
-    medians = {}
+    slow = {}
     for variant, neighbour in variants.items():
         noise = neighbour.workload(vg.Stream(to=server, connections=4)) if neighbour else None
         requests = quiet.workload(vg.RequestResponse(to=server))
@@ -40,11 +41,11 @@ async def main(sim):
         requests.reset()
         times = host.processor_times()
         await sim.after(window)
-        medians[variant] = requests.measure(sim, "requests", variant=variant).latency.percentiles["50"]
+        slow[variant] = requests.measure(sim, "requests", variant=variant).latency.percentiles["99"]
         times.measure(sim, variant=variant)
         requests.stop()
         if noise:
             noise.stop()
         await sim.after("10ms")
-    sim.check("a neighbour is noticed", medians["beside"] > medians["alone"], f"{medians} ps")
-    sim.check("a limit helps", medians["limited"] < medians["beside"], f"{medians} ps")
+    sim.check("a neighbour is noticed", slow["beside"] > 2 * slow["alone"], f"{slow} ps")
+    sim.check("a limit helps", slow["limited"] < slow["beside"], f"{slow} ps")
