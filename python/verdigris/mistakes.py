@@ -11,6 +11,8 @@ from .errors import did_you_mean
 
 _KEYWORD = re.compile(r"(\w+)\.?__init__\(\) got an unexpected keyword argument '(\w+)'|([\w.]+)\(\) got an unexpected keyword argument '(\w+)'")
 
+_PYTHONS_GUESS = re.compile(r"\. Did you mean '\w+'\?$")
+
 
 def takes_one(function: Callable[..., Any]) -> bool:
     """Whether a function can be called with one argument."""
@@ -21,14 +23,23 @@ def takes_one(function: Callable[..., Any]) -> bool:
     return True
 
 
-def hint(error: BaseException) -> str:
-    """The end of an error's line: which name may have been meant; nothing if there is none near."""
+def described(error: BaseException) -> str:
+    """An error's words, and which name may have been meant. From Python 3.13 on some words end with Python's own guess, in
+    another form; ours goes before, so that a line is the same with every Python."""
+    words = str(error)
+    bare = _PYTHONS_GUESS.sub("", words) if isinstance(error, TypeError) else words
+    meant = _hint(error, bare)
+    return bare + meant if meant else words
+
+
+def _hint(error: BaseException, words: str) -> str:
+    """The end of an error's line; nothing if no name is near."""
     if isinstance(error, AttributeError) and error.name is not None and error.obj is not None:
         return did_you_mean(error.name, (name for name in dir(error.obj) if not name.startswith("_")))
-    if isinstance(error, RuntimeError) and str(error) == "no running event loop":
+    if isinstance(error, RuntimeError) and words == "no running event loop":
         return ": asyncio does not work here; await sim.after(...) and other events of the simulation"
     if isinstance(error, TypeError):
-        return _arguments(str(error))
+        return _arguments(words)
     return ""
 
 

@@ -16,7 +16,7 @@ import _verdigris
 
 from . import world as worlds
 from .errors import Timeout, UserError
-from .mistakes import hint, takes_one
+from .mistakes import described, takes_one
 from .parameters import check_settings, parse_settings, print_parameters
 from .results import Ending, Folder, print_summary
 from .simulation import Check, Simulation
@@ -230,7 +230,7 @@ def _explain(error: BaseException, place: pathlib.Path) -> str:
     elif isinstance(error, SystemExit):
         what = "the scenario called exit; return from main instead"
     else:
-        what = f"{type(error).__name__}: {error}".rstrip(": ") + hint(error)
+        what = f"{type(error).__name__}: {described(error)}".rstrip(": ")
     return f"{_place(error, place)}: {what}"
 
 
