@@ -330,12 +330,15 @@ void Engine::flush_translations() {
 }
 
 void Engine::forget_code() {
+    // On the way the engine looks at its clock: on a restored machine once more than on the one that went on.
+    const std::uint64_t clock_us = clock_us_;
     empty_code_buffer();
     flush_translations();
     for (Block& block : block_table_) block = Block{};
     for (CodePage& page : code_pages_) page = CodePage{};
     for (Tail& tail : tails_) tail = Tail{};
     if (loaded_ != nullptr) unload(*loaded_);
+    clock_us_ = clock_us;
 }
 
 std::uint64_t Engine::linear_rip() const {

@@ -31,7 +31,6 @@ async def main(sim):
     text = int(re.search("([0-9a-f]{16}) . _text", vm.console.text)[1], 16)
     code = int(re.search("([0-9a-f]+)-[0-9a-f]+ : Kernel code", vm.console.text)[1], 16)
     checkpoint = sim.checkpoint()
-    sim.restore(checkpoint)
     unseen = await later(sim)
     sim.restore(checkpoint)
     one, two = vm.translate(text + 0x123, "fetch"), vm.translate(text + 0x123, "fetch", vp=1)
