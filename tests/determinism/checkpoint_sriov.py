@@ -1,4 +1,7 @@
-"""Two Linux guests with virtual functions, put back to points in mid-transfer: with the function, and while it is gone."""
+"""Two Linux guests with virtual functions, put back to points in mid-transfer: with the function, and while it is gone.
+
+Their interrupts are posted: what is on its way in a descriptor is put back, too.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ fi
 until nc 10.0.0.2 5000 -e sh -c 'cat >/dev/null'; do usleep 100000; done
 """
 
-host = vg.Host(cores=2, memory="1GiB")
+host = vg.Host(cores=2, memory="1GiB", profile="sandy-bridge-ep:posted")
 nic = host.add(vg.Intel82599("nic", vfs=2))
 switch = host.virtual_switch("external", uplink=nic)
 
