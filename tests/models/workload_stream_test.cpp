@@ -119,13 +119,13 @@ TEST_CASE("what a stream had to send again is counted, until nothing comes back 
     flow.start();
     pair.run_for(Time::ms(2));
     pair.wire.set_link(false);
-    pair.run_for(Time::ms(1000));
+    pair.run_for(Time::ms(300));
     const auto cut = flow.connections();
     CHECK(cut.time_outs > 0);
     CHECK(cut.retransmissions >= cut.time_outs);
     CHECK(cut.retransmissions == pair.counter("a.stack.host.tcp.retransmitted"));
     pair.wire.set_link(true);
-    pair.run_for(Time::s(2));
+    pair.run_for(Time::ms(400));
     const auto back = flow.connections();
     CHECK(back.retransmissions > cut.retransmissions);
     CHECK(back.time_outs == pair.counter("a.stack.host.tcp.time_outs"));
