@@ -15,7 +15,7 @@ namespace models {
 
 namespace {
 
-constexpr std::uint64_t page = 4096;
+constexpr std::uint64_t pagemap_page = 4096;
 
 class PageMap final {
 public:
@@ -90,14 +90,15 @@ std::optional<std::vector<TouchedRun>> PageMap::entries(std::uint64_t base, std:
     constexpr std::uint64_t present_or_swapped = std::uint64_t{3} << 62;
     std::vector<TouchedRun> runs;
     std::vector<std::uint64_t> entries(64 * 1024);
-    for (std::uint64_t at = 0; at < bytes / page;) {
-        const std::uint64_t wanted = std::min<std::uint64_t>(entries.size(), bytes / page - at) * sizeof(std::uint64_t);
-        const ssize_t got =
-            pread(file_, entries.data(), wanted, static_cast<off_t>((base / page + at) * sizeof(std::uint64_t)));
+    for (std::uint64_t at = 0; at < bytes / pagemap_page;) {
+        const std::uint64_t wanted =
+            std::min<std::uint64_t>(entries.size(), bytes / pagemap_page - at) * sizeof(std::uint64_t);
+        const ssize_t got = pread(file_, entries.data(), wanted,
+                                  static_cast<off_t>((base / pagemap_page + at) * sizeof(std::uint64_t)));
         if (got < static_cast<ssize_t>(sizeof(std::uint64_t))) return std::nullopt;
         const std::uint64_t count = static_cast<std::uint64_t>(got) / sizeof(std::uint64_t);
         for (std::uint64_t n = 0; n < count; ++n) {
-            if ((entries[n] & present_or_swapped) != 0) add(runs, (at + n) * page, (at + n + 1) * page);
+            if ((entries[n] & present_or_swapped) != 0) add(runs, (at + n) * pagemap_page, (at + n + 1) * pagemap_page);
         }
         at += count;
     }
