@@ -1,30 +1,11 @@
 // Which processor takes up what there is to do, and when: the scheduler's decisions as turns in simulated time.
+#include "root_service.h"
 #include "worker_machine.h"
 
 namespace processor_turns_test {
 
 using namespace hypervisor;
 using namespace hypervisor::test;
-
-namespace {
-
-// One piece of the root's.
-struct RootWork final : sim::Task {
-    RootWork(WholeMachine& m, std::uint32_t processor)
-        : machine(m), slot(m.hypervisor->root_processor(processor), *this) {}
-    void add(Time work) {
-        cost = work;
-        slot.wake();
-    }
-    std::optional<Time> begin() override { return std::exchange(cost, std::nullopt); }
-    void finish() override { done.push_back(machine.simulation.agenda().now()); }
-    WholeMachine& machine;
-    std::optional<Time> cost;
-    std::vector<Time> done;
-    sim::TaskSlot slot;
-};
-
-}  // namespace
 
 TEST_CASE("one that its cap still holds back when it has work again does it as soon as it may") {
     Worker m;
@@ -50,7 +31,7 @@ TEST_CASE("two that their caps let go one after the other, while the first finds
         REQUIRE(m.client->set_property(partition, HvPartitionProperty::cpu_cap, full_share / 64) == HvStatus::success);
         REQUIRE(m.client->set_property(partition, scheduling_affinity_set, processor) == HvStatus::success);
     }
-    RootWork root{m, 0};
+    Service root{m, 0};
     m.run_until(Time::ms(10));
     m.first().add(Time::ms(2));
     other.add(Time::ms(4));  // a debt that takes another period
@@ -79,7 +60,7 @@ Log operator+(Log a, const Log& b) {
 
 TEST_CASE("a processor of the root's does not wait for a guest that could run elsewhere, and nor does the guest") {
     Worker m{1, 2};
-    RootWork root{m, 0};
+    Service root{m, 0};
     // It has had so much that it is not its turn; the guest has its credit.
     root.add(Time::ms(15));
     m.run_until(Time::ms(16));
@@ -96,7 +77,7 @@ TEST_CASE("a processor of the root's does not wait for a guest that could run el
 
 TEST_CASE("a processor of the root's that waits gets its place when another one has nothing more to do") {
     Worker m{2, 2};
-    RootWork root{m, 0};
+    Service root{m, 0};
     root.add(Time::ms(15));
     m.run_until(Time::ms(16));
     // The first one goes where it was last, the second one to the other processor.
@@ -120,7 +101,7 @@ TEST_CASE("a processor that was called in vain has been awake: the next call fin
                                       {Time::us(100), Time::us(50)},
                                       {Time::us(400), Time::us(80)}}};
     Worker m{2, 2, config};
-    RootWork root{m, 1};
+    Service root{m, 1};
     m.run_until(Time::us(1'000));
     m.first().add(Time::us(30));
     m.run_until(Time::us(1'090));

@@ -1,38 +1,12 @@
 // The root's processors among the guests': when a piece of work begins and ends, who waits for whom.
 #include "hypervisor/root_processor.h"
 
-#include <deque>
-
-#include "whole_machine.h"
+#include "root_service.h"
 
 namespace root_processor_test {
 
 using namespace hypervisor;
 using namespace hypervisor::test;
-
-namespace {
-
-struct Service final : sim::Task {
-    Service(WholeMachine& m, std::uint32_t vp) : machine(m), slot(m.hypervisor->root_processor(vp), *this) {}
-    void add(Time cost) {
-        queue.push_back(cost);
-        slot.wake();
-    }
-    std::optional<Time> begin() override {
-        if (queue.empty()) return std::nullopt;
-        const Time cost = queue.front();
-        queue.pop_front();
-        return cost;
-    }
-    void finish() override { done.push_back(machine.simulation.agenda().now()); }
-
-    WholeMachine& machine;
-    std::deque<Time> queue;
-    std::vector<Time> done;
-    sim::TaskSlot slot;
-};
-
-}  // namespace
 
 TEST_CASE("on an idle processor a piece takes its own time") {
     WholeMachine m;
