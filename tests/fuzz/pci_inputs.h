@@ -301,7 +301,11 @@ private:
             root_.write_config(device->function.id(), msix + 2, 2, input.take<std::uint16_t>());
             root_.write_config(device->function.id(), msi + 2, 2, input.byte());
             acting_ = device.get();
-            for (unsigned entry = 0; entry < 4; ++entry) device->msix->write_table(16 * entry + 12, 4, input.byte());
+            root_.write_config(device->function.id(), msi + 4, 4, pci::RootComplex::message_window);
+            for (unsigned entry = 0; entry < 4; ++entry) {
+                device->msix->write_table(16 * entry, 4, pci::RootComplex::message_window);
+                device->msix->write_table(16 * entry + 12, 4, input.byte());
+            }
             acting_ = nullptr;
         }
     }
