@@ -7,9 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <ctime>
-#include <map>
 #include <string>
-#include <utility>
 
 #include "models/validation/nic_path.h"
 #include "sim/check.h"
@@ -64,7 +62,6 @@ struct Best {
         if (row.frames == 0 || one.wall_ns < row.wall_ns) row = one;
         return static_cast<double>(one.wall_ns) / static_cast<double>(one.frames);
     }
-    double ns_per_frame() const { return static_cast<double>(row.wall_ns) / static_cast<double>(row.frames); }
     void print(const std::string& cost) const {
         const auto count = static_cast<double>(row.frames), per_ps = static_cast<double>(row.simulated_ps);
         fmt::print("{:<12}{:>7}{:>5}{:>16.0f}{:>16.0f}{:>7}{:>14.3f}{:>14.2f}{:>12.2f}\n", models::name_of(row.way),
@@ -77,7 +74,6 @@ struct Best {
 void whole_way() {
     fmt::print("{:<12}{:>7}{:>5}{:>16}{:>16}{:>7}{:>14}{:>14}{:>12}\n", "way", "bytes", "VFs", "CPU frames/s",
                "wall frames/s", "cost", "Mpps inside", "Gb/s inside", "TLPs/frame");
-    std::map<std::uint32_t, std::pair<double, double>> together;  // by bytes: few, many; a frame of each way
     for (const models::NicWay way :
          {models::NicWay::vf_to_wire, models::NicWay::wire_to_vf, models::NicWay::vf_to_vf}) {
         for (const std::uint32_t bytes : {64u, 1500u}) {
@@ -91,13 +87,7 @@ void whole_way() {
             few.print({});
             many.print(fmt::format("{:.2f}", ratios[rounds / 2]));
             std::fflush(stdout);
-            together[bytes].first += few.ns_per_frame();
-            together[bytes].second += many.ns_per_frame();
         }
-    }
-    for (const auto& [bytes, ns] : together) {
-        fmt::print("a frame of {} bytes each way: {:.0f} ns, with 63 functions {:.0f} ns, {:.2f} times\n", bytes,
-                   ns.first, ns.second, ns.second / ns.first);
     }
 }
 
