@@ -6,17 +6,24 @@
 namespace sim {
 
 bool Agenda::run_next() {
+    const bool any = fire_until(Time::never());
     close();
-    const bool device_first = top(Priority::device) <= top(Priority::processor);
-    Heap& heap = heaps_[device_first ? 0 : 1];
-    if (heap.empty()) return false;
-    const Entry first = heap.front();
-    first.timer->position_ = Timer::unarmed;
+    return any;
+}
+
+// The earliest timer, unless it is armed for later than `end`.
+bool Agenda::fire_until(Time end) {
+    close();
+    const Time device = top(Priority::device), processor = top(Priority::processor);
+    const Time first = std::min(device, processor);
+    if (first > end || first.is_never()) return false;
+    Heap& heap = heaps_[device <= processor ? 0 : 1];
+    Timer& timer = *heap.front().timer;
+    timer.position_ = Timer::unarmed;
     open_ = &heap;
-    now_ = floor_ = first.at;
+    now_ = floor_ = first;
     ++fired_;
-    first.timer->expired_();
-    close();
+    timer.expired_();
     return true;
 }
 
@@ -24,9 +31,12 @@ bool Agenda::run_next() {
 void Agenda::close() {
     if (open_ == nullptr) return;
     Heap& heap = *std::exchange(open_, nullptr);
-    const Entry last = heap.back();
+    const Entry& last = heap.back();
+    Timer& timer = *last.timer;
+    const Time at = last.at;
+    const std::uint64_t sequence = last.sequence;
     heap.pop_back();
-    if (!heap.empty()) sift_down(heap, 0, last);
+    if (!heap.empty()) sift_down(heap, 0, timer, at, sequence);
 }
 
 void Agenda::run_until(Time end) {
@@ -38,7 +48,8 @@ void Agenda::run_until(Time end) {
         Time before_;
     };
     const Limit here{limit_, end};
-    while (next_event() <= end && !next_event().is_never()) run_next();
+    while (fire_until(end)) {
+    }
     now_ = floor_ = std::max(floor_, end);
 }
 
@@ -46,7 +57,7 @@ void Agenda::insert(Timer& timer, Time at, std::uint64_t sequence) {
     Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
     if (open_ == &heap) {
         open_ = nullptr;
-        return sift_down(heap, 0, Entry{at, sequence, &timer});
+        return sift_down(heap, 0, timer, at, sequence);
     }
     heap.emplace_back();
     sift_up(heap, heap.size() - 1, timer, at, sequence);
@@ -58,59 +69,57 @@ void Agenda::remove(Timer& timer) {
     timer.position_ = Timer::unarmed;
     const Entry last = heap.back();
     heap.pop_back();
-    if (hole == heap.size()) return;
-    if (hole > 0 && last.before(heap[(hole - 1) / arity])) {
-        sift_up(heap, hole, *last.timer, last.at, last.sequence);
-    } else {
-        sift_down(heap, hole, last);
-    }
+    if (hole != heap.size()) sift(heap, hole, *last.timer, last.at, last.sequence);
 }
 
 void Agenda::move(Timer& timer, Time at, std::uint64_t sequence) {
-    Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
-    const std::size_t hole = timer.position_;
-    const Entry entry{at, sequence, &timer};
-    if (hole > 0 && entry.before(heap[(hole - 1) / arity])) {
-        sift_up(heap, hole, timer, at, sequence);
-    } else {
-        sift_down(heap, hole, entry);
-    }
+    sift(heaps_[static_cast<std::size_t>(timer.priority_)], timer.position_, timer, at, sequence);
 }
 
-void Agenda::place(Heap& heap, std::size_t hole, const Entry& entry) {
-    heap[hole] = entry;
-    entry.timer->position_ = hole;
+void Agenda::sift(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence) {
+    if (hole > 0 && heap[(hole - 1) / arity].after(at, sequence)) {
+        sift_up(heap, hole, timer, at, sequence);
+    } else {
+        sift_down(heap, hole, timer, at, sequence);
+    }
 }
 
 // Field by field: an entry that was made in memory of two words and is read as one of twice the size waits until all
 // stores before are in the cache, those to other components' cold state too.
+void Agenda::put(Entry& place, std::size_t position, Timer& timer, Time at, std::uint64_t sequence) {
+    place.at = at;
+    place.sequence = sequence;
+    place.timer = &timer;
+    timer.position_ = position;
+}
+
 void Agenda::sift_up(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence) {
     Entry* const entries = heap.data();
     while (hole > 0) {
         const std::size_t parent = (hole - 1) / arity;
-        if (entries[parent].at < at || (entries[parent].at == at && entries[parent].sequence < sequence)) break;
-        place(heap, hole, entries[parent]);
+        const Entry& above = entries[parent];
+        if (!above.after(at, sequence)) break;
+        put(entries[hole], hole, *above.timer, above.at, above.sequence);
         hole = parent;
     }
-    entries[hole].at = at;
-    entries[hole].sequence = sequence;
-    entries[hole].timer = &timer;
-    timer.position_ = hole;
+    put(entries[hole], hole, timer, at, sequence);
 }
 
-void Agenda::sift_down(Heap& heap, std::size_t hole, const Entry& entry) {
-    for (;;) {
-        const std::size_t first = hole * arity + 1;
-        if (first >= heap.size()) break;
-        std::size_t least = first;
-        for (std::size_t child = first + 1; child < std::min(first + arity, heap.size()); ++child) {
-            if (heap[child].before(heap[least])) least = child;
+void Agenda::sift_down(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence) {
+    Entry* const entries = heap.data();
+    const std::size_t size = heap.size();
+    for (std::size_t child = arity * hole + 1; child < size; child = arity * hole + 1) {
+        std::size_t least = child;
+        const std::size_t end = std::min(child + arity, size);
+        while (++child < end) {
+            if (entries[least].after(entries[child].at, entries[child].sequence)) least = child;
         }
-        if (!heap[least].before(entry)) break;
-        place(heap, hole, heap[least]);
+        const Entry& below = entries[least];
+        if (below.after(at, sequence)) break;
+        put(entries[hole], hole, *below.timer, below.at, below.sequence);
         hole = least;
     }
-    place(heap, hole, entry);
+    put(entries[hole], hole, timer, at, sequence);
 }
 
 Timer::Timer(Agenda& agenda, std::string name, std::function<void()> expired, Priority priority)

@@ -57,7 +57,9 @@ private:
         Time at;
         std::uint64_t sequence;
         Timer* timer;
-        bool before(const Entry& other) const { return at != other.at ? at < other.at : sequence < other.sequence; }
+        bool after(Time other, std::uint64_t its_sequence) const {
+            return at > other || (at == other && sequence > its_sequence);
+        }
     };
     using Heap = std::vector<Entry>;
 
@@ -81,13 +83,15 @@ private:
         for (std::size_t i = 1; i < std::min(heap.size(), arity + 1); ++i) first = std::min(first, heap[i].at);
         return first;
     }
+    bool fire_until(Time end);
     void close();
     void insert(Timer& timer, Time at, std::uint64_t sequence);
     void remove(Timer& timer);
     void move(Timer& timer, Time at, std::uint64_t sequence);
-    void place(Heap& heap, std::size_t hole, const Entry& entry);
-    void sift_up(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence);
-    void sift_down(Heap& heap, std::size_t hole, const Entry& entry);
+    static void put(Entry& place, std::size_t position, Timer& timer, Time at, std::uint64_t sequence);
+    static void sift(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence);
+    static void sift_up(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence);
+    static void sift_down(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence);
 
     std::array<Heap, 2> heaps_;
     // Whose first entry has just been fired and is a hole: mostly its timer is armed again, and the entry takes its
