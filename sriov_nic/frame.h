@@ -28,10 +28,13 @@ inline void store_be32(std::byte* at, std::uint32_t v) {
     v = __builtin_bswap32(v);
     std::memcpy(at, &v, 4);
 }
+// In registers: six bytes put together in memory and read as eight wait for the simulating computer's cache.
 inline MacKey load_mac(const std::byte* at) {
-    std::uint64_t v = 0;
-    std::memcpy(&v, at, 6);
-    return v;
+    std::uint32_t low = 0;
+    std::uint16_t high = 0;
+    std::memcpy(&low, at, 4);
+    std::memcpy(&high, at + 4, 2);
+    return std::uint64_t{high} << 32 | low;
 }
 
 inline constexpr unsigned mac_header_bytes = 14;

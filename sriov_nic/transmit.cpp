@@ -13,7 +13,7 @@ Transmit::Transmit(Core& core, LoopbackTarget& loopback)
       memory_(core.profile.transmit_buffer_bytes),
       frames_(std::bit_ceil(core.profile.transmit_buffer_bytes / PacketMemory::least_bytes)),
       egress_(core.scope.agenda(), core.scope.path() + ".egress", [this] { pump(); }),
-      flush_timer_(core.scope.agenda(), core.scope.path() + ".write_back", [this] { pump(); }),
+      flush_timer_(core.scope.agenda(), core.scope.path() + ".write_back", [this] { flush_timer_expired(); }),
       rate_timer_(core.scope.agenda(), core.scope.path() + ".rate", [this] { enables_changed(); }) {
     core_.throttle_clock.connect_first(*this);
     reset();
@@ -41,7 +41,7 @@ void Transmit::reset() {
     last_of_pool_ = {};
     share_ = {};
     credit_ = {};
-    wire_free_ = loopback_free_ = paused_until_ = {};
+    wire_free_ = loopback_free_ = paused_until_ = too_early_until_ = {};
     egress_.disarm();
     flush_timer_.disarm();
     rate_timer_.disarm();
@@ -305,21 +305,37 @@ void Transmit::report_done(unsigned queue) {
     const sim::Time now = core_.scope.now();
     const bool moderated = (entry & ivar::valid) != 0 && interrupts.throttled(vector);
     flush_.put(queue, moderated ? std::max(now, interrupts.quiet_until(vector)) : now + core_.profile.write_back_idle);
-    again_ = true;
+    // With its descriptors done a queue counts as ready once more, until it is found that its rate has it wait.
+    (rate_timer_.armed() ? again_ : flush_again_) = true;
+}
+
+// Time has passed, and nothing else: frames that wait for it have their own timers, but for one that may go already.
+void Transmit::flush_timer_expired() {
+    const bool may_commit = frames_.first() != finish_ && core_.scope.now() >= too_early_until_;
+    if (may_commit || rate_timer_.armed()) return pump();
+    write_back_and_fetch();
+}
+
+void Transmit::write_back_and_fetch() {
+    if (flush_.first() <= core_.scope.now() || flush_.first() != flush_timer_.deadline()) flush_due();
+    if ((fetch_[0] | fetch_[1]) != 0) fetch_descriptors();
 }
 
 // Those that are due, by number. One that is refused, and what becomes due meanwhile, is the next turn's.
 void Transmit::flush_due() {
     const sim::Time now = core_.scope.now();
-    if (flush_.first() <= now) {
+    const auto is_due = [&](std::size_t place) { return place < flush_.size() && flush_.at(flush_[place]) <= now; };
+    if (is_due(0) && !is_due(1)) {
+        if (!write_back(flush_.front())) return;
+    } else if (is_due(0)) {
         QueueSet due{};
-        for (std::size_t i = 0; i < flush_.size() && flush_.at(flush_[i]) <= now; ++i) set(due, flush_[i], true);
+        for (std::size_t i = 0; is_due(i); ++i) set(due, flush_[i], true);
         for (unsigned queue = first_from(due, 0); queue != queues; queue = first_from(due, queue + 1)) {
             if (!write_back(queue)) return;
         }
     }
     std::size_t i = 0;
-    while (i < flush_.size() && flush_.at(flush_[i]) <= now) ++i;
+    while (is_due(i)) ++i;
     const sim::Time next = i < flush_.size() ? flush_.at(flush_[i]) : sim::Time::never();
     if (next == flush_timer_.deadline()) return;
     flush_timer_.arm(next);

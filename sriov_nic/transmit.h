@@ -281,7 +281,9 @@ private:
 
     void commit();
     bool commit(Frame& frame);
-    void wait_until(sim::Time at) {
+    // The first frame's turn is too far ahead before `earliest`; it is looked at again at `at`.
+    void wait_until(sim::Time at, sim::Time earliest) {
+        too_early_until_ = earliest;
         if (at != egress_.deadline()) egress_.arm(at);
     }
     void explain(PacketEnd end, const Frame& frame, sim::Time from, sim::Time to) const;
@@ -291,8 +293,10 @@ private:
     void report_done(unsigned queue);
     bool write_back(unsigned queue);
     void wake() override {
-        if (flush_.first() <= core_.scope.now()) pump();
+        if (flush_.first() <= core_.scope.now()) flush_timer_expired();
     }
+    void flush_timer_expired();
+    void write_back_and_fetch();
     void flush_due();
     void expect_write_back(unsigned queue) const;
 
@@ -314,9 +318,12 @@ private:
     std::array<std::int64_t, max_pools> credit_{};
     Cutting cutting_;
     sim::Time wire_free_, loopback_free_, paused_until_;
+    // While nothing happens to the transmit side, no frame leaves before. Derived; at worst one is tried in vain.
+    sim::Time too_early_until_;
     sim::Timer egress_, flush_timer_, rate_timer_;
     bool pumping_ = false;
     bool again_ = false;
+    bool flush_again_ = false;  // descriptors of frames that were finished meanwhile
 };
 
 }  // namespace sriov_nic

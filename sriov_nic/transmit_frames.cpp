@@ -22,6 +22,7 @@ void Transmit::send_control(std::span<const std::byte> frame) {
     if (!core_.link_up) return;
     const sim::Time start = std::max(core_.scope.now(), wire_free_);
     wire_free_ = start + core_.profile.wire_time(frame.size());
+    too_early_until_ = {};
     core_.wire.transmit(frame, start, wire_free_);
 }
 
@@ -32,13 +33,13 @@ void Transmit::pump() {
     }
     pumping_ = true;
     do {
-        again_ = false;
-        if (flush_.first() <= core_.scope.now() || flush_.first() != flush_timer_.deadline()) flush_due();
-        if ((fetch_[0] | fetch_[1]) != 0) fetch_descriptors();
+        again_ = flush_again_ = false;
+        write_back_and_fetch();
         if (may_cut()) cut_frames();
         if (finish_ != frames_.end()) finish_frames();
         if (frames_.first() != finish_) commit();
     } while (again_);
+    if (flush_again_) write_back_and_fetch();
     pumping_ = false;
 }
 
@@ -177,6 +178,7 @@ void Transmit::insert_checksums(const Frame& frame, std::span<std::byte> bytes) 
 }
 
 void Transmit::commit() {
+    too_early_until_ = {};
     while (frames_.first() != finish_) {
         Frame& f = frames_.front();
         if (!f.dropped && !commit(f)) return;
@@ -223,7 +225,7 @@ bool Transmit::commit(Frame& frame) {
         // Little ahead, so that frames from the wire do not wait behind it.
         const sim::Time ahead = core_.profile.transmit_path * 2;
         if (start > now + ahead) {
-            wait_until(start - ahead / 2);
+            wait_until(start - ahead / 2, start - ahead);
             return false;
         }
         const sim::Time end =
@@ -246,7 +248,8 @@ bool Transmit::commit(Frame& frame) {
         } else {
             const sim::Time start = std::max({frame.ready, wire_free_, paused_until_});
             if (start > limit) {
-                wait_until(start - core_.profile.commit_ahead / 2);  // several at a time
+                // Several at a time.
+                wait_until(start - core_.profile.commit_ahead / 2, start - core_.profile.commit_ahead);
                 return false;
             }
             const sim::Time end = start + core_.profile.wire_time(frame.length);
