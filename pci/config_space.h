@@ -41,9 +41,6 @@ public:
     void set(unsigned offset, unsigned size, std::uint32_t value);
     void set_bits(unsigned offset, unsigned size, std::uint32_t bits) { set(offset, size, get(offset, size) | bits); }
 
-    // The simulating computer may fetch it.
-    void expect(unsigned offset) const { __builtin_prefetch(&values_[offset]); }
-
     // The register at `offset`, of 1, 2 or 4 bytes. Registers of listeners don't overlap.
     void listen(std::uint16_t offset, unsigned width_bytes, ConfigListener& listener);
 

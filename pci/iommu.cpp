@@ -113,20 +113,26 @@ IommuContext Iommu::context_of(RequesterId requester, Look look, unsigned& refer
     return context;
 }
 
-Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now) {
+// Mostly it is known.
+inline Iommu::Place Iommu::translate(RequesterId requester, std::uint64_t address, bool write, Look look,
+                                     sim::Time now) {
     Place place;
     place.ready = now;
-    if (!state_.translating) {
-        place.spa = address;
-        return place;
-    }
+    place.spa = address;
+    if (!state_.translating) return place;
     const IotlbEntry* const known = caches_.find_known(requester.value, address, look == Look::timed);
-    if (known != nullptr && known->rights.allow(!write, write, false)) {
-        if (look == Look::timed) ++hits_;
-        place.ready = std::max(now, known->ready);
-        place.spa = inside(*known, address);
-        return place;
+    if (known == nullptr || !known->rights.allow(!write, write, false)) {
+        return look_up(requester, address, write, look, now);
     }
+    if (look == Look::timed) ++hits_;
+    place.ready = std::max(now, known->ready);
+    place.spa = inside(*known, address);
+    return place;
+}
+
+Iommu::Place Iommu::look_up(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now) {
+    Place place;
+    place.ready = now;
     if (look == Look::only) {
         if (const auto recent = caches_.find_recent(requester.value, address, write)) {
             place.spa = *recent;
@@ -238,21 +244,21 @@ void Iommu::expect(std::uint64_t spa, std::uint64_t bytes) const {
 
 // The link asks when a request leaves; the walk begins when it arrives. A fault costs its walk.
 sim::Time Iommu::served(const HostAccess& access, sim::Time arrival) {
-    HostAccess behind = access;
     const bool message =
         access.write && access.address - RootComplex::message_window < RootComplex::message_window_bytes;
-    if (message) return timing_.served(behind, arrival + (state_.remapping ? config_.interrupt : sim::Time::zero()));
+    if (message) return timing_.served(access, arrival + (state_.remapping ? config_.interrupt : sim::Time::zero()));
     sim::Time ready = arrival;
+    std::uint64_t first_spa = 0;
     const std::uint64_t last = access.address + (access.size - 1);
     for (std::uint64_t page = access.address >> 12; page <= last >> 12; ++page) {
         const std::uint64_t at = std::max(access.address, page << 12);
         const Place place = translate(access.requester, at, access.write, Look::timed, ready);
-        if (page == access.address >> 12) behind.address = place.spa;
+        if (page == access.address >> 12) first_spa = place.spa;
         ready = std::max(ready, place.ready);
         if (place.fault != FaultReason::none) return ready;
         expect(place.spa, std::min<std::uint64_t>(last + 1 - at, 4096 - (at & 4095)));
     }
-    return timing_.served(behind, ready);
+    return timing_.served({access.requester, first_spa, access.size, access.write}, ready);
 }
 
 }  // namespace pci

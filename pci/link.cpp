@@ -98,17 +98,15 @@ bool Link::reserve(std::uint32_t bytes) {
 }
 
 // In the order of reserve().
-void Link::release(const Posted& write) {
+void Link::release(std::uint32_t data, std::uint32_t size) {
     const std::uint64_t left_to_seam = arena_bytes - arena_tail_ % arena_bytes;
-    if (left_to_seam < write.size) arena_tail_ += left_to_seam;
-    arena_tail_ += write.size;
-    data_.give_back(write.data, write.size);
+    if (left_to_seam < size) arena_tail_ += left_to_seam;
+    arena_tail_ += size;
+    data_.give_back(data, size);
 }
 
 // Posted credits come back when memory has the data, by a DLLP downwards.
-sim::Time Link::wait_for_credits(WireBytes wire, std::uint32_t size) {
-    const std::uint32_t headers = std::min(wire.packets, config_.posted_headers);
-    const std::uint32_t data = std::min((size + 15) / 16, config_.posted_data);
+sim::Time Link::wait_for_credits(std::uint32_t headers, std::uint32_t data) {
     sim::Time start = now();
     while (!credits_.empty() && (credits_.front().at <= start || headers_left_ < headers || data_left_ < data)) {
         start = std::max(start, credits_.front().at);
@@ -122,22 +120,28 @@ sim::Time Link::wait_for_credits(WireBytes wire, std::uint32_t size) {
 }
 
 // Where there is no room to remember them one by one, two come back together, at the later time.
-void Link::return_credits(const Credit& credit) {
-    if (!credits_.full()) return credits_.push(credit);
-    Credit& last = credits_[credits_.size() - 1];
-    last = {credit.at, last.headers + credit.headers, last.data + credit.data};
+void Link::return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data) {
+    const bool alone = !credits_.full();
+    Credit& credit = alone ? credits_.add() : credits_[credits_.size() - 1];
+    credit.at = at;
+    credit.headers = headers + (alone ? 0 : credit.headers);
+    credit.data = data + (alone ? 0 : credit.data);
 }
 
-sim::Time Link::send_posted(RequesterId requester, std::uint64_t address, std::uint32_t size, Posted& entry) {
-    const WireBytes wire = write_packets(config_.limits, address, size);
-    const sim::Time start = wait_for_credits(wire, size);
-    entry.sent = send_up(start, wire);
-    const sim::Time arrival = entry.sent + config_.flight;
-    entry.due = std::max(last_posted_, host_.served({requester, address, size, true}, arrival));
-    last_posted_ = entry.due;
-    return_credits({entry.due + config_.flight, std::min(wire.packets, config_.posted_headers),
-                    std::min((size + 15) / 16, config_.posted_data)});
-    return entry.sent;
+// The last one's turn on the wire, and when it will have arrived.
+void Link::send_posted(RequesterId requester, Posted& entry) {
+    const WireBytes wire = write_packets(config_.limits, entry.address, entry.size);
+    const std::uint32_t headers = std::min(wire.packets, config_.posted_headers);
+    const std::uint32_t data = std::min((entry.size + 15) / 16, config_.posted_data);
+    const sim::Time sent = send_up(wait_for_credits(headers, data), wire);
+    const sim::Time served = host_.served({requester, entry.address, entry.size, true}, sent + config_.flight);
+    const sim::Time due = std::max(last_posted_, served);
+    entry.sent = sent;
+    entry.due = last_posted_ = due;
+    return_credits(due + config_.flight, headers, data);
+    if (posted_.size() != 1) return;
+    heads_[of_posted] = due;
+    arm();
 }
 
 void Link::refuse(BusMaster& function, std::uint32_t cookie, bool of_read) {
@@ -173,21 +177,20 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
         starved_ = true;
         return false;
     }
-    Posted entry;
-    entry.data = data_.take(size);
-    std::memcpy(data_.at(entry.data), data.data(), size);
+    Posted& entry = posted_.add();
     entry.address = address;
     entry.size = size;
+    entry.data = data_.take(size);
     entry.place = function.place();
-    send_posted(function.id(), address, size, entry);
-    posted_.push(entry);
-    look(of_posted, posted_, &Posted::due);
+    entry.kind = Kind::write;
+    std::memcpy(data_.at(entry.data), data.data(), size);
+    send_posted(function.id(), entry);
     if (notify) {
         const Notice notice{entry.sent, cookie, entry.place, DmaStatus::ok, false, false};
         notices_.insert(notice, [](const Notice& a, const Notice& b) { return a.at < b.at; });
         look(of_notices, notices_, &Notice::at);
+        arm();
     }
-    arm();
     return true;
 }
 
@@ -211,16 +214,13 @@ bool Link::may_add_message(std::uint16_t place, std::uint64_t address, std::uint
 void Link::message(BusMaster& function, std::uint64_t address, std::uint32_t data) {
     if (!function.enabled()) return;
     if (posted_.size() >= write_room && !may_add_message(function.place(), address, data)) return;
-    Posted entry;
+    Posted& entry = posted_.add();
     entry.address = address;
     entry.size = 4;
     entry.data = data;
     entry.place = function.place();
     entry.kind = Kind::message;
-    send_posted(function.id(), address, 4, entry);
-    posted_.push(entry);
-    look(of_posted, posted_, &Posted::due);
-    arm();
+    send_posted(function.id(), entry);
 }
 
 bool Link::read(BusMaster& function, std::uint64_t address, std::uint32_t size, std::uint32_t cookie) {
@@ -270,12 +270,24 @@ void Link::pump_reads() {
         const RequesterId requester = function != nullptr ? function->id() : RequesterId{};
         const sim::Time arrival = std::max(sent + config_.flight, last_posted_);
         const sim::Time served = host_.served({requester, address, size, false}, arrival);
-        serving_.insert({served, number, slot.asked, size},
-                        [](const Request& a, const Request& b) { return a.at < b.at; });
+        wait_for_host(served, number, slot.asked, size);
         look(of_serving, serving_, &Request::at);
         slot.asked += size;
         if (slot.asked == slot.size) waiting_.pop();
     }
+}
+
+// By the time; those of the same time stay in the order they came.
+void Link::wait_for_host(sim::Time at, std::uint32_t slot, std::uint32_t offset, std::uint32_t size) {
+    Request* request = &serving_.add();
+    for (std::size_t i = serving_.size() - 1; i > 0 && serving_[i - 1].at > at; --i) {
+        *request = serving_[i - 1];
+        request = &serving_[i - 1];
+    }
+    request->at = at;
+    request->slot = slot;
+    request->offset = offset;
+    request->size = size;
 }
 
 void Link::arm() {
@@ -297,20 +309,11 @@ void Link::run_due() {
     const sim::Time present = now();
     for (sim::Time first = next(); first <= present; first = next()) {
         if (heads_[of_posted] == first) {
-            const Posted entry = posted_.front();
-            posted_.pop();
-            look(of_posted, posted_, &Posted::due);
-            arrive(entry);
+            arrive();
         } else if (heads_[of_serving] == first) {
-            const Request request = serving_.front();
-            serving_.pop();
-            look(of_serving, serving_, &Request::at);
-            serve(request);
+            serve();
         } else if (heads_[of_completing] == first) {
-            const Request request = completing_.front();
-            completing_.pop();
-            look(of_completing, completing_, &Request::at);
-            complete(request);
+            complete();
         } else if (heads_[of_notices] == first) {
             const Notice notice = notices_.front();
             notices_.pop();
@@ -329,50 +332,61 @@ void Link::run_due() {
     }
 }
 
-void Link::carry_out(const Posted& entry) {
-    Function* function = function_of(entry.place);
+void Link::carry_out(std::uint16_t place, Kind kind, std::uint64_t address, std::uint32_t size, std::uint32_t data) {
+    Function* function = function_of(place);
     if (function == nullptr) return;
-    if (entry.kind == Kind::message) {
-        function->master().message(entry.address, entry.data);
-        return;
-    }
-    scope_.trace("dma_write", entry.place, entry.address, entry.size);
-    (void)function->master().write(entry.address, data_.span(entry.data, entry.size));
+    if (kind == Kind::message) return function->master().message(address, data);
+    scope_.trace("dma_write", place, address, size);
+    (void)function->master().write(address, data_.span(data, size));
 }
 
-void Link::arrive(const Posted& entry) {
-    const bool message = entry.kind == Kind::message || entry.kind == Kind::dropped_message;
+void Link::arrive() {
+    const Posted& first = posted_.front();
+    const std::uint64_t address = first.address;
+    const std::uint32_t size = first.size, data = first.data;
+    const std::uint16_t place = first.place;
+    const Kind kind = first.kind;
+    posted_.pop();
+    look(of_posted, posted_, &Posted::due);
+    const bool message = kind == Kind::message || kind == Kind::dropped_message;
     ++(message ? messages_ : writes_);
-    if (entry.kind == Kind::message || entry.kind == Kind::write) carry_out(entry);
-    if (!message) release(entry);
+    if (kind == Kind::message || kind == Kind::write) carry_out(place, kind, address, size, data);
+    if (!message) release(data, size);
 }
 
-void Link::serve(const Request& request) {
+void Link::serve() {
+    const Request& first = serving_.front();
+    const std::uint32_t number = first.slot, offset = first.offset, size = first.size;
+    serving_.pop();
+    look(of_serving, serving_, &Request::at);
     --at_host_;
-    Slot& slot = slots_[request.slot];
+    Slot& slot = slots_[number];
     Function* function = slot.dropped ? nullptr : function_of(slot.place);
     DmaStatus status = DmaStatus::not_sent;
     if (function != nullptr) {
-        status = function->master().read(slot.address + request.offset,
-                                         std::span{slot.data}.subspan(request.offset, request.size));
+        status = function->master().read(slot.address + offset, std::span{slot.data}.subspan(offset, size));
     }
     if (status != DmaStatus::ok) slot.status = status;
     // A refusal is a completion without data (2.2.9).
-    const WireBytes wire = status == DmaStatus::ok
-                               ? completion_packets(config_.limits, slot.address + request.offset, request.size)
-                               : WireBytes{1, completion_overhead};
-    Request ending = request;
+    const WireBytes wire = status == DmaStatus::ok ? completion_packets(config_.limits, slot.address + offset, size)
+                                                   : WireBytes{1, completion_overhead};
+    Request& ending = completing_.add();
     ending.at = send_down(now(), wire) + config_.flight;
-    completing_.push(ending);
+    ending.slot = number;
+    ending.offset = offset;
+    ending.size = size;
     look(of_completing, completing_, &Request::at);
     pump_reads();
 }
 
-void Link::complete(const Request& request) {
+void Link::complete() {
+    const std::uint32_t number = completing_.front().slot, size = completing_.front().size;
+    completing_.pop();
+    look(of_completing, completing_, &Request::at);
     ++tags_left_;
-    room_used_ -= request.size;
-    Slot& slot = slots_[request.slot];
-    slot.answered += request.size;
+    room_used_ -= size;
+    Slot& slot = slots_[number];
+    slot.answered += size;
     if (slot.answered == slot.asked && (slot.dropped || slot.asked == slot.size)) {
         ++reads_;
         if (!slot.dropped && client_ != nullptr) {
@@ -383,7 +397,7 @@ void Link::complete(const Request& request) {
                 good ? std::span<const std::byte>{slot.data}.first(slot.size) : std::span<const std::byte>{});
         }
         slot.used = false;
-        free_slots_.push_back(request.slot);
+        free_slots_.push_back(number);
     }
     pump_reads();
 }
@@ -409,7 +423,7 @@ void Link::forget(BusMaster& function) {
         if (posted_[i].place != place || !waiting) continue;
         const Posted entry = posted_[i];
         posted_[i].kind = entry.kind == Kind::write ? Kind::dropped : Kind::dropped_message;
-        if (entry.sent <= now()) carry_out(entry);
+        if (entry.sent <= now()) carry_out(place, entry.kind, entry.address, entry.size, entry.data);
     }
     waiting_.erase_if([&](std::uint32_t number) {
         if (slots_[number].place != place) return false;

@@ -157,12 +157,13 @@ private:
     sim::Time now() const { return scope_.now(); }
     Function* function_of(std::uint16_t place) const { return bus_.function_at(place); }
     bool reserve(std::uint32_t bytes);
-    void release(const Posted& write);
-    sim::Time send_posted(RequesterId requester, std::uint64_t address, std::uint32_t size, Posted& entry);
-    sim::Time wait_for_credits(WireBytes wire, std::uint32_t size);
-    void return_credits(const Credit& credit);
+    void release(std::uint32_t data, std::uint32_t size);
+    void send_posted(RequesterId requester, Posted& entry);
+    sim::Time wait_for_credits(std::uint32_t headers, std::uint32_t data);
+    void return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data);
     bool may_add_message(std::uint16_t place, std::uint64_t address, std::uint32_t data);
     void pump_reads();
+    void wait_for_host(sim::Time at, std::uint32_t slot, std::uint32_t offset, std::uint32_t size);
     void refuse(BusMaster& function, std::uint32_t cookie, bool of_read);
 
     void run();
@@ -182,10 +183,10 @@ private:
     sim::Time send_up(sim::Time from, WireBytes wire);
     sim::Time send_down(sim::Time from, WireBytes wire);
     void log_errors(std::uint32_t bits);
-    void arrive(const Posted& entry);
-    void carry_out(const Posted& entry);
-    void serve(const Request& request);
-    void complete(const Request& request);
+    void arrive();
+    void carry_out(std::uint16_t place, Kind kind, std::uint64_t address, std::uint32_t size, std::uint32_t data);
+    void serve();
+    void complete();
     void notify(const Notice& notice);
 
     sim::Scope scope_;

@@ -109,6 +109,9 @@ constexpr std::uint32_t next_request(std::uint64_t address, std::uint32_t size, 
 }
 
 constexpr WireBytes write_packets(const PacketLimits& limits, std::uint64_t address, std::uint32_t size) {
+    if (size != 0 && next_request(address, size, limits.max_payload) == size) {
+        return {1, std::uint64_t{request_overhead(address, size)} + size};
+    }
     WireBytes wire;
     for (std::uint32_t done = 0; done < size; ++wire.packets) {
         const std::uint32_t piece = next_request(address + done, size - done, limits.max_payload);

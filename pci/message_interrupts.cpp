@@ -77,27 +77,30 @@ MsiX::MsiX(Function& function)
     state_.pending.resize((count + 63) / 64);
     function_.config().listen(static_cast<std::uint16_t>(start_ + msix_cap::control), 2, *this);
     function_.add_part(*this);
+    look_at_control();
+}
+
+void MsiX::look_at_control() {
+    const std::uint32_t control = function_.config().get(start_ + msix_cap::control, 2);
+    enabled_ = (control & msix_cap::enable) != 0;
+    masked_ = (control & msix_cap::function_mask) != 0;
 }
 
 void MsiX::part_reset() {
     std::fill(state_.entries.begin(), state_.entries.end(), Entry{});
     std::fill(state_.pending.begin(), state_.pending.end(), 0);
-}
-
-bool MsiX::enabled() const {
-    return (function_.config().get(start_ + msix_cap::control, 2) & msix_cap::enable) != 0;
+    look_at_control();
 }
 
 void MsiX::raise(unsigned vector) {
     VG_CHECK(vector < vectors());
-    const std::uint32_t control = function_.config().get(start_ + msix_cap::control, 2);
-    if ((control & msix_cap::enable) == 0) return;
+    if (!enabled_) return;
     state_.pending[vector / 64] |= std::uint64_t{1} << vector % 64;
-    serve(vector, control);
+    serve(vector);
 }
 
-void MsiX::serve(unsigned vector, std::uint32_t control) {
-    if (!pending(vector) || (control & msix_cap::enable) == 0 || (control & msix_cap::function_mask) != 0) return;
+void MsiX::serve(unsigned vector) {
+    if (!pending(vector) || !enabled_ || masked_) return;
     if ((state_.entries[vector].control & msix_cap::entry_masked) != 0) return;
     state_.pending[vector / 64] &= ~(std::uint64_t{1} << vector % 64);
     const Entry entry = state_.entries[vector];
@@ -110,8 +113,8 @@ void MsiX::serve(unsigned vector, std::uint32_t control) {
 }
 
 void MsiX::config_written(std::uint16_t, std::uint32_t, std::uint32_t) {
-    const std::uint32_t control = function_.config().get(start_ + msix_cap::control, 2);
-    for (unsigned vector = 0; vector < vectors(); ++vector) serve(vector, control);
+    look_at_control();
+    for (unsigned vector = 0; vector < vectors(); ++vector) serve(vector);
     function_.refresh_intx();
 }
 
@@ -147,11 +150,10 @@ void MsiX::write_table(std::uint64_t offset, unsigned size, std::uint64_t value)
         }
     }
     const std::uint64_t last = std::min(offset + size - 1, table_bytes() - 1);
-    const std::uint32_t control = function_.config().get(start_ + msix_cap::control, 2);
     for (std::uint64_t at = offset; at <= last; at += msix_cap::entry_bytes) {
-        serve(static_cast<unsigned>(at / msix_cap::entry_bytes), control);
+        serve(static_cast<unsigned>(at / msix_cap::entry_bytes));
     }
-    if (offset <= last) serve(static_cast<unsigned>(last / msix_cap::entry_bytes), control);
+    if (offset <= last) serve(static_cast<unsigned>(last / msix_cap::entry_bytes));
 }
 
 std::uint64_t MsiX::read_pending(std::uint64_t offset, unsigned size) const {

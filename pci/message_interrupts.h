@@ -43,12 +43,11 @@ public:
     // Messages go this way instead of the function's own, so that they keep their order with its engine's writes.
     void send_through(DmaPort& port) { port_ = &port; }
 
-    bool enabled() const;
+    bool enabled() const { return enabled_; }
     unsigned vectors() const { return static_cast<unsigned>(state_.entries.size()); }
     void raise(unsigned vector);
     // The vector is raised soon: the simulating computer may fetch what that needs.
     void expect(unsigned vector) const {
-        function_.config().expect(start_);
         __builtin_prefetch(&state_.entries[vector]);
         __builtin_prefetch(&state_.pending[vector / 64]);
     }
@@ -82,20 +81,25 @@ public:
         }
     };
     const State& state() const { return state_; }
+    // The function's own fields come before.
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_);
+        if constexpr (Archive::reading) look_at_control();
     }
 
 private:
     void config_written(std::uint16_t offset, std::uint32_t before, std::uint32_t after) override;
     void part_reset() override;
-    // `control` is the capability's register.
-    void serve(unsigned vector, std::uint32_t control);
+    void look_at_control();
+    void serve(unsigned vector);
 
     Function& function_;
-    std::uint16_t start_;
     DmaPort* port_ = nullptr;
+    std::uint16_t start_;
+    // As the capability's register has it.
+    bool enabled_ = false;
+    bool masked_ = false;
     State state_;
 };
 

@@ -30,11 +30,15 @@ public:
     T& front() { return slots_[head_ & mask_]; }
     const T& front() const { return slots_[head_ & mask_]; }
 
-    // `item` is not one of its own.
-    void push(const T& item) {
+    // One more at the end, whose content is left of another: the caller writes all its fields, one by one. One that is
+    // made somewhere else and copied from there by more than a field at a time waits until all that the simulating
+    // computer stored before is in its cache.
+    T& add() {
         if (size() == slots_.size()) grow(size() + 1);
-        slots_[tail_++ & mask_] = item;
+        return slots_[tail_++ & mask_];
     }
+    // `item` is not one of its own.
+    void push(const T& item) { add() = item; }
     void pop() { ++head_; }
     void clear() { head_ = tail_; }
 
