@@ -15,6 +15,7 @@
 #include "hypervisor/interrupt_handles.h"
 #include "hypervisor/tlfs_devices.h"
 #include "hypervisor/tlfs_root_hypercalls.h"
+#include "sim/flat_map.h"
 #include "sim/time.h"
 #include "slat/second_level.h"
 
@@ -77,7 +78,7 @@ private:
     struct State {
         std::map<std::uint64_t, std::uint64_t> devices;  // logical -> physical
         std::set<MessageKey> messages;
-        std::map<std::uint64_t, std::uint64_t> pages;  // guest -> host
+        sim::FlatMap<std::uint64_t, std::uint64_t> pages;  // guest -> host
 
         friend bool operator==(const State&, const State&) = default;
         template <class Archive>

@@ -58,6 +58,14 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
       arrival_(scope.agenda(), scope.path() + ".arrival", [this] { arrivals_due(); }),
       counters_(scope) {
     guest_.set_registers(kernel_registers());
+    needs_.add(&scope_, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&guest_) -
+                                                 reinterpret_cast<const std::byte*>(&scope_)));
+    needs_.add(partition_.devices());
+    needs_.add(apic_);
+    needs_.add(synthetic_);
+    needs_.add(state_);
+    needs_.add(counters_);
+    needs_.add(&counters_.pieces, 12 * sizeof(sim::Counter));
 }
 
 void BehaviouralProcessor::set_software(VpSoftware* software) {
@@ -69,7 +77,16 @@ void BehaviouralProcessor::set_software(VpSoftware* software) {
 }
 
 void BehaviouralProcessor::wake() {
-    if (!suspended() && software_ != nullptr) environment_.wake(*this);
+    if (suspended() || software_ == nullptr) return;
+    expect();
+    environment_.wake(*this);
+}
+
+void BehaviouralProcessor::expect() {
+    if (!state_.halted || expected_ || software_ == nullptr) return;
+    expected_ = true;
+    needs_.fetch();
+    software_->expected();
 }
 
 // What it does
@@ -153,6 +170,7 @@ void BehaviouralProcessor::finish() {
             break;
         case AtWork::halt:
             state_.halted = true;
+            expected_ = false;
             break;
     }
 }
@@ -308,6 +326,7 @@ HvStatus BehaviouralProcessor::assert_interrupt(const InterruptRequest& request)
     if (request.type != HvInterruptType::fixed && request.type != HvInterruptType::lowest_priority) {
         return HvStatus::invalid_parameter;
     }
+    expect();
     scope_.trace("assert_interrupt", request.vector);
     const bool interrupted = state_.interrupted;
     apic_.accept(static_cast<std::uint8_t>(request.vector), request.level_triggered);

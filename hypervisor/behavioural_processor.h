@@ -22,7 +22,9 @@
 #include "hypervisor/partition.h"
 #include "hypervisor/synthetic_processor.h"
 #include "sim/ledger.h"
+#include "sim/queue.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace hypervisor {
 
@@ -41,6 +43,8 @@ public:
     virtual void finish() = 0;
     // The processor has taken this interrupt. Its end follows behind what the handler wants done.
     virtual void interrupt(std::uint8_t vector) = 0;
+    // It is about to be asked for work, after a while.
+    virtual void expected() const {}
     // What an action was for.
     virtual void resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) = 0;
 
@@ -193,7 +197,7 @@ private:
         bool interrupted = false;        // an interrupt came while its software was at work: that is an exit
         AtWork at_work = AtWork::nothing;
         std::uint8_t vector = 0;  // of the interrupt that is being taken
-        std::deque<Action> actions;
+        sim::Queue<Action> actions;
         bool accessing = false;  // the root has been asked for this
         Action access;
         std::uint64_t hypercall_page = 0;
@@ -224,6 +228,7 @@ private:
     };
 
     void wake();
+    void expect();
     Action& add(Action action);
     std::optional<sim::Time> begin_step(sim::Account& account);
     sim::Time exit(sim::Account& account, sim::Counter& counter, sim::Cause cause, sim::Time handling);
@@ -276,6 +281,8 @@ private:
     State state_;
     sim::Timer arrival_;
     Counters counters_;
+    sim::WorkingSet needs_;
+    bool expected_ = false;  // what it needs has been fetched
 };
 
 }  // namespace hypervisor

@@ -125,9 +125,10 @@ constexpr RegisterPair result_registers{Gpr::rax, Gpr::rdx, Gpr::rax};
 using FastBlock = std::array<std::uint64_t, hypercall_fast_bytes / 8>;
 constexpr std::size_t fast_slot_bytes = 16;
 
-FastBlock read_fast_block(const cpu::GuestContext& guest, bool wide) {
+// As far as `bytes` go.
+FastBlock read_fast_block(const cpu::GuestContext& guest, bool wide, std::size_t bytes) {
     FastBlock block{input_registers.get(guest, wide), output_registers.get(guest, wide)};
-    for (unsigned n = 0; n < hypercall_xmm_registers; ++n) {
+    for (unsigned n = 0; n < hypercall_xmm_registers && (n + 1) * fast_slot_bytes < bytes; ++n) {
         const auto xmm = guest.xmm(n);
         block[2 + 2 * n] = xmm[0];
         block[3 + 2 * n] = xmm[1];
@@ -214,8 +215,8 @@ HvStatus SyntheticProcessor::fetch_parameters(Call& call) {
     call.input.resize(shape.input_bytes + call.variable_bytes + std::size_t{call.rep_count} * shape.element_bytes);
     call.output.resize(shape.rep ? std::size_t{call.rep_count} * shape.output_bytes : shape.output_bytes);
     if (call.fast) {
-        const FastBlock block = read_fast_block(guest, call.wide);
         const std::size_t output_at = output_slot(call.input.size()) * fast_slot_bytes;
+        const FastBlock block = read_fast_block(guest, call.wide, output_at + call.output.size());
         if (call.input.size() > sizeof block) return HvStatus::invalid_hypercall_input;
         std::copy_n(std::as_bytes(std::span{block}).begin(), call.input.size(), call.input.begin());
         if (call.output.empty()) return HvStatus::success;

@@ -20,40 +20,50 @@ std::uint16_t Causes::find(std::string_view name) {
 }
 
 void CpuLedger::begin(PartitionId partition, sim::Time start) {
-    if (rows_.size() <= partition) rows_.resize(partition + 1);
     current_ = partition;
     VG_CHECK(start >= end_, "a processor's time goes backwards");
     idle_ += start - end_;
     end_ = start;
+    if (row_ != 0) __builtin_prefetch(cells_.data() + partition * row_);
+}
+
+sim::Time& CpuLedger::cell(PartitionId partition, std::uint16_t cause) {
+    constexpr std::uint64_t step = 8;
+    if (cause >= row_) {
+        const std::uint64_t longer = (cause / step + 1) * step;
+        const std::uint64_t count = row_ != 0 ? cells_.size() / row_ : 0;
+        std::vector<sim::Time> cells(count * longer);
+        for (std::uint64_t p = 0; p < count; ++p) {
+            std::copy_n(cells_.begin() + static_cast<std::ptrdiff_t>(p * row_), row_,
+                        cells.begin() + static_cast<std::ptrdiff_t>(p * longer));
+        }
+        cells_ = std::move(cells);
+        row_ = longer;
+    }
+    const std::uint64_t place = partition * row_ + cause;
+    if (place >= cells_.size()) cells_.resize((partition + 1) * row_);
+    return cells_[place];
 }
 
 void CpuLedger::add(sim::Cause cause, sim::Time time) {
     if (time == sim::Time::zero()) return;
-    VG_CHECK(current_ < rows_.size() && time > sim::Time::zero());
-    const std::uint16_t number = causes_.number(cause);
-    Row& row = rows_[current_];
-    if (row.size() <= number) row.resize(number + std::size_t{1});
-    row[number] += time;
+    VG_CHECK(time > sim::Time::zero());
+    cell(current_, causes_.number(cause)) += time;
     end_ += time;
 }
 
 std::vector<CpuLedger::Entry> CpuLedger::entries() const {
     std::vector<Entry> all;
-    for (PartitionId partition = 0; partition < rows_.size(); ++partition) {
-        const Row& row = rows_[partition];
-        for (std::size_t n = 0; n < row.size(); ++n) {
-            if (row[n] == sim::Time::zero()) continue;
-            all.push_back({partition, causes_.cause(static_cast<std::uint16_t>(n)), row[n]});
-        }
+    for (std::size_t place = 0; place < cells_.size(); ++place) {
+        if (cells_[place] == sim::Time::zero()) continue;
+        all.push_back({place / row_, causes_.cause(static_cast<std::uint16_t>(place % row_)), cells_[place]});
     }
     return all;
 }
 
 CpuLedger::Sums CpuLedger::sums(sim::Time now) const {
     Sums result;
-    for (const Row& row : rows_) {
-        for (const sim::Time time : row) result.busy += time;
-    }
+    for (const sim::Time time : cells_) result.busy += time;
     result.end = std::max(now, end_);
     result.idle = idle_ + (result.end - end_);
     return result;

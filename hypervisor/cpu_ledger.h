@@ -70,15 +70,17 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(rows_, end_, idle_);
+        archive(cells_, row_, end_, idle_);
         if constexpr (Archive::reading) current_ = 0;
     }
 
 private:
-    using Row = std::vector<sim::Time>;  // by number of the cause
+    sim::Time& cell(PartitionId partition, std::uint16_t cause);
 
     Causes& causes_;
-    std::vector<Row> rows_;  // by partition
+    // By partition, then by number of the cause: rows have room for as many causes as any has.
+    std::vector<sim::Time> cells_;
+    std::uint64_t row_ = 0;
     sim::Time end_;
     sim::Time idle_;
     PartitionId current_ = 0;

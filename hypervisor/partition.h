@@ -18,6 +18,7 @@
 #include "hypervisor/ports.h"
 #include "hypervisor/scheduler.h"
 #include "hypervisor/tlfs.h"
+#include "sim/flat_map.h"
 #include "sim/scope.h"
 
 namespace hypervisor {
@@ -178,9 +179,9 @@ private:
         PartitionId parent = 0;
         std::uint64_t flags = 0;
         PartitionState state = PartitionState::created;
-        std::map<HvPartitionProperty, std::uint64_t> properties;  // those that were set
-        std::vector<std::uint64_t> pages;                         // of the partition itself
-        std::map<std::uint32_t, std::vector<std::uint64_t>> vps;  // -> their pages
+        sim::FlatMap<HvPartitionProperty, std::uint64_t> properties;  // those that were set
+        std::vector<std::uint64_t> pages;                             // of the partition itself
+        std::map<std::uint32_t, std::vector<std::uint64_t>> vps;      // -> their pages
         std::vector<std::uint64_t> port_pages;
 
         friend bool operator==(const State&, const State&) = default;
@@ -200,7 +201,7 @@ private:
     GpaSpace gpa_space_;
     InterceptTable intercepts_;
     AssignedDevices devices_;
-    std::map<std::uint32_t, VpControl*> vp_objects_;
+    sim::FlatMap<std::uint32_t, VpControl*> vp_objects_;
     // State on its way, and how much of it has gone. In no checkpoint: all parts go at one instant.
     std::vector<std::byte> parts_;
     std::size_t parts_done_ = 0;

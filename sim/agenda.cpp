@@ -123,7 +123,7 @@ void Agenda::sift_down(Heap& heap, std::size_t hole, Timer& timer, Time at, std:
 }
 
 Timer::Timer(Agenda& agenda, std::string name, std::function<void()> expired, Priority priority)
-    : agenda_(agenda), name_(std::move(name)), expired_(std::move(expired)), priority_(priority) {}
+    : agenda_(agenda), expired_(std::move(expired)), priority_(priority), name_(std::move(name)) {}
 
 Timer::~Timer() {
     disarm();

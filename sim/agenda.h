@@ -144,12 +144,12 @@ private:
     void restore(bool armed, Time at, std::uint64_t sequence);
 
     Agenda& agenda_;
-    std::string name_;
     std::function<void()> expired_;
     Time at_;
     std::uint64_t sequence_ = 0;
     std::size_t position_ = unarmed;  // in the agenda's heap
     Priority priority_;
+    std::string name_;  // last: whoever fires it does not need it
 };
 
 }  // namespace sim

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "sim/check.h"
+#include "sim/flat_map.h"
 
 namespace sim {
 
@@ -54,6 +55,8 @@ template <class T>
 struct IsMap : std::false_type {};
 template <class K, class V>
 struct IsMap<std::map<K, V>> : std::true_type {};
+template <class K, class V>
+struct IsMap<FlatMap<K, V>> : std::true_type {};
 template <class T>
 struct IsSet : std::false_type {};
 template <class T>

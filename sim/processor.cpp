@@ -9,17 +9,19 @@ namespace sim {
 
 Processor::TaskId TaskQueue::attach(Task& task) {
     tasks_.push_back(&task);
+    sets_.emplace_back();
     return static_cast<TaskId>(tasks_.size() - 1);
 }
 
 void TaskQueue::detach(TaskId id) {
     VG_CHECK(id < tasks_.size() && tasks_[id] != nullptr);
     tasks_[id] = nullptr;
+    sets_[id].clear();
     if (state_.working && state_.awake.front() == id) {
         state_.working = false;
         state_.again = false;
     }
-    std::erase(state_.awake, id);
+    state_.awake.erase(id);
 }
 
 void TaskQueue::wake(TaskId id) {
@@ -29,6 +31,7 @@ void TaskQueue::wake(TaskId id) {
         return;
     }
     if (std::find(state_.awake.begin(), state_.awake.end(), id) != state_.awake.end()) return;
+    sets_[id].fetch();
     const bool first = state_.awake.empty();
     state_.awake.push_back(id);
     if (first) work_arrived();

@@ -3,15 +3,17 @@
 // everything it does is at the time at which a processor would have done it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "sim/ledger.h"
+#include "sim/queue.h"
 #include "sim/scope.h"
 #include "sim/time.h"
+#include "sim/working_set.h"
 
 namespace sim {
 
@@ -38,6 +40,8 @@ public:
     virtual void detach(TaskId id) = 0;
     // It has work, or may have. Waking a task that is awake already changes nothing.
     virtual void wake(TaskId id) = 0;
+    // What the task needs whenever it is awake; null: nobody fetches it.
+    virtual WorkingSet* working_set(TaskId /*id*/) { return nullptr; }
 };
 
 // A task's place on a processor, held by the task's owner.
@@ -49,6 +53,14 @@ public:
     TaskSlot& operator=(const TaskSlot&) = delete;
 
     void wake() { processor_->wake(id_); }
+    // What the task needs whenever it is awake (sim/working_set.h).
+    void needs(const void* from, std::size_t bytes) const {
+        if (WorkingSet* const set = processor_->working_set(id_)) set->add(from, bytes);
+    }
+    template <class T>
+    void needs(const T& object) const {
+        needs(&object, sizeof object);
+    }
 
 private:
     Processor* processor_;
@@ -61,6 +73,11 @@ public:
     TaskId attach(Task& task) final;
     void detach(TaskId id) final;
     void wake(TaskId id) final;
+    WorkingSet* working_set(TaskId id) final { return &sets_[id]; }
+    // All that its tasks need.
+    void fetch() const {
+        for (const WorkingSet& set : sets_) set.fetch();
+    }
 
     // Between begin() and finish().
     bool working() const { return state_.working; }
@@ -85,7 +102,7 @@ private:
     virtual void work_arrived() = 0;
 
     struct State {
-        std::deque<TaskId> awake;  // the first is at work while `working`
+        Queue<TaskId> awake;  // the first is at work while `working`
         bool working = false;
         bool again = false;  // the one at work was woken meanwhile
 
@@ -97,6 +114,7 @@ private:
     };
 
     std::vector<Task*> tasks_;
+    std::vector<WorkingSet> sets_;  // theirs
     State state_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -31,7 +32,7 @@ private:
 struct Statistic {
     std::string unit;
     std::string description;
-    Counter counter;
+    Counter& counter;
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -43,11 +44,14 @@ class Statistics {
 public:
     // The counter of that full name ("host.partition.web.exits"), made on first use. It lives as long as this object.
     Counter& counter(std::string_view name, std::string_view unit, std::string_view description) {
-        auto [place, added] = all_.try_emplace(std::string{name});
-        if (added) place->second = Statistic{std::string{unit}, std::string{description}, {}};
+        auto place = all_.find(name);
+        if (place == all_.end()) {
+            Counter& counter = counters_.emplace_back();
+            place = all_.emplace(name, Statistic{std::string{unit}, std::string{description}, counter}).first;
+        }
         return place->second.counter;
     }
-    const std::map<std::string, Statistic>& all() const { return all_; }
+    const std::map<std::string, Statistic, std::less<>>& all() const { return all_; }
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -58,12 +62,15 @@ public:
         for (std::uint64_t i = 0; i < count; ++i) {
             std::string name = Archive::reading ? std::string{} : (place++)->first;
             archive(name);
-            archive(all_[name]);
+            (void)counter(name, {}, {});
+            archive(all_.find(name)->second);
         }
     }
 
 private:
-    std::map<std::string, Statistic> all_;
+    // A component makes its own together: they lie in few of the simulating computer's cache lines.
+    std::deque<Counter> counters_;
+    std::map<std::string, Statistic, std::less<>> all_;
 };
 
 }  // namespace sim

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/flat_map.h"
 #include "sim/scope.h"
 #include "vmbus/bus.h"
 #include "vmbus/costs.h"
@@ -98,7 +99,7 @@ private:
         std::uint64_t interrupt_page = 0;
         std::array<std::uint64_t, 2> monitor_pages{};  // to the guest, to the host
         std::uint32_t next_channel = 1;
-        std::map<std::uint16_t, std::uint32_t> relids;      // to channels
+        sim::FlatMap<std::uint16_t, std::uint32_t> relids;  // to channels
         std::map<std::uint32_t, std::uint32_t> incomplete;  // GPADLs by number, to channels
         std::deque<Message> outgoing;                       // the guest's queue is full
         std::deque<Message> waiting;                        // from the guest, until it takes ours
@@ -174,8 +175,8 @@ private:
     ServerConfig config_;
     SocketListener* sockets_ = nullptr;
     State state_;
-    std::map<std::pair<Guid, Guid>, ChannelDevice*> devices_;         // that have offered, by type and instance
-    std::map<std::uint32_t, std::unique_ptr<HostChannel>> channels_;  // by id, in the order of their making
+    std::map<std::pair<Guid, Guid>, ChannelDevice*> devices_;             // that have offered, by type and instance
+    sim::FlatMap<std::uint32_t, std::unique_ptr<HostChannel>> channels_;  // by id, in the order of their making
     std::map<GpadlKey, Gpadl> gpadls_;
     std::uint64_t gpadl_words_ = 0;
     sim::Timer queue_timer_;    // the guest's queue was full

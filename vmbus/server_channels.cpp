@@ -38,7 +38,7 @@ HostChannel& Server::add_channel(const Offer& offer, ChannelDevice& device, std:
     const std::uint32_t id = state_.next_channel++;
     auto channel = std::make_unique<HostChannel>(*this, &device, id, offer, primary);
     HostChannel& added = *channel;
-    channels_.emplace(id, std::move(channel));
+    channels_.try_emplace(id, std::move(channel));
     make_offer(added);
     return added;
 }
@@ -92,7 +92,7 @@ void Server::make_offer(HostChannel& channel) {
 
     state.relid = relid;
     state.phase = ChannelPhase::offered;
-    state_.relids.emplace(relid, channel.id_);
+    state_.relids.try_emplace(relid, channel.id_);
     message::OfferChannel offer;
     if (state.offer.monitor_latency_100ns != 0 && state_.monitor_pages[1] != 0) {
         std::array<bool, 128> used{};
@@ -307,7 +307,7 @@ void Server::restore(sim::Reader& reader) {
             throw sim::UserError("checkpoint: nobody has the channel of " + to_text(state.offer.instance));
         }
         HostChannel& kept = *channel;
-        channels_.emplace(id, std::move(channel));
+        channels_.try_emplace(id, std::move(channel));
         if (kept.state_.primary == 0) kept.device_->adopted(kept);
         kept.rings_.detach();
         if (kept.state_.phase == ChannelPhase::open) attach_rings(kept);

@@ -4,7 +4,9 @@
 
 namespace models {
 
-BehaviouralCpu::BehaviouralCpu(CpuOwner& owner, unsigned index) : owner_(owner), index_(index), queue_(*this) {}
+BehaviouralCpu::BehaviouralCpu(CpuOwner& owner, unsigned index) : owner_(owner), index_(index), queue_(*this) {
+    needs_.add(*this);
+}
 
 std::uint8_t BehaviouralCpu::allocate_vector(InterruptHandler& handler) {
     constexpr unsigned first = synthetic_vector + 1, last = 0xef;  // what is above is the kernel's own
@@ -57,6 +59,11 @@ void BehaviouralCpu::interrupt(std::uint8_t vector) {
         handler->second->interrupt();
     }
     owner_.leave();
+}
+
+void BehaviouralCpu::expected() const {
+    needs_.fetch();
+    queue_.fetch();
 }
 
 void BehaviouralCpu::resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) {

@@ -3,11 +3,11 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <span>
 
 #include "hypervisor/behavioural_processor.h"
 #include "models/behavioural/guest_platform.h"
+#include "sim/flat_map.h"
 
 namespace models {
 
@@ -32,6 +32,8 @@ public:
     BehaviouralCpu(CpuOwner& owner, unsigned index);
 
     hypervisor::VpSoftware& software() { return *this; }
+    // Whatever its guest needs when it is at work (sim/working_set.h).
+    sim::WorkingSet& needs() { return needs_; }
     // Null: the partition has gone.
     hypervisor::BehaviouralProcessor* vp() { return vp_; }
 
@@ -43,6 +45,7 @@ public:
     TaskId attach(sim::Task& task) override { return queue_.attach(task); }
     void detach(TaskId id) override { queue_.detach(id); }
     void wake(TaskId id) override { queue_.wake(id); }
+    sim::WorkingSet* working_set(TaskId id) override { return queue_.working_set(id); }
     void charge(sim::Cause cause, sim::Time time) override;
     void charge_then(sim::Cause cause, sim::Time time, ContinuationId who, std::uint32_t step,
                      std::uint64_t value) override;
@@ -74,14 +77,16 @@ private:
     void account(sim::Account& account) const override { queue_.account(account); }
     void finish() override;
     void interrupt(std::uint8_t vector) override;
+    void expected() const override;
     void resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) override;
 
     CpuOwner& owner_;
     unsigned index_;
     hypervisor::BehaviouralProcessor* vp_ = nullptr;
     Queue queue_;
-    std::map<std::uint8_t, InterruptHandler*> handlers_;
+    sim::FlatMap<std::uint8_t, InterruptHandler*> handlers_;
     std::array<std::uint64_t, 4> vectors_{};  // those that are allocated
+    sim::WorkingSet needs_;
 };
 
 }  // namespace models

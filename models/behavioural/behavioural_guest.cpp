@@ -66,6 +66,9 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
         cpus_.push_back(std::make_unique<BehaviouralCpu>(static_cast<CpuOwner&>(*this), vp));
         boots_.push_back(std::make_unique<Boot>(*this, vp));
         messages_.push_back(std::make_unique<Messages>(*this, vp));
+        cpus_.back()->needs().add(stores_);
+        cpus_.back()->needs().add(cpus_);
+        cpus_.back()->needs().add(at_work_);
         placement_->place(config.partition, vp, &cpus_.back()->software());
         boots_.back()->slot.wake();
     }

@@ -66,6 +66,13 @@ VfDriver::VfDriver(const sim::Scope& scope, GuestPlatform& platform, NetworkDriv
             std::make_unique<VfQueue>(scope.child("queue" + std::to_string(n)), platform, config_.layout));
         vector_of(n).add(n, *queues_.back());
     }
+    for (const auto& vector : vectors_) {
+        vector->needs(&offloads_, sizeof offloads_);
+        vector->needs(&state_, sizeof state_.phase + sizeof state_.queues);
+        vector->needs(&queues_, sizeof queues_ + sizeof vectors_);
+        vector->needs(queues_.data(), queues_.size() * sizeof queues_.front());
+        vector->needs(vectors_.data(), vectors_.size() * sizeof vectors_.front());
+    }
     registration_ = scope.register_state(*this);
     platform.add_driver(vmbus::interface_type::pci, *this);
 }

@@ -92,9 +92,7 @@ bool VfQueue::open() {
     state_.transmit_ring = *transmit;
     state_.receive_ring = *receive;
     state_.buffer_pages = std::move(*buffers);
-    state_.page_of.assign(layout_.transmit_descriptors, 0);
-    state_.last_of.assign(layout_.transmit_descriptors, 0);
-    state_.bytes_of.assign(layout_.transmit_descriptors, 0);
+    state_.sent.assign(layout_.transmit_descriptors, {});
     for (std::uint32_t index = 0; index < layout_.receive_descriptors; ++index) post(index);
     return true;
 }
@@ -167,7 +165,7 @@ std::uint64_t VfQueue::take_page() {
 
 void VfQueue::put(const Descriptor& descriptor, std::uint64_t page) {
     store_descriptor(memory_, state_.transmit_ring + std::uint64_t{state_.next} * descriptor_bytes, descriptor);
-    state_.page_of[state_.next] = page;
+    state_.sent[state_.next].page = page;
     state_.next = (state_.next + 1) & (layout_.transmit_descriptors - 1);
 }
 
@@ -188,12 +186,12 @@ void VfQueue::put_frame(vmbus::OutgoingFrame& frame) {
         std::uint32_t command =
             static_cast<std::uint32_t>(piece.size()) | tx::type_data | tx::extended | tx::insert_fcs | offload.command;
         if (at + piece.size() == bytes.size()) {
-            state_.last_of[first] = state_.next;
+            state_.sent[first].last = state_.next;
             command |= tx::end_of_packet | tx::report_status;
         }
         put({page * queue_page_bytes, std::uint64_t{options} << 32 | command}, page);
     }
-    state_.bytes_of[first] = static_cast<std::uint32_t>(bytes.size());
+    state_.sent[first].bytes = static_cast<std::uint32_t>(bytes.size());
 }
 
 VfQueue::Cleaned VfQueue::clean(std::uint32_t most_frames) {
@@ -203,14 +201,14 @@ VfQueue::Cleaned VfQueue::clean(std::uint32_t most_frames) {
             cleaned.all = false;
             break;
         }
-        const std::uint32_t last = state_.last_of[state_.clean];
+        const std::uint32_t last = state_.sent[state_.clean].last;
         const Descriptor done = load_descriptor(memory_, state_.transmit_ring + std::uint64_t{last} * descriptor_bytes);
         if ((done.high >> 32 & tx::done) == 0 || (done.high & tx::report_status) != 0) break;
         ++cleaned.traffic.frames;
-        cleaned.traffic.bytes += state_.bytes_of[state_.clean];
+        cleaned.traffic.bytes += state_.sent[state_.clean].bytes;
         const std::uint32_t end = (last + 1) & (layout_.transmit_descriptors - 1);
         for (std::uint32_t at = state_.clean; at != end; at = (at + 1) & (layout_.transmit_descriptors - 1)) {
-            const std::uint64_t page = std::exchange(state_.page_of[at], 0);
+            const std::uint64_t page = std::exchange(state_.sent[at].page, 0);
             if (page != 0) state_.free_pages.push_back(page);
         }
         state_.clean = end;

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <vector>
 
 #include "models/behavioural/guest_platform.h"
 #include "models/behavioural/vf_moderation.h"
+#include "sim/queue.h"
 #include "sriov_nic/descriptors.h"
 #include "vmbus/network/network_port.h"
 
@@ -75,26 +75,35 @@ public:
     }
 
 private:
+    struct Sent {
+        std::uint64_t page = 0;  // 0: none
+        // Of a frame's first descriptor:
+        std::uint32_t last = 0;
+        std::uint32_t bytes = 0;
+
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(page, last, bytes);
+        }
+    };
     struct State {
         std::uint64_t transmit_ring = 0, receive_ring = 0;
         std::vector<std::uint64_t> ring_pages, buffer_pages;
         std::vector<std::uint64_t> free_pages;  // for frames to be sent; the last is used first
         std::vector<std::uint64_t> all_pages;
         std::uint32_t next = 0, clean = 0;     // of the transmit ring
-        std::vector<std::uint64_t> page_of;    // of a transmit descriptor; 0: none
-        std::vector<std::uint32_t> last_of;    // of a frame's first descriptor
-        std::vector<std::uint32_t> bytes_of;   // of a frame's first descriptor
+        std::vector<Sent> sent;                // by transmit descriptor
         std::uint32_t take = 0, unposted = 0;  // of the receive ring
         std::vector<std::byte> partial;        // a frame of several buffers, as far as it has come
-        std::deque<vmbus::OutgoingFrame> backlog;
+        sim::Queue<vmbus::OutgoingFrame> backlog;
         bool stopped = false;  // until there is room in the ring
         std::vector<vmbus::OutgoingFrame> sending;
         std::vector<vmbus::IncomingFrame> received;
 
         template <class Archive>
         void fields(Archive& archive) {
-            archive(transmit_ring, receive_ring, ring_pages, buffer_pages, free_pages, all_pages, next, clean, page_of,
-                    last_of, bytes_of, take, unposted, partial, backlog, stopped, sending, received);
+            archive(transmit_ring, receive_ring, ring_pages, buffer_pages, free_pages, all_pages, next, clean, sent,
+                    take, unposted, partial, backlog, stopped, sending, received);
         }
     };
 

@@ -31,7 +31,15 @@ VfVector::VfVector(const sim::Scope& scope, GuestPlatform& platform, Owner& owne
       interrupts_(scope.counter("interrupts", "count", "interrupts taken")),
       polls_(scope.counter("polls", "count", "polls of the vector's queues")),
       tails_(scope.counter("tail_writes", "count", "writes of tail registers")),
-      slot_(platform.processor(vp), *this) {}
+      slot_(platform.processor(vp), *this) {
+    slot_.needs(*this);
+    slot_.needs(&interrupts_, 3 * sizeof(sim::Counter));
+}
+
+void VfVector::add(std::uint16_t number, VfQueue& queue) {
+    pairs_.push_back({number, &queue});
+    slot_.needs(queue);
+}
 
 std::uint32_t VfVector::interval() const {
     switch (settings_.moderation) {

@@ -3,6 +3,7 @@
 // then the vector is unmasked. Frames are sent by the same task. A driver that only polls never unmasks.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -46,8 +47,10 @@ public:
     VfVector(const VfVector&) = delete;
 
     // Before anything else.
-    void add(std::uint16_t number, VfQueue& queue) { pairs_.push_back({number, &queue}); }
+    void add(std::uint16_t number, VfQueue& queue);
     unsigned vp() const { return vp_; }
+    // With whatever its owner needs for it (sim/working_set.h).
+    void needs(const void* from, std::size_t bytes) const { slot_.needs(from, bytes); }
     // The first value of EITR.
     std::uint32_t interval() const;
 

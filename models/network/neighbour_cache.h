@@ -4,12 +4,12 @@
 
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <vector>
 
 #include "models/network/addresses.h"
 #include "models/network/frame.h"
 #include "sim/agenda.h"
+#include "sim/flat_map.h"
 
 namespace models {
 
@@ -67,7 +67,7 @@ private:
     sim::Agenda& agenda_;
     NeighbourOutput& output_;
     NeighbourSettings settings_;
-    std::map<IpAddress, Entry> entries_;
+    sim::FlatMap<IpAddress, Entry> entries_;
     sim::Timer timer_;
 };
 

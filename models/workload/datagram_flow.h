@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 
 #include "models/workload/arrivals.h"
 #include "models/workload/choice.h"
@@ -11,6 +10,7 @@
 #include "models/workload/sockets.h"
 #include "models/workload/workload.h"
 #include "sim/agenda.h"
+#include "sim/queue.h"
 
 namespace models {
 
@@ -51,8 +51,8 @@ private:
         std::uint64_t lost = 0;
         // Under way, by number; one that has arrived has no time.
         std::uint64_t first_under_way = 1;
-        std::deque<sim::Time> under_way;
-        std::deque<Arrivals::Arrival> due;  // of which the program has not been called yet
+        sim::Queue<sim::Time> under_way;
+        sim::Queue<Arrivals::Arrival> due;  // of which the program has not been called yet
         Arrivals::Arrival next;
         bool has_next = false;
         template <class Archive>

@@ -58,6 +58,16 @@ SocketUserId GuestStack::add_user(SocketUser& user) {
 
 // -- Programs ask.
 
+void GuestStack::add_needs(sim::WorkingSet& set, unsigned processor) const {
+    const Lane& lane = *lanes_[processor % processors()];
+    set.add(users_);
+    set.add(users_.data(), users_.size() * sizeof users_.front());
+    set.add(lanes_);
+    set.add(lanes_.data(), lanes_.size() * sizeof lanes_.front());
+    set.add(lane);
+    set.add(lane.processor_);
+}
+
 void GuestStack::listen(std::uint16_t port, SocketUserId user, bool hollow, unsigned processor) {
     state_.listeners[port] = {user, processor};
     peer_.tcp().listen(port, {.service = TcpService::program, .hollow = hollow});
@@ -110,7 +120,9 @@ TcpFate GuestStack::fate(SocketId id) const {
 }
 
 void GuestStack::bind(std::uint16_t port, SocketUserId user, unsigned processor) {
-    state_.ports[port] = {user, processor % processors()};
+    Port& kept = state_.ports[port];
+    if (kept.refused) --state_.refused;
+    kept = {user, processor % processors()};
 }
 
 bool GuestStack::send(std::uint16_t port, const TcpEndpoint& to, std::vector<std::byte>&& payload) {
@@ -118,7 +130,7 @@ bool GuestStack::send(std::uint16_t port, const TcpEndpoint& to, std::vector<std
     if (place == state_.ports.end()) return false;
     Lane& lane = *lanes_[place->second.processor];
     if (lane.waiting_frames() + lane.state_.steps.size() >= settings_.send_queue) {
-        place->second.refused = true;
+        if (!std::exchange(place->second.refused, true)) ++state_.refused;
         return false;
     }
     lane.add(
@@ -147,7 +159,7 @@ void GuestStack::tcp_changed(TcpConnectionId id) {
         Socket socket;
         socket.user = listener->second.user;
         socket.processor = listener->second.next_processor++ % processors();
-        place = state_.sockets.emplace(id, socket).first;
+        place = state_.sockets.try_emplace(id, socket).first;
     }
     Socket& socket = place->second;
     if (socket.ending) return;
@@ -216,10 +228,12 @@ bool GuestStack::transmit(Frame& frame) {
 
 // Datagrams that were refused may go when half of the queue is free.
 void GuestStack::sent_some() {
+    if (state_.refused == 0) return;
     for (auto& [number, port] : state_.ports) {
         Lane& lane = *lanes_[port.processor];
         if (!port.refused || lane.waiting_frames() + lane.state_.steps.size() > settings_.send_queue / 2) continue;
         port.refused = false;
+        --state_.refused;
         lane.add({.kind = Lane::StepKind::datagram_room, .id = number});
     }
 }

@@ -18,6 +18,7 @@
 #include "models/network/peer/peer.h"
 #include "models/workload/sockets.h"
 #include "models/workload/stack_costs.h"
+#include "sim/flat_map.h"
 #include "sim/processor.h"
 
 namespace models {
@@ -56,6 +57,7 @@ public:
     const sim::Scope& scope() const override { return scope_; }
     SocketUserId add_user(SocketUser& user) override;
     unsigned processors() const override { return static_cast<unsigned>(lanes_.size()); }
+    void add_needs(sim::WorkingSet& set, unsigned processor) const override;
     void listen(std::uint16_t port, SocketUserId user, bool hollow, unsigned processor) override;
     SocketId connect(const TcpEndpoint& to, SocketUserId user, bool hollow, unsigned processor) override;
     [[nodiscard]] bool write(SocketId socket, std::vector<std::byte>&& data) override;
@@ -112,12 +114,13 @@ private:
         }
     };
     struct State {
-        std::map<SocketId, Socket> sockets;
-        std::map<std::uint16_t, Port> ports;
+        sim::FlatMap<SocketId, Socket> sockets;
+        sim::FlatMap<std::uint16_t, Port> ports;
+        std::uint32_t refused = 0;  // so many of them
         std::map<std::uint16_t, Listener> listeners;
         template <class Archive>
         void fields(Archive& archive) {
-            archive(sockets, ports, listeners);
+            archive(sockets, ports, refused, listeners);
         }
     };
 

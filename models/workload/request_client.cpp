@@ -38,6 +38,9 @@ RequestClient::RequestClient(const sim::Scope& scope, Sockets& sockets, const Se
         throw sim::UserError(scope.path() + ": give 1 to 10,000 connections");
     }
     state_.connections.resize(settings.connections);
+    needs_.add(*this);
+    needs_.add(state_.connections.front());
+    sockets_.add_needs(needs_, settings_.processor);
 }
 
 void RequestClient::start() {
@@ -87,6 +90,7 @@ void RequestClient::schedule() {
 }
 
 void RequestClient::expired() {
+    needs_.fetch();
     const sim::Time now = scope().now();
     while (!state_.thinking.empty() && state_.thinking.begin()->first.first <= now) {
         const std::uint32_t connection = state_.thinking.begin()->second;
@@ -176,6 +180,11 @@ void RequestClient::answered(const Message& message) {
     if (place == state_.requests.end()) return;  // too late
     const Request request = place->second;
     state_.requests.erase(place);
+    // Nobody waits for it any more.
+    while (!state_.patience.empty() && !state_.requests.contains(state_.patience.front().second)) {
+        state_.patience.pop_front();
+    }
+    if (state_.patience.empty()) patience_timer_.disarm();
     --state_.connections[request.connection].outstanding;
     scope().journeys().end(message.request, "client.stack");
     ended(request.begun, request.bytes);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <vector>
 
@@ -14,6 +13,8 @@
 #include "models/workload/sockets.h"
 #include "models/workload/workload.h"
 #include "sim/agenda.h"
+#include "sim/queue.h"
+#include "sim/working_set.h"
 
 namespace models {
 
@@ -53,7 +54,7 @@ private:
         bool waits = false;  // for room
         std::uint64_t outstanding = 0;
         MessageReader reader;
-        std::deque<std::vector<std::byte>> requests;  // that wait for room
+        sim::Queue<std::vector<std::byte>> requests;  // that wait for room
         template <class Archive>
         void fields(Archive& archive) {
             archive(socket, open, waits, outstanding, reader, requests);
@@ -81,10 +82,10 @@ private:
         std::vector<Connection> connections;
         std::map<SocketId, std::uint32_t> by_socket;
         std::map<sim::RequestId, Request> requests;
-        std::deque<std::pair<sim::Time, sim::RequestId>> patience;
+        sim::Queue<std::pair<sim::Time, sim::RequestId>> patience;
         std::map<std::pair<sim::Time, std::uint64_t>, std::uint32_t> thinking;  // connections, by when they go on
         std::uint64_t next_thought = 0;
-        std::deque<Arrival> arrivals;  // of which the program has not been called yet
+        sim::Queue<Arrival> arrivals;  // of which the program has not been called yet
         Arrival next;
         bool has_next = false;
         std::uint32_t next_connection = 0;
@@ -122,6 +123,7 @@ private:
     Arrivals arrivals_;
     sim::Timer timer_;
     sim::Timer patience_timer_;
+    sim::WorkingSet needs_;
     sim::StateRegistration registration_;
 };
 

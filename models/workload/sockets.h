@@ -9,6 +9,7 @@
 #include "models/network/peer/tcp_connection.h"
 #include "sim/ledger.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace models {
 
@@ -43,6 +44,8 @@ public:
     // Users get their numbers in the order in which they come, on a restored machine the same.
     virtual SocketUserId add_user(SocketUser& user) = 0;
     virtual unsigned processors() const = 0;
+    // What is needed on that processor when a program is called.
+    virtual void add_needs(sim::WorkingSet& /*set*/, unsigned /*processor*/) const {}
 
     // Connections to that port are the user's. Hollow: what the bytes are is of no account. Each further connection is
     // read and written on the next of the processors, beginning with `processor`.

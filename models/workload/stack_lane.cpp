@@ -21,7 +21,10 @@ sim::Time for_bytes(sim::Time per_kibibyte, std::size_t bytes) {
 }  // namespace
 
 GuestStack::Lane::Lane(GuestStack& stack, std::size_t index, sim::Processor& processor)
-    : stack_(stack), index_(index), slot_(processor, *this) {}
+    : stack_(stack), processor_(processor), index_(index), slot_(processor, *this) {
+    slot_.needs(*this);
+    slot_.needs(stack_);
+}
 
 void GuestStack::Lane::add(Step&& step) {
     // Whoever runs goes on running.

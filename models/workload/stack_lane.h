@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <vector>
 
 #include "models/workload/guest_stack.h"
+#include "sim/queue.h"
 
 namespace models {
 
@@ -61,9 +61,9 @@ public:
 private:
     enum class Work : std::uint8_t { none, out, in, program };
     struct State {
-        std::deque<Frame> out;
-        std::deque<Frame> in;
-        std::deque<Step> steps;
+        sim::Queue<Frame> out;
+        sim::Queue<Frame> in;
+        sim::Queue<Step> steps;
         bool programs_next = false;
         bool blocked = false;  // the driver has no room
         Work work = Work::none;
@@ -104,6 +104,7 @@ private:
     }
 
     GuestStack& stack_;
+    sim::Processor& processor_;
     std::size_t index_;
     State state_;
     Costs costs_;

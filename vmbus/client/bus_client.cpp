@@ -218,7 +218,7 @@ void BusClient::answered(const message::VersionResponse& response) {
 void BusClient::offered(const message::OfferChannel& offer) {
     const auto relid = static_cast<std::uint16_t>(offer.relid);
     if (channels_.contains(relid)) return;
-    ClientChannel& channel = *channels_.emplace(relid, std::make_unique<ClientChannel>(*this, offer)).first->second;
+    ClientChannel& channel = *channels_.try_emplace(relid, std::make_unique<ClientChannel>(*this, offer)).first->second;
     driver_.offered(channel);
 }
 
@@ -333,7 +333,7 @@ void BusClient::restore(sim::Reader& reader) {
         reader(relid);
         auto channel = std::make_unique<ClientChannel>(*this, message::OfferChannel{});
         reader(channel->state_);
-        ClientChannel& kept = *channels_.emplace(relid, std::move(channel)).first->second;
+        ClientChannel& kept = *channels_.try_emplace(relid, std::move(channel)).first->second;
         if (!kept.state_.ring_pages.empty()) kept.attach_rings();
         reader(kept.rings_);
         kept.driver_ = driver_.adopt(kept);

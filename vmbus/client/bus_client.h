@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "sim/flat_map.h"
 #include "sim/scope.h"
 #include "vmbus/client/client_channel.h"
 #include "vmbus/client/page_allocator.h"
@@ -127,7 +128,7 @@ private:
     BusDriver& driver_;
     BusClientConfig config_;
     State state_;
-    std::map<std::uint16_t, std::unique_ptr<ClientChannel>> channels_;  // by relid
+    sim::FlatMap<std::uint16_t, std::unique_ptr<ClientChannel>> channels_;  // by relid
     sim::Timer queue_timer_;
     sim::StateRegistration registration_;
 };

@@ -31,10 +31,15 @@ NetworkClient::Queue::Queue(NetworkClient& client, const sim::Scope& scope, std:
       bytes_sent_(scope.counter("bytes_sent", "B", "bytes of those frames")),
       frames_received_(scope.counter("frames_received", "count", "frames given to the guest's network stack")),
       bytes_received_(scope.counter("bytes_received", "B", "bytes of those frames")),
-      slot_(processor, *this) {}
+      slot_(processor, *this) {
+    slot_.needs(*this);
+    slot_.needs(client_);
+    slot_.needs(&frames_sent_, 4 * sizeof(sim::Counter));
+}
 
 void NetworkClient::Queue::opened(ClientChannel& channel) {
     channel_ = &channel;
+    slot_.needs(channel);
     state_.relid = channel.relid();
     state_.called = state_.blocked = false;
 }

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "sim/queue.h"
 #include "vmbus/network/network_client.h"
 
 namespace vmbus {
@@ -106,8 +106,8 @@ private:
         Work work = Work::none;
         std::vector<Taken> taken;
         std::vector<OutgoingFrame> sending;
-        std::deque<OutgoingFrame> backlog;
-        std::deque<Outgoing> outgoing;
+        sim::Queue<OutgoingFrame> backlog;
+        sim::Queue<Outgoing> outgoing;
         std::map<std::uint64_t, Pending> pending;
         std::uint64_t last_transaction = 0;
         std::optional<IncomingFrame> partial;  // a coalesced frame, as far as it has come

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "sim/queue.h"
 #include "vmbus/network/network_provider.h"
 
 namespace vmbus {
@@ -96,9 +96,9 @@ private:
         sim::Time called_at;   // the last time
         bool blocked = false;  // the ring had no room
         bool frames_next = false;
-        std::deque<IncomingFrame> backlog;
-        std::deque<Outgoing> outgoing;
-        std::deque<std::vector<std::byte>> control;
+        sim::Queue<IncomingFrame> backlog;
+        sim::Queue<Outgoing> outgoing;
+        sim::Queue<std::vector<std::byte>> control;
         Piece piece;
 
         template <class Archive>
