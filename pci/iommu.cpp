@@ -5,6 +5,7 @@
 
 #include "pci/root_complex.h"
 #include "sim/check.h"
+#include "sim/prefetch.h"
 
 namespace pci {
 
@@ -239,7 +240,7 @@ void Iommu::expect(std::uint64_t spa, std::uint64_t bytes) const {
     constexpr std::uint64_t line = 64, most = 512;
     const std::byte* const from = memory_.at(spa, bytes);
     if (from == nullptr) return;
-    for (std::uint64_t at = 0; at < std::min(bytes, most); at += line) __builtin_prefetch(from + at);
+    for (std::uint64_t at = 0; at < std::min(bytes, most); at += line) sim::prefetch(from + at);
 }
 
 // The link asks when a request leaves; the walk begins when it arrives. A fault costs its walk.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mmu/associative_array.h"
+#include "sim/prefetch.h"
 #include "sim/time.h"
 #include "slat/second_level.h"
 
@@ -102,7 +103,7 @@ public:
     }
     // The function's access to the address is near: the simulating computer may fetch what find_known() looks at.
     void expect(std::uint16_t requester, std::uint64_t address) const {
-        __builtin_prefetch(&known_[known_index(requester, address)]);
+        sim::prefetch(&known_[known_index(requester, address)]);
     }
     // What find_context() and find() have just found.
     void know(std::uint16_t requester, std::uint16_t domain, std::uint64_t address, std::uint8_t page_shift) {

@@ -8,6 +8,7 @@
 #include "pci/capability_registers.h"
 #include "pci/dma.h"
 #include "pci/function.h"
+#include "sim/prefetch.h"
 
 namespace pci {
 
@@ -48,8 +49,8 @@ public:
     void raise(unsigned vector);
     // The vector is raised soon: the simulating computer may fetch what that needs.
     void expect(unsigned vector) const {
-        __builtin_prefetch(&state_.entries[vector]);
-        __builtin_prefetch(&state_.pending[vector / 64]);
+        sim::prefetch(&state_.entries[vector]);
+        sim::prefetch(&state_.pending[vector / 64]);
     }
     bool pending(unsigned vector) const { return (state_.pending[vector / 64] >> vector % 64 & 1) != 0; }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/prefetch.h"
 #include "sim/scope.h"
 #include "sriov_nic/ports.h"
 #include "sriov_nic/registers.h"
@@ -50,10 +51,10 @@ public:
     std::uint64_t fired() const { return state_.fired; }
     // The vector fires soon: the simulating computer may fetch what that needs.
     void expect(unsigned vector) const {
-        __builtin_prefetch(this);
-        __builtin_prefetch(&followed_);
-        __builtin_prefetch(&state_);
-        __builtin_prefetch(&state_.throttles[vector % physical_vectors]);
+        sim::prefetch(this);
+        sim::prefetch(&followed_);
+        sim::prefetch(&state_);
+        sim::prefetch(&state_.throttles[vector % physical_vectors]);
     }
 
     struct Throttle {

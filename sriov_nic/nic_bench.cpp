@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "sim/prefetch.h"
 #include "sim/simulation.h"
 #include "sriov_nic/controller.h"
 #include "sriov_nic/packet_memory.h"
@@ -28,7 +29,7 @@ public:
     bool read(unsigned, std::uint64_t address, std::uint32_t size, std::uint32_t cookie) override {
         if (pending_.full()) return false;
         // It will be read soon: the simulating computer may fetch it now.
-        if (address < memory.size()) __builtin_prefetch(&memory[address]);
+        if (address < memory.size()) sim::prefetch(&memory[address]);
         pending_.push() = {agenda_.now() + latency, address, size, cookie};
         if (pending_.size() == 1) timer_.arm(pending_.front().at);
         return true;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sim/agenda.h"
+#include "sim/prefetch.h"
 #include "sriov_nic/due_list.h"
 #include "sriov_nic/ports.h"
 
@@ -61,7 +62,7 @@ private:
             // Who wakes next, the simulating computer may fetch meanwhile.
             if (due_.size() != 0) {
                 const auto* const next = reinterpret_cast<const std::byte*>(sleepers_[due_.front()]);
-                for (unsigned line = 0; line < 4; ++line) __builtin_prefetch(next + 64 * line);
+                for (unsigned line = 0; line < 4; ++line) sim::prefetch(next + 64 * line);
             }
         }
         running_ = false;

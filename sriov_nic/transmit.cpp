@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "sim/prefetch.h"
+
 namespace sriov_nic {
 
 Transmit::Transmit(Core& core, LoopbackTarget& loopback)
@@ -346,8 +348,8 @@ void Transmit::flush_due() {
 void Transmit::expect_write_back(unsigned queue) const {
     const Queue& q = queues_[queue];
     const auto* const line = reinterpret_cast<const std::byte*>(&q);
-    __builtin_prefetch(line);
-    __builtin_prefetch(line + 64);
+    sim::prefetch(line);
+    sim::prefetch(line + 64);
     const unsigned function = core_.function_of(queue);
     const Interrupts& interrupts = *core_.interrupts[function];
     const unsigned vector = core_.vector_of(queue, Direction::transmit) & ivar::vector;

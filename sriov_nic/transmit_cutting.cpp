@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "sim/prefetch.h"
 #include "sriov_nic/transmit.h"
 
 namespace sriov_nic {
@@ -88,9 +89,9 @@ void Transmit::cut_frames() {
         // Whose turn is next, the simulating computer may fetch meanwhile.
         if (const unsigned next = first_from(ready_, (last_pool_ + 1) << core_.pool_shift); next != queues) {
             const auto* const line = reinterpret_cast<const std::byte*>(&queues_[next]);
-            __builtin_prefetch(line);
-            __builtin_prefetch(line + 64);
-            __builtin_prefetch(&told_[next]);
+            sim::prefetch(line);
+            sim::prefetch(line + 64);
+            sim::prefetch(&told_[next]);
         }
     }
 }
