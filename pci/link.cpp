@@ -105,17 +105,16 @@ void Link::release(std::uint32_t data, std::uint32_t size) {
     data_.give_back(data, size);
 }
 
-// Posted credits come back when memory has the data, by a DLLP downwards.
+// Posted credits come back when memory has the data, by a DLLP downwards. They are counted when they are needed.
 sim::Time Link::wait_for_credits(std::uint32_t headers, std::uint32_t data) {
     sim::Time start = now();
+    if (headers_left_ >= headers && data_left_ >= data && !credits_.full()) return start;
     while (!credits_.empty() && (credits_.front().at <= start || headers_left_ < headers || data_left_ < data)) {
         start = std::max(start, credits_.front().at);
         headers_left_ += credits_.front().headers;
         data_left_ += credits_.front().data;
         credits_.pop();
     }
-    headers_left_ -= headers;
-    data_left_ -= data;
     return start;
 }
 
@@ -134,6 +133,8 @@ void Link::send_posted(RequesterId requester, Posted& entry) {
     const std::uint32_t headers = std::min(wire.packets, config_.posted_headers);
     const std::uint32_t data = std::min((entry.size + 15) / 16, config_.posted_data);
     const sim::Time sent = send_up(wait_for_credits(headers, data), wire);
+    headers_left_ -= headers;
+    data_left_ -= data;
     const sim::Time served = host_.served({requester, entry.address, entry.size, true}, sent + config_.flight);
     const sim::Time due = std::max(last_posted_, served);
     entry.sent = sent;

@@ -162,6 +162,7 @@ void Transmit::evaluate(unsigned queue) {
     Queue& q = queues_[queue];
     const bool on = running(queue);
     set(ready_, queue, on && (q.in_packet || q.ends != 0));
+    q.no_room = false;
     if (!on || q.fetching != 0) return set(fetch_, queue, false);
     const std::uint32_t size = ring_size(q);
     const std::uint32_t at = ring_index(q, q.fetched);
@@ -185,7 +186,9 @@ void Transmit::evaluate(unsigned queue) {
         }
     }
     const bool below = idle < txdctl::prefetch(q.control) && waiting >= txdctl::host(q.control);
-    set(fetch_, queue, waiting != 0 && on_chip < cache_size && (incomplete || idle == 0 || below));
+    const bool wanted = waiting != 0 && (incomplete || idle == 0 || below);
+    q.no_room = wanted && on_chip >= cache_size;
+    set(fetch_, queue, wanted && !q.no_room);
 }
 
 void Transmit::fetch_descriptors() {
@@ -394,7 +397,8 @@ bool Transmit::write_back(unsigned queue) {
     q.reports = 0;
     flush_.remove(queue);
     q.head = ring_index(q, q.written);
-    evaluate(queue);
+    // Else nothing is different for it.
+    if (q.no_room || q.in_packet || rate_timer_.armed()) evaluate(queue);
     core_.raise(queue, Direction::transmit);
     return true;
 }

@@ -176,6 +176,7 @@ private:
         std::uint32_t epoch = 0;
         bool stopped = false;      // on a packet that cannot be
         bool header_read = false;  // the header of a segmented packet came
+        bool no_room = false;      // on the chip, for descriptors that would be fetched
         // The packet that is being cut.
         bool in_packet = false;
         std::uint32_t flags = 0, options = 0;  // of its first descriptor
@@ -196,7 +197,7 @@ private:
         void fields(Archive& a) {
             a(base, length, tail, control, dca, head_write_back, head, fetched, started, done, written, first, ends,
               reports, fetching, epoch, stopped, cache, contexts, in_packet, flags, options, context, packet_end, taken,
-              rest, segment, header_bytes, rate, may_send, header_read);
+              rest, segment, header_bytes, rate, may_send, header_read, no_room);
         }
     };
     // A full buffer holds thousands. What is needed when one leaves comes first, in two cache lines.
