@@ -48,8 +48,6 @@ public:
     // MSI or MSI-X: a posted write of a dword, behind the writes before it. Always accepted: a vector that is on its
     // way already with the same address and data is not sent twice when there is no more room.
     virtual void message(BusMaster& function, std::uint64_t address, std::uint32_t data) = 0;
-    // The function writes there soon, and perhaps sends a message: the simulating computer may fetch what that needs.
-    virtual void expect(const BusMaster&, std::uint64_t) const {}
     // The function was reset or goes away: none of its operations is answered any more. What has left the device has
     // arrived when this returns, so that nothing of it comes under the name of whoever has the place next; what has not
     // left never will.

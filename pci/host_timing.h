@@ -21,8 +21,6 @@ public:
     // Asked once per request, in the order in which requests leave their device. Of a read: when its data are there to
     // be sent back; of a write: when memory has it. Never before `arrival`.
     [[nodiscard]] virtual sim::Time served(const HostAccess& access, sim::Time arrival) = 0;
-    // Such an access is near, perhaps: the simulating computer may fetch what served() will look at.
-    virtual void expect(RequesterId, std::uint64_t) const {}
 
 protected:
     ~HostTiming() = default;

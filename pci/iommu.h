@@ -99,10 +99,6 @@ private:
         std::uint64_t high = 0;
     };
 
-    void expect(RequesterId requester, std::uint64_t address) const override {
-        caches_.expect(requester.value, address);
-    }
-
     // Whether a look-up is the hardware's own, which fills caches, or only asks what they and the tables say.
     enum class Look : std::uint8_t { timed, only };
     IommuContext context_of(RequesterId requester, Look look, unsigned& references, FaultReason& fault);

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "mmu/associative_array.h"
-#include "sim/prefetch.h"
 #include "sim/time.h"
 #include "slat/second_level.h"
 
@@ -100,10 +99,6 @@ public:
             iotlb_.touch(*it.translation);
         }
         return &it.entry;
-    }
-    // The function's access to the address is near: the simulating computer may fetch what find_known() looks at.
-    void expect(std::uint16_t requester, std::uint64_t address) const {
-        sim::prefetch(&known_[known_index(requester, address)]);
     }
     // What find_context() and find() have just found.
     void know(std::uint16_t requester, std::uint16_t domain, std::uint64_t address, std::uint8_t page_shift) {

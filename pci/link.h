@@ -49,9 +49,6 @@ public:
                              std::uint32_t cookie, bool notify) override;
     void message(BusMaster& function, std::uint64_t address, std::uint32_t data) override;
     void forget(BusMaster& function) override;
-    void expect(const BusMaster& function, std::uint64_t address) const override {
-        host_.expect(function.id(), address);
-    }
     sim::Time last_write_done() const override { return last_posted_; }
 
     // The processors' side, with addresses of the bus. A write is posted: it reaches the device at the time that is

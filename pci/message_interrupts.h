@@ -8,7 +8,6 @@
 #include "pci/capability_registers.h"
 #include "pci/dma.h"
 #include "pci/function.h"
-#include "sim/prefetch.h"
 
 namespace pci {
 
@@ -47,11 +46,6 @@ public:
     bool enabled() const { return enabled_; }
     unsigned vectors() const { return static_cast<unsigned>(state_.entries.size()); }
     void raise(unsigned vector);
-    // The vector is raised soon: the simulating computer may fetch what that needs.
-    void expect(unsigned vector) const {
-        sim::prefetch(&state_.entries[vector]);
-        sim::prefetch(&state_.pending[vector / 64]);
-    }
     bool pending(unsigned vector) const { return (state_.pending[vector / 64] >> vector % 64 & 1) != 0; }
 
     // Accesses to the table and to the pending bits, by offset within each. What lies beyond reads 0.

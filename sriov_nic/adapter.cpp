@@ -237,12 +237,6 @@ void Adapter::interrupt(unsigned function, unsigned vector) {
     }
 }
 
-void Adapter::expect(unsigned function, std::uint64_t address, unsigned vector) const {
-    if (function >= max_pools || virtuals_[function] == nullptr || vector >= virtual_vectors) return;
-    virtuals_[function]->msix.expect(vector);
-    dma_.expect(virtuals_[function]->function.master(), address);
-}
-
 void Adapter::forget(unsigned function) {
     if (pci::BusMaster* by = master(function); by != nullptr) dma_.forget(*by);
 }

@@ -75,7 +75,6 @@ private:
     bool write(unsigned function, std::uint64_t address, std::span<const std::byte> data) override;
     void interrupt(unsigned function, unsigned vector) override;
     sim::Time last_write_done() const override { return dma_.last_write_done(); }
-    void expect(unsigned function, std::uint64_t address, unsigned vector) const override;
     void forget(unsigned function) override;
     pci::BusMaster* master(unsigned function);
 

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "sim/prefetch.h"
 #include "sim/scope.h"
 #include "sriov_nic/ports.h"
 #include "sriov_nic/registers.h"
@@ -49,13 +48,6 @@ public:
     sim::Time quiet_until(unsigned vector) const { return state_.throttles[vector].quiet_until; }
     bool throttled(unsigned vector) const { return state_.throttles[vector].interval != 0; }
     std::uint64_t fired() const { return state_.fired; }
-    // The vector fires soon: the simulating computer may fetch what that needs.
-    void expect(unsigned vector) const {
-        sim::prefetch(this);
-        sim::prefetch(&followed_);
-        sim::prefetch(&state_);
-        sim::prefetch(&state_.throttles[vector % physical_vectors]);
-    }
 
     struct Throttle {
         sim::Time quiet_until;

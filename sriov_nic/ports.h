@@ -27,10 +27,6 @@ public:
     virtual void interrupt(unsigned function, unsigned vector) = 0;
     // When the last write will have reached memory, for the trace.
     virtual sim::Time last_write_done() const { return {}; }
-    // The function writes there soon and raises the vector: the simulating computer may fetch what that needs.
-    virtual void expect(unsigned function, std::uint64_t address, unsigned vector) const {
-        (void)function, (void)address, (void)vector;
-    }
     // None of the function's operations is answered any more: it was reset.
     virtual void forget(unsigned function) = 0;
 

@@ -5,8 +5,6 @@
 #include <bit>
 #include <cstring>
 
-#include "sim/prefetch.h"
-
 namespace sriov_nic {
 
 Transmit::Transmit(Core& core, LoopbackTarget& loopback)
@@ -342,22 +340,7 @@ void Transmit::flush_due() {
     std::size_t i = 0;
     while (is_due(i)) ++i;
     const sim::Time next = i < flush_.size() ? flush_.at(flush_[i]) : sim::Time::never();
-    if (next == flush_timer_.deadline()) return;
-    flush_timer_.arm(next);
-    if (!next.is_never()) expect_write_back(flush_[i]);
-}
-
-// With many functions all that it needs has left the simulating computer's nearest cache since the last time.
-void Transmit::expect_write_back(unsigned queue) const {
-    const Queue& q = queues_[queue];
-    const auto* const line = reinterpret_cast<const std::byte*>(&q);
-    sim::prefetch(line);
-    sim::prefetch(line + 64);
-    const unsigned function = core_.function_of(queue);
-    const Interrupts& interrupts = *core_.interrupts[function];
-    const unsigned vector = core_.vector_of(queue, Direction::transmit) & ivar::vector;
-    interrupts.expect(vector);
-    core_.bus.expect(function, q.base + std::uint64_t{q.head} * descriptor_bytes, vector);
+    if (next != flush_timer_.deadline()) flush_timer_.arm(next);
 }
 
 bool Transmit::write_back(unsigned queue) {

@@ -299,7 +299,6 @@ private:
     void flush_timer_expired();
     void write_back_and_fetch();
     void flush_due();
-    void expect_write_back(unsigned queue) const;
 
     Core& core_;
     LoopbackTarget& loopback_;

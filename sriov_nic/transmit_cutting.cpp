@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "sim/prefetch.h"
 #include "sriov_nic/transmit.h"
 
 namespace sriov_nic {
@@ -86,13 +85,6 @@ void Transmit::cut_frames() {
         if (!start_frame(queue)) return;
         last_pool_ = queue >> core_.pool_shift;
         last_of_pool_[last_pool_] = static_cast<std::uint8_t>(queue);
-        // Whose turn is next, the simulating computer may fetch meanwhile.
-        if (const unsigned next = first_from(ready_, (last_pool_ + 1) << core_.pool_shift); next != queues) {
-            const auto* const line = reinterpret_cast<const std::byte*>(&queues_[next]);
-            sim::prefetch(line);
-            sim::prefetch(line + 64);
-            sim::prefetch(&told_[next]);
-        }
     }
 }
 
