@@ -44,7 +44,7 @@ public:
     // The processor has taken this interrupt. Its end follows behind what the handler wants done.
     virtual void interrupt(std::uint8_t vector) = 0;
     // It is about to be asked for work, after a while.
-    virtual void expected() const {}
+    virtual void expected() {}
     // What an action was for.
     virtual void resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) = 0;
 

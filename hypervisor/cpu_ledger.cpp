@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sim/check.h"
+#include "sim/prefetch.h"
 
 namespace hypervisor {
 
@@ -24,7 +25,7 @@ void CpuLedger::begin(PartitionId partition, sim::Time start) {
     VG_CHECK(start >= end_, "a processor's time goes backwards");
     idle_ += start - end_;
     end_ = start;
-    if (row_ != 0) __builtin_prefetch(cells_.data() + partition * row_);
+    if (row_ != 0) sim::prefetch(cells_.data() + partition * row_);
 }
 
 sim::Time& CpuLedger::cell(PartitionId partition, std::uint16_t cause) {

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/guest_context.h"
 #include "hypervisor/synthetic_partition.h"
+#include "sim/queue.h"
 #include "sim/scope.h"
 
 namespace hypervisor {
@@ -135,7 +135,7 @@ private:
     struct State {
         std::uint64_t scontrol = 0;
         std::array<std::uint64_t, synic_sint_count> sint{};
-        std::array<std::deque<Message>, synic_sint_count> queue;
+        std::array<sim::Queue<Message>, synic_sint_count> queue;
         std::array<TimerState, stimer_count> timer{};
         std::optional<std::uint8_t> excused;  // the vector whose EOI the assist page waives
 

@@ -237,7 +237,7 @@ DmaStatus Iommu::write_memory(RequesterId requester, std::uint64_t address, std:
 
 // The access comes some events from now: the simulating computer may fetch what it will touch.
 void Iommu::expect(std::uint64_t spa, std::uint64_t bytes) const {
-    constexpr std::uint64_t line = 64, most = 512;
+    constexpr std::uint64_t line = 64, most = 2048;
     const std::byte* const from = memory_.at(spa, bytes);
     if (from == nullptr) return;
     for (std::uint64_t at = 0; at < std::min(bytes, most); at += line) sim::prefetch(from + at);

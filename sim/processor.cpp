@@ -32,6 +32,7 @@ void TaskQueue::wake(TaskId id) {
     }
     if (std::find(state_.awake.begin(), state_.awake.end(), id) != state_.awake.end()) return;
     sets_[id].fetch();
+    if (std::ranges::find(recent_, id) == recent_.end()) recent_.push_back(id);
     const bool first = state_.awake.empty();
     state_.awake.push_back(id);
     if (first) work_arrived();

@@ -74,9 +74,10 @@ public:
     void detach(TaskId id) final;
     void wake(TaskId id) final;
     WorkingSet* working_set(TaskId id) final { return &sets_[id]; }
-    // All that its tasks need.
-    void fetch() const {
-        for (const WorkingSet& set : sets_) set.fetch();
+    // What those need that were awake since it was asked the last time: they will mostly be those that wake next.
+    void fetch_ahead() {
+        for (const TaskId id : recent_) sets_[id].fetch();
+        recent_.clear();
     }
 
     // Between begin() and finish().
@@ -115,6 +116,7 @@ private:
 
     std::vector<Task*> tasks_;
     std::vector<WorkingSet> sets_;  // theirs
+    std::vector<TaskId> recent_;    // that were awake; decides nothing that is simulated
     State state_;
 };
 

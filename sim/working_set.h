@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/prefetch.h"
+
 namespace sim {
 
 class WorkingSet final {
@@ -26,7 +28,7 @@ public:
     }
     void clear() { lines_.clear(); }
     void fetch() const {
-        for (const std::uintptr_t at : lines_) __builtin_prefetch(reinterpret_cast<const void*>(at));
+        for (const std::uintptr_t at : lines_) prefetch(reinterpret_cast<const void*>(at));
     }
 
 private:

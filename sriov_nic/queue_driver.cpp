@@ -1,5 +1,6 @@
 #include "sriov_nic/queue_driver.h"
 
+#include "sim/prefetch.h"
 #include "sriov_nic/registers.h"
 
 namespace sriov_nic {
@@ -68,7 +69,12 @@ bool QueueDriver::put_context(std::uint32_t macip, std::uint32_t mode, std::uint
 bool QueueDriver::put(std::span<const std::byte> bytes, std::uint32_t command, std::uint32_t options) {
     const std::uint64_t buffer = transmit_buffer(next_);
     if (!put_descriptor(bytes.size(), command, options)) return false;
-    if (!bytes.empty()) std::memcpy(&memory_[buffer], bytes.data(), bytes.size());
+    if (bytes.empty()) return true;
+    std::memcpy(&memory_[buffer], bytes.data(), bytes.size());
+    // Mostly one of about the same size follows: the simulating computer may fetch its buffer meanwhile.
+    constexpr std::size_t line = 64;
+    const std::byte* const next = &memory_[transmit_buffer(next_)];
+    for (std::size_t at = 0; at < bytes.size(); at += line) sim::prefetch(next + at);
     return true;
 }
 

@@ -61,9 +61,9 @@ void BehaviouralCpu::interrupt(std::uint8_t vector) {
     owner_.leave();
 }
 
-void BehaviouralCpu::expected() const {
+void BehaviouralCpu::expected() {
     needs_.fetch();
-    queue_.fetch();
+    queue_.fetch_ahead();
 }
 
 void BehaviouralCpu::resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) {

@@ -77,7 +77,7 @@ private:
     void account(sim::Account& account) const override { queue_.account(account); }
     void finish() override;
     void interrupt(std::uint8_t vector) override;
-    void expected() const override;
+    void expected() override;
     void resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) override;
 
     CpuOwner& owner_;
