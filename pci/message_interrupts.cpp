@@ -95,15 +95,22 @@ void MsiX::part_reset() {
 void MsiX::raise(unsigned vector) {
     VG_CHECK(vector < vectors());
     if (!enabled_) return;
-    state_.pending[vector / 64] |= std::uint64_t{1} << vector % 64;
-    serve(vector);
+    if (silent(vector)) {
+        state_.pending[vector / 64] |= std::uint64_t{1} << vector % 64;
+    } else {
+        send(vector);
+    }
 }
 
+// What waited, if it need not wait any more.
 void MsiX::serve(unsigned vector) {
-    if (!pending(vector) || !enabled_ || masked_) return;
-    if ((state_.entries[vector].control & msix_cap::entry_masked) != 0) return;
+    if (!pending(vector) || !enabled_ || silent(vector)) return;
     state_.pending[vector / 64] &= ~(std::uint64_t{1} << vector % 64);
-    const Entry entry = state_.entries[vector];
+    send(vector);
+}
+
+void MsiX::send(unsigned vector) {
+    const Entry& entry = state_.entries[vector];
     const std::uint64_t address = entry.address & ~std::uint64_t{3};
     if (port_ != nullptr) {
         port_->message(function_.master(), address, entry.data);

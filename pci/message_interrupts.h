@@ -87,7 +87,11 @@ private:
     void config_written(std::uint16_t offset, std::uint32_t before, std::uint32_t after) override;
     void part_reset() override;
     void look_at_control();
+    bool silent(unsigned vector) const {
+        return masked_ || (state_.entries[vector].control & msix_cap::entry_masked) != 0;
+    }
     void serve(unsigned vector);
+    void send(unsigned vector);
 
     Function& function_;
     DmaPort* port_ = nullptr;
