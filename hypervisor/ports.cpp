@@ -1,6 +1,7 @@
 #include "hypervisor/ports.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "sim/check.h"
@@ -138,8 +139,11 @@ std::size_t Ports::connection_count(std::uint64_t partition) const {
 // A connection outlives its port: then it has an invalid port, not an invalid connection.
 HvStatus Ports::resolve(std::uint64_t sender, ConnectionId connection, HvPortType type, Route& route) {
     const PortAddress from{sender, connection};
-    if (const auto known = routes_.find(from); known != routes_.end() && known->second.type == type) {
-        route = known->second;
+    if (routes_.empty()) routes_.resize(std::bit_ceil(2 * state_.connections.size() + 1));
+    const std::uint64_t hash = (sender << 24 | connection) * 0x9e37'79b9'7f4a'7c15ull >> 16;
+    Known& known = routes_[hash & (routes_.size() - 1)];
+    if (known.route.port != nullptr && known.from == from && known.route.type == type) {
+        route = known.route;
         return HvStatus::success;
     }
     const auto found = state_.connections.find(from);
@@ -147,7 +151,7 @@ HvStatus Ports::resolve(std::uint64_t sender, ConnectionId connection, HvPortTyp
     const auto port = state_.ports.find(found->second.port);
     if (port == state_.ports.end() || port->second.serial != found->second.serial) return HvStatus::invalid_port_id;
     route = {port->first, type, &port->second};
-    routes_[from] = route;
+    known = {from, route};
     return HvStatus::success;
 }
 

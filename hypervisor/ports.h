@@ -13,7 +13,7 @@
 #include <optional>
 #include <set>
 #include <span>
-#include <unordered_map>
+#include <vector>
 
 #include "hypervisor/tlfs.h"
 #include "sim/scope.h"
@@ -165,11 +165,6 @@ private:
         HvPortType type = HvPortType::message;
         Port* port = nullptr;
     };
-    struct ByAddress {
-        std::size_t operator()(const PortAddress& a) const {
-            return static_cast<std::size_t>((a.partition << 24 | a.id) * 0x9e37'79b9'7f4a'7c15ull >> 16);
-        }
-    };
 
     HvStatus resolve(std::uint64_t sender, ConnectionId connection, HvPortType type, Route& route);
     void arrive(const Arrival& arrival);
@@ -181,8 +176,13 @@ private:
     SynicTargets& targets_;
     RootReceiver& receiver_;
     State state_;
-    // Forgotten whenever an object comes or goes.
-    std::unordered_map<PortAddress, Route, ByAddress> routes_;  // order: never iterated
+    // By an address's hash, the one that was used last of those that share a place; which place it is decides nothing.
+    // All are forgotten whenever an object comes or goes.
+    struct alignas(64) Known {
+        PortAddress from;
+        Route route;  // without a port: none
+    };
+    std::vector<Known> routes_;
     sim::Timer deliver_;
 };
 

@@ -79,7 +79,7 @@ void PartitionBus::accept_messages() {
     }
 }
 
-const PartitionBus::WayToGuest& PartitionBus::way(std::map<std::uint32_t, WayToGuest>& ways, std::uint32_t vp,
+const PartitionBus::WayToGuest& PartitionBus::way(sim::FlatMap<std::uint32_t, WayToGuest>& ways, std::uint32_t vp,
                                                   bool events) {
     const auto [place, added] = ways.try_emplace(vp);
     if (!added) return place->second;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "hypervisor/root_client.h"
 #include "models/host_memory.h"
 #include "models/partition_memory.h"
+#include "sim/flat_map.h"
 #include "vmbus/ports.h"
 #include "vmbus/server.h"
 
@@ -98,11 +98,11 @@ private:
         }
     };
     struct State {
-        hypervisor::PortId message_port = 0;                             // of the root's
-        std::map<std::uint32_t, WayToGuest> messages;                    // by virtual processor
-        std::map<std::uint32_t, WayToGuest> events;                      // by virtual processor
-        std::map<std::uint32_t, hypervisor::PortId> port_of_connection;  // of the guest's connections
-        std::map<hypervisor::PortId, std::uint32_t> connection_of_port;
+        hypervisor::PortId message_port = 0;                                 // of the root's
+        sim::FlatMap<std::uint32_t, WayToGuest> messages;                    // by virtual processor
+        sim::FlatMap<std::uint32_t, WayToGuest> events;                      // by virtual processor
+        sim::FlatMap<std::uint32_t, hypervisor::PortId> port_of_connection;  // of the guest's connections
+        sim::FlatMap<hypervisor::PortId, std::uint32_t> connection_of_port;
 
         bool operator==(const State&) const = default;
         template <class Archive>
@@ -121,7 +121,7 @@ private:
     void accept_messages();
     void claim_ports();
     void release_ports();
-    const WayToGuest& way(std::map<std::uint32_t, WayToGuest>& ways, std::uint32_t vp, bool events);
+    const WayToGuest& way(sim::FlatMap<std::uint32_t, WayToGuest>& ways, std::uint32_t vp, bool events);
 
     hypervisor::RootClient& client_;
     PortNumbers& numbers_;

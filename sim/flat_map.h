@@ -48,6 +48,10 @@ public:
         items_.erase(place);
         return 1;
     }
+    template <class Predicate>
+    void erase_if(Predicate matches) {
+        std::erase_if(items_, matches);
+    }
     void clear() { items_.clear(); }
 
     friend bool operator==(const FlatMap&, const FlatMap&) = default;

@@ -31,7 +31,7 @@ PortId MacTable::find(const NetworkId& network, const MacAddress& mac, sim::Time
 }
 
 void MacTable::forget(PortId port) {
-    std::erase_if(entries_, [port](const auto& item) { return item.second.port == port; });
+    entries_.erase_if([port](const auto& item) { return item.second.port == port; });
     behind_.erase(port);
 }
 

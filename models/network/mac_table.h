@@ -7,6 +7,7 @@
 
 #include "models/network/addresses.h"
 #include "models/network/switch_settings.h"
+#include "sim/flat_map.h"
 #include "sim/time.h"
 
 namespace models {
@@ -67,7 +68,7 @@ private:
     void uncount(PortId port);
 
     MacTableSettings settings_;
-    std::map<Key, Entry> entries_;
+    sim::FlatMap<Key, Entry> entries_;
     std::map<PortId, std::uint64_t> behind_;
     sim::Time oldest_;  // no entry was last seen before this
 };
