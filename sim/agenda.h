@@ -57,8 +57,9 @@ private:
         Time at;
         std::uint64_t sequence;
         Timer* timer;
+        // Times are mostly different: that is what is asked first, so that who is later need not be guessed.
         bool after(Time other, std::uint64_t its_sequence) const {
-            return at > other || (at == other && sequence > its_sequence);
+            return at != other ? at > other : sequence > its_sequence;
         }
     };
     using Heap = std::vector<Entry>;
