@@ -66,8 +66,8 @@ public:
     template <class Archive>
     void fields(Archive& a) {
         a(queues_, told_, headers_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_, last_pool_,
-          last_of_pool_, share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, egress_, flush_timer_,
-          rate_timer_);
+          last_of_pool_, share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, too_early_until_,
+          egress_, flush_timer_, rate_timer_);
     }
 
 private:
@@ -318,7 +318,7 @@ private:
     std::array<std::int64_t, max_pools> credit_{};
     Cutting cutting_;
     sim::Time wire_free_, loopback_free_, paused_until_;
-    // While nothing happens to the transmit side, no frame leaves before. Derived; at worst one is tried in vain.
+    // While nothing happens to the transmit side, no frame leaves before.
     sim::Time too_early_until_;
     sim::Timer egress_, flush_timer_, rate_timer_;
     bool pumping_ = false;
