@@ -9,14 +9,14 @@ namespace sim {
 
 Processor::TaskId TaskQueue::attach(Task& task) {
     tasks_.push_back(&task);
-    sets_.emplace_back();
+    needs_.emplace_back();
     return static_cast<TaskId>(tasks_.size() - 1);
 }
 
 void TaskQueue::detach(TaskId id) {
     VG_CHECK(id < tasks_.size() && tasks_[id] != nullptr);
     tasks_[id] = nullptr;
-    sets_[id].clear();
+    needs_[id] = {};
     if (state_.working && state_.awake.front() == id) {
         state_.working = false;
         state_.again = false;
@@ -31,8 +31,8 @@ void TaskQueue::wake(TaskId id) {
         return;
     }
     if (std::find(state_.awake.begin(), state_.awake.end(), id) != state_.awake.end()) return;
-    sets_[id].fetch();
-    if (std::ranges::find(recent_, id) == recent_.end()) recent_.push_back(id);
+    needs_[id].set.fetch();
+    needs_[id].awake = true;
     const bool first = state_.awake.empty();
     state_.awake.push_back(id);
     if (first) work_arrived();

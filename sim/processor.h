@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/ledger.h"
@@ -73,11 +74,12 @@ public:
     TaskId attach(Task& task) final;
     void detach(TaskId id) final;
     void wake(TaskId id) final;
-    WorkingSet* working_set(TaskId id) final { return &sets_[id]; }
+    WorkingSet* working_set(TaskId id) final { return &needs_[id].set; }
     // What those need that were awake since it was asked the last time: they will mostly be those that wake next.
     void fetch_ahead() {
-        for (const TaskId id : recent_) sets_[id].fetch();
-        recent_.clear();
+        for (Needs& needs : needs_) {
+            if (std::exchange(needs.awake, false)) needs.set.fetch();
+        }
     }
 
     // Between begin() and finish().
@@ -115,8 +117,12 @@ private:
     };
 
     std::vector<Task*> tasks_;
-    std::vector<WorkingSet> sets_;  // theirs
-    std::vector<TaskId> recent_;    // that were awake; decides nothing that is simulated
+    // Of each; nothing here decides what is simulated.
+    struct Needs {
+        WorkingSet set;
+        bool awake = false;  // since fetch_ahead()
+    };
+    std::vector<Needs> needs_;
     State state_;
 };
 
