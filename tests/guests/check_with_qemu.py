@@ -4,16 +4,19 @@
 It runs on instruction counts (-icount), so that durations are as exact as on a real machine that is not busy.
 QEMU without KVM offers no Hyper-V, so those checks are skipped there; `qemu_fails` in guests.json names the checks that
 QEMU answers otherwise than the manuals, `qemu_7_fails` and `qemu_10_fails` those that only this version does.
+Without QEMU it is skipped (exit status 77, for CTest).
 Usage: check_with_qemu.py DIRECTORY-OF-ELF-FILES [NAME...] [--verbose]
 """
 
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
 PROGRAM = "qemu-system-x86_64"
+SKIPPED = 77
 KNOWN = (7, 10)  # the versions of Debian 12 and 13, for which guests.json knows what fails
 
 
@@ -85,6 +88,9 @@ def main() -> int:
         print(__doc__)
         return 2
     directory = pathlib.Path(arguments[0])
+    if shutil.which(PROGRAM) is None:
+        print(f"{PROGRAM} is not installed")
+        return SKIPPED
     version = major_version()
     table = json.loads((pathlib.Path(__file__).parent / "guests.json").read_text())["guests"]
     bad = 0
