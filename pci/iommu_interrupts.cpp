@@ -16,33 +16,8 @@ void Iommu::enable_interrupt_remapping(bool on, bool compatible) {
     state_.compatible = compatible;
 }
 
-// 5.1.3: which entry, and whether it may be used at all.
-FaultReason Iommu::entry_of(const InterruptMessage& message, std::uint32_t& index, InterruptEntry& entry) const {
-    const auto address = static_cast<std::uint32_t>(message.address);
-    index = (address >> 5 & 0x7fff) | (address >> 2 & 1) << 15;
-    if ((address & ir::address_subhandle_valid) != 0) {
-        if ((message.data & 0xffff'0000) != 0) return FaultReason::interrupt_reserved;
-        index += message.data & 0xffff;
-    } else if (message.data != 0) {
-        return FaultReason::interrupt_reserved;
-    }
-    if (index >= state_.interrupt_entries) return FaultReason::interrupt_index;
-    const std::uint64_t at = state_.interrupt_table + ir::entry_bytes * index;
-    if (!memory_.try_load(at, entry.low) || !memory_.try_load(at + 8, entry.high)) {
-        return FaultReason::interrupt_table_access;
-    }
-    if ((entry.low & ir::present) == 0) return FaultReason::interrupt_not_present;
-    const bool posted = (entry.low & ir::posted) != 0;
-    const std::uint64_t reserved_high = posted ? ir::upper_reserved : ~std::uint64_t{0xf'ffff};
-    if ((entry.low & (posted ? ir::posted_reserved : ir::remapped_reserved)) != 0 ||
-        (entry.high & reserved_high) != 0) {
-        return FaultReason::interrupt_entry_reserved;
-    }
-    return source_allowed(entry, message.requester) ? FaultReason::none : FaultReason::interrupt_source;
-}
-
 // 9.10: the bits of SID that SQ leaves in, or a range of buses.
-bool Iommu::source_allowed(const InterruptEntry& entry, RequesterId requester) {
+inline bool Iommu::source_allowed(const InterruptEntry& entry, RequesterId requester) {
     const auto source = static_cast<std::uint16_t>(entry.high);
     switch (static_cast<SourceValidation>(entry.high >> ir::source_validation_shift & 3)) {
         case SourceValidation::none:
@@ -60,36 +35,36 @@ bool Iommu::source_allowed(const InterruptEntry& entry, RequesterId requester) {
     return false;
 }
 
-void Iommu::interrupt(const InterruptMessage& message) {
-    if (!state_.remapping) return host_.interrupt(message);
-    std::uint32_t index = 0;
-    InterruptEntry entry;
-    FaultReason fault = FaultReason::none;
-    if ((message.address & ir::address_remappable) == 0) {
-        if (state_.compatible) return host_.interrupt(message);
-        fault = FaultReason::interrupt_compatibility_blocked;
-    } else {
-        fault = entry_of(message, index, entry);
-        if (fault == FaultReason::none) fault = deliver(message, entry);
+// 5.1.3: which entry, and whether it may be used at all.
+inline FaultReason Iommu::entry_of(const InterruptMessage& message, std::uint32_t& index, InterruptEntry& entry) const {
+    const auto address = static_cast<std::uint32_t>(message.address);
+    index = (address >> 5 & 0x7fff) | (address >> 2 & 1) << 15;
+    if ((address & ir::address_subhandle_valid) != 0) {
+        if ((message.data & 0xffff'0000) != 0) return FaultReason::interrupt_reserved;
+        index += message.data & 0xffff;
+    } else if (message.data != 0) {
+        return FaultReason::interrupt_reserved;
     }
-    if (fault == FaultReason::none) return;
-    ++blocked_;
-    // Of an entry with fault processing off, only what 5.1.4.1 still reports of the table itself.
-    const bool silent = (entry.low & ir::fault_disable) != 0 && fault != FaultReason::interrupt_index;
-    if (!silent) blocked(message.requester, std::uint64_t{index} << 48, true, fault);
+    if (index >= state_.interrupt_entries) return FaultReason::interrupt_index;
+    const std::uint64_t at = state_.interrupt_table + ir::entry_bytes * index;
+    if (!memory_.try_load(at, entry)) return FaultReason::interrupt_table_access;
+    if ((entry.low & ir::present) == 0) return FaultReason::interrupt_not_present;
+    const bool posted = (entry.low & ir::posted) != 0;
+    const std::uint64_t reserved_high = posted ? ir::upper_reserved : ~std::uint64_t{0xf'ffff};
+    if ((entry.low & (posted ? ir::posted_reserved : ir::remapped_reserved)) != 0 ||
+        (entry.high & reserved_high) != 0) {
+        return FaultReason::interrupt_entry_reserved;
+    }
+    return source_allowed(entry, message.requester) ? FaultReason::none : FaultReason::interrupt_source;
 }
 
-FaultReason Iommu::deliver(const InterruptMessage& message, const InterruptEntry& entry) {
-    if ((entry.low & ir::posted) != 0) return post(entry);
-    ++remapped_;
-    const auto destination = static_cast<std::uint32_t>(entry.low >> ir::destination_shift);
-    const std::uint64_t mode =
-        ((entry.low & ir::destination_logical) != 0 ? 4u : 0u) | ((entry.low & ir::redirection_hint) != 0 ? 8u : 0u);
-    const std::uint32_t delivery = static_cast<std::uint32_t>(entry.low >> ir::delivery_mode_shift & 7) << 8;
-    const std::uint32_t trigger = (entry.low & ir::trigger_level) != 0 ? 0x8000u | 0x4000u : 0;
-    send(config_.x2apic ? destination : destination >> 8 & 0xff,
-         static_cast<std::uint8_t>(entry.low >> ir::vector_shift), mode, delivery | trigger, message.requester);
-    return FaultReason::none;
+// In the form that the host's interrupt side reads: destination bits 7:0 in the address's 19:12, the others in its
+// upper half.
+inline void Iommu::send(std::uint32_t destination, std::uint8_t vector, std::uint64_t low_bits, std::uint32_t data,
+                        RequesterId requester) {
+    const std::uint64_t address = ir::address_base | std::uint64_t{destination & 0xff} << 12 | low_bits |
+                                  std::uint64_t{destination & 0xffff'ff00} << 32;
+    host_.interrupt({address, data | vector, requester});
 }
 
 // 5.2.3: the request bit, and a notification unless one is on its way or they are suppressed.
@@ -114,13 +89,36 @@ FaultReason Iommu::post(const InterruptEntry& entry) {
     return FaultReason::none;
 }
 
-// In the form that the host's interrupt side reads: destination bits 7:0 in the address's 19:12, the others in its
-// upper half.
-void Iommu::send(std::uint32_t destination, std::uint8_t vector, std::uint64_t low_bits, std::uint32_t data,
-                 RequesterId requester) {
-    const std::uint64_t address = ir::address_base | std::uint64_t{destination & 0xff} << 12 | low_bits |
-                                  std::uint64_t{destination & 0xffff'ff00} << 32;
-    host_.interrupt({address, data | vector, requester});
+inline FaultReason Iommu::deliver(const InterruptMessage& message, const InterruptEntry& entry) {
+    if ((entry.low & ir::posted) != 0) return post(entry);
+    ++remapped_;
+    const auto destination = static_cast<std::uint32_t>(entry.low >> ir::destination_shift);
+    const std::uint64_t mode =
+        ((entry.low & ir::destination_logical) != 0 ? 4u : 0u) | ((entry.low & ir::redirection_hint) != 0 ? 8u : 0u);
+    const std::uint32_t delivery = static_cast<std::uint32_t>(entry.low >> ir::delivery_mode_shift & 7) << 8;
+    const std::uint32_t trigger = (entry.low & ir::trigger_level) != 0 ? 0x8000u | 0x4000u : 0;
+    send(config_.x2apic ? destination : destination >> 8 & 0xff,
+         static_cast<std::uint8_t>(entry.low >> ir::vector_shift), mode, delivery | trigger, message.requester);
+    return FaultReason::none;
+}
+
+void Iommu::interrupt(const InterruptMessage& message) {
+    if (!state_.remapping) return host_.interrupt(message);
+    std::uint32_t index = 0;
+    InterruptEntry entry;
+    FaultReason fault = FaultReason::none;
+    if ((message.address & ir::address_remappable) == 0) {
+        if (state_.compatible) return host_.interrupt(message);
+        fault = FaultReason::interrupt_compatibility_blocked;
+    } else {
+        fault = entry_of(message, index, entry);
+        if (fault == FaultReason::none) fault = deliver(message, entry);
+    }
+    if (fault == FaultReason::none) return;
+    ++blocked_;
+    // Of an entry with fault processing off, only what 5.1.4.1 still reports of the table itself.
+    const bool silent = (entry.low & ir::fault_disable) != 0 && fault != FaultReason::interrupt_index;
+    if (!silent) blocked(message.requester, std::uint64_t{index} << 48, true, fault);
 }
 
 }  // namespace pci

@@ -45,8 +45,8 @@ Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig
       downward_(downward_room),
       slots_(read_room),
       headers_left_(config.posted_headers),
-      data_left_(config.posted_data),
       tags_left_(config.tags),
+      data_left_(config.posted_data),
       timer_(scope.agenda(), scope.path() + ".timer", [this] { run(); }) {
     VG_CHECK(config.tags != 0 && config.posted_headers != 0 && config.non_posted_headers != 0);
     VG_CHECK(config.limits.max_payload >= 64 && config.limits.max_read_request >= 64);
@@ -69,16 +69,16 @@ bool Link::idle() const {
 }
 
 // The device notes what it saw of damaged packets: those it received, and its own that had to go out too often.
-sim::Time Link::send_up(sim::Time from, WireBytes wire) {
+sim::Time Link::replay_up(WireBytes wire) {
     const std::uint64_t retrains = up_.retrains();
-    const sim::Time end = up_.send(from, wire, random_);
+    const sim::Time end = up_.replay(wire, random_);
     if (up_.retrains() != retrains) log_errors(aer::replay_rollover);
     return end;
 }
 
-sim::Time Link::send_down(sim::Time from, WireBytes wire) {
+sim::Time Link::replay_down(WireBytes wire) {
     const std::uint64_t replays = down_.replays();
-    const sim::Time end = down_.send(from, wire, random_);
+    const sim::Time end = down_.replay(wire, random_);
     if (down_.replays() != replays) log_errors(aer::bad_packet);
     return end;
 }
@@ -106,9 +106,13 @@ void Link::release(std::uint32_t data, std::uint32_t size) {
 }
 
 // Posted credits come back when memory has the data, by a DLLP downwards. They are counted when they are needed.
-sim::Time Link::wait_for_credits(std::uint32_t headers, std::uint32_t data) {
+inline sim::Time Link::wait_for_credits(std::uint32_t headers, std::uint32_t data) {
+    if (headers_left_ >= headers && data_left_ >= data && !credits_.full()) return now();
+    return count_credits(headers, data);
+}
+
+sim::Time Link::count_credits(std::uint32_t headers, std::uint32_t data) {
     sim::Time start = now();
-    if (headers_left_ >= headers && data_left_ >= data && !credits_.full()) return start;
     while (!credits_.empty() && (credits_.front().at <= start || headers_left_ < headers || data_left_ < data)) {
         start = std::max(start, credits_.front().at);
         headers_left_ += credits_.front().headers;
@@ -119,12 +123,18 @@ sim::Time Link::wait_for_credits(std::uint32_t headers, std::uint32_t data) {
 }
 
 // Where there is no room to remember them one by one, two come back together, at the later time.
-void Link::return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data) {
-    const bool alone = !credits_.full();
-    Credit& credit = alone ? credits_.add() : credits_[credits_.size() - 1];
+inline void Link::return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data) {
+    if (credits_.full()) {
+        Credit& last = credits_[credits_.size() - 1];
+        last.at = at;
+        last.headers += headers;
+        last.data += data;
+        return;
+    }
+    Credit& credit = credits_.add();
     credit.at = at;
-    credit.headers = headers + (alone ? 0 : credit.headers);
-    credit.data = data + (alone ? 0 : credit.data);
+    credit.headers = headers;
+    credit.data = data;
 }
 
 // The last one's turn on the wire, and when it will have arrived.
@@ -142,7 +152,7 @@ void Link::send_posted(RequesterId requester, Posted& entry) {
     return_credits(due + config_.flight, headers, data);
     if (posted_.size() != 1) return;
     heads_[of_posted] = due;
-    arm();
+    if (!running_ && due < timer_.deadline()) timer_.arm(due);
 }
 
 void Link::refuse(BusMaster& function, std::uint32_t cookie, bool of_read) {
@@ -333,7 +343,8 @@ void Link::run_due() {
     }
 }
 
-void Link::carry_out(std::uint16_t place, Kind kind, std::uint64_t address, std::uint32_t size, std::uint32_t data) {
+inline void Link::carry_out(std::uint16_t place, Kind kind, std::uint64_t address, std::uint32_t size,
+                            std::uint32_t data) {
     Function* function = function_of(place);
     if (function == nullptr) return;
     if (kind == Kind::message) return function->master().message(address, data);

@@ -157,6 +157,7 @@ private:
     void release(std::uint32_t data, std::uint32_t size);
     void send_posted(RequesterId requester, Posted& entry);
     sim::Time wait_for_credits(std::uint32_t headers, std::uint32_t data);
+    [[gnu::noinline]] sim::Time count_credits(std::uint32_t headers, std::uint32_t data);
     void return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data);
     bool may_add_message(std::uint16_t place, std::uint64_t address, std::uint32_t data);
     void pump_reads();
@@ -177,8 +178,16 @@ private:
         heads_[work] = queue.empty() ? sim::Time::never() : queue.front().*at;
     }
     void look_at_all();
-    sim::Time send_up(sim::Time from, WireBytes wire);
-    sim::Time send_down(sim::Time from, WireBytes wire);
+    sim::Time send_up(sim::Time from, WireBytes wire) {
+        const sim::Time end = up_.send(from, wire);
+        return up_.has_errors() ? replay_up(wire) : end;
+    }
+    sim::Time send_down(sim::Time from, WireBytes wire) {
+        const sim::Time end = down_.send(from, wire);
+        return down_.has_errors() ? replay_down(wire) : end;
+    }
+    [[gnu::noinline]] sim::Time replay_up(WireBytes wire);
+    [[gnu::noinline]] sim::Time replay_down(WireBytes wire);
     void log_errors(std::uint32_t bits);
     void arrive();
     void carry_out(std::uint16_t place, Kind kind, std::uint64_t address, std::uint32_t size, std::uint32_t data);
@@ -214,9 +223,11 @@ private:
     std::uint64_t arena_head_ = 0;
     std::uint64_t arena_tail_ = 0;
     sim::Pieces data_;
+    // Not side by side: written one by one, they would be read as one, and the simulating computer would wait until all
+    // that it stored before is in its cache.
     std::uint32_t headers_left_;
-    std::uint32_t data_left_;
     std::uint32_t tags_left_;
+    std::uint32_t data_left_;
     std::uint32_t at_host_ = 0;
     std::uint32_t room_used_ = 0;
     sim::Time last_posted_;

@@ -2,6 +2,7 @@
 // arithmetic; a packet that arrives damaged is asked for again and everything from it on is sent anew (PCIe 6.0, 3.6).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "pci/link_rate.h"
@@ -23,18 +24,19 @@ class LinkChannel final {
 public:
     LinkChannel(const ByteRate& rate, const LinkErrors& errors) : byte_time_(rate.byte_time()), errors_(errors) {}
 
-    // Bytes that may start at `from` at the earliest. The time when the last one has left.
-    sim::Time send(sim::Time from, WireBytes wire, sim::Random& random) {
-        if (state_.free_at < from) {
-            state_.free_at = from;
-            state_.fraction = 0;
-        }
+    // Bytes that may start at `from` at the earliest. The time when the last one has left, unless packets are damaged.
+    sim::Time send(sim::Time from, WireBytes wire) {
+        const bool idle = state_.free_at < from;
+        state_.free_at = std::max(state_.free_at, from);
+        state_.fraction &= idle ? 0 : ~std::uint64_t{0};
         occupy(wire.bytes);
         state_.bytes += wire.bytes;
         state_.packets += wire.packets;
-        if (errors_.one_in_packets != 0) replay(wire, random);
         return state_.free_at;
     }
+    bool has_errors() const { return errors_.one_in_packets != 0; }
+    // What send() has just taken, with the replays of those that were. The time when the last byte has left for good.
+    sim::Time replay(WireBytes wire, sim::Random& random);
 
     sim::Time free_at() const { return state_.free_at; }
     std::uint64_t bytes() const { return state_.bytes; }
@@ -66,29 +68,30 @@ private:
         state_.free_at += sim::Time::ps(static_cast<std::int64_t>(total >> 16));
         state_.fraction = total & 0xffff;
     }
-    void replay(WireBytes wire, sim::Random& random) {
-        const std::uint64_t mean = wire.bytes / wire.packets;
-        unsigned attempts = 0;
-        for (std::uint32_t packet = 0; packet < wire.packets;) {
-            if (!random.one_in(errors_.one_in_packets)) {
-                attempts = 0;
-                ++packet;
-                continue;
-            }
-            ++state_.replays;
-            state_.free_at += errors_.replay_delay;
-            if (++attempts == 4) {
-                attempts = 0;
-                ++state_.retrains;
-                state_.free_at += errors_.retrain_delay;
-            }
-            occupy(mean);
-        }
-    }
-
     std::uint64_t byte_time_;
     LinkErrors errors_;
     State state_;
 };
+
+inline sim::Time LinkChannel::replay(WireBytes wire, sim::Random& random) {
+    const std::uint64_t mean = wire.bytes / wire.packets;
+    unsigned attempts = 0;
+    for (std::uint32_t packet = 0; packet < wire.packets;) {
+        if (!random.one_in(errors_.one_in_packets)) {
+            attempts = 0;
+            ++packet;
+            continue;
+        }
+        ++state_.replays;
+        state_.free_at += errors_.replay_delay;
+        if (++attempts == 4) {
+            attempts = 0;
+            ++state_.retrains;
+            state_.free_at += errors_.retrain_delay;
+        }
+        occupy(mean);
+    }
+    return state_.free_at;
+}
 
 }  // namespace pci

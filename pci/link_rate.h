@@ -109,7 +109,7 @@ constexpr std::uint32_t next_request(std::uint64_t address, std::uint32_t size, 
 }
 
 constexpr WireBytes write_packets(const PacketLimits& limits, std::uint64_t address, std::uint32_t size) {
-    if (size != 0 && next_request(address, size, limits.max_payload) == size) {
+    if (size != 0 && size <= limits.max_payload && (address & 4095) + size <= 4096) {
         return {1, std::uint64_t{request_overhead(address, size)} + size};
     }
     WireBytes wire;

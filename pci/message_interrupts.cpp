@@ -92,6 +92,16 @@ void MsiX::part_reset() {
     look_at_control();
 }
 
+inline void MsiX::send(unsigned vector) {
+    const Entry& entry = state_.entries[vector];
+    const std::uint64_t address = entry.address & ~std::uint64_t{3};
+    if (port_ != nullptr) {
+        port_->message(function_.master(), address, entry.data);
+    } else {
+        function_.master().message(address, entry.data);
+    }
+}
+
 void MsiX::raise(unsigned vector) {
     VG_CHECK(vector < vectors());
     if (!enabled_) return;
@@ -107,16 +117,6 @@ void MsiX::serve(unsigned vector) {
     if (!pending(vector) || !enabled_ || silent(vector)) return;
     state_.pending[vector / 64] &= ~(std::uint64_t{1} << vector % 64);
     send(vector);
-}
-
-void MsiX::send(unsigned vector) {
-    const Entry& entry = state_.entries[vector];
-    const std::uint64_t address = entry.address & ~std::uint64_t{3};
-    if (port_ != nullptr) {
-        port_->message(function_.master(), address, entry.data);
-    } else {
-        function_.master().message(address, entry.data);
-    }
 }
 
 void MsiX::config_written(std::uint16_t, std::uint32_t, std::uint32_t) {
