@@ -71,8 +71,8 @@ void parse_ipv6(std::span<const std::byte> frame, FrameInfo& info) {
 
 }  // namespace
 
-FrameInfo parse_frame(std::span<const std::byte> frame) {
-    FrameInfo info;
+void parse_frame(std::span<const std::byte> frame, FrameInfo& info) {
+    info = {};
     info.destination = load_mac(frame.data());
     info.source = load_mac(&frame[6]);
     info.ethertype = load_be16(&frame[12]);
@@ -83,15 +83,14 @@ FrameInfo parse_frame(std::span<const std::byte> frame) {
         info.ethertype = load_be16(&frame[16]);
         at += vlan_bytes;
     }
-    if (info.ethertype != ethertype_ipv4 && info.ethertype != ethertype_ipv6) return info;
-    if (at + 20 > frame.size()) return info;
+    if (info.ethertype != ethertype_ipv4 && info.ethertype != ethertype_ipv6) return;
+    if (at + 20 > frame.size()) return;
     info.l3 = static_cast<std::uint16_t>(at);
     if (info.ethertype == ethertype_ipv4) {
         parse_ipv4(frame, info);
     } else {
         parse_ipv6(frame, info);
     }
-    return info;
 }
 
 std::uint32_t ones_sum(std::span<const std::byte> bytes) {

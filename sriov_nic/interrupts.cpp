@@ -6,13 +6,14 @@ namespace sriov_nic {
 
 Interrupts::Interrupts(const sim::Scope& scope, BusPort& bus, ThrottleClock& clock, unsigned function,
                        sim::Time quantum)
-    : scope_(scope), bus_(bus), clock_(clock), function_(function), quantum_(quantum) {
+    : bus_(bus), clock_(clock), quantum_(quantum), function_(function), scope_(scope) {
     clock_.connect(function, *this);
 }
 
 void Interrupts::reset() {
     state_ = {};
     followed_.clear();
+    following_ = false;
     clock_.forget(function_);
 }
 
@@ -45,9 +46,11 @@ void Interrupts::clear_cause(std::uint64_t vectors, std::uint32_t other) {
 
 void Interrupts::enable(std::uint64_t vectors, std::uint32_t other) {
     state_.mask |= vectors;
-    state_.other_mask |= other;
     state_.pending |= state_.cause & vectors;
-    if ((state_.other_cause & other) != 0) state_.other_pending = true;
+    if (other != 0) {
+        state_.other_mask |= other;
+        if ((state_.other_cause & other) != 0) state_.other_pending = true;
+    }
     update();
 }
 
@@ -66,7 +69,7 @@ void Interrupts::write_throttle(unsigned vector, std::uint32_t value) {
     update();
 }
 
-bool Interrupts::fire(unsigned vector) {
+inline bool Interrupts::fire(unsigned vector) {
     Throttle& throttle = state_.throttles[vector];
     if (scope_.now() < throttle.quiet_until) {
         clock_.wake_at(function_, throttle.quiet_until);
@@ -75,10 +78,15 @@ bool Interrupts::fire(unsigned vector) {
     throttle.quiet_until = scope_.now() + quantum_ * (throttle.interval >> 3);
     ++state_.fired;
     scope_.trace("msix", vector, state_.cause);
-    for (const sim::RequestId id : followed_) scope_.journeys().mark(id, "interrupt.moderation", scope_.now());
-    followed_.clear();
+    if (following_) mark_followed();
     bus_.interrupt(function_, vector);
     return true;
+}
+
+void Interrupts::mark_followed() {
+    for (const sim::RequestId id : followed_) scope_.journeys().mark(id, "interrupt.moderation", scope_.now());
+    followed_.clear();
+    following_ = false;
 }
 
 void Interrupts::update() {
@@ -90,9 +98,11 @@ void Interrupts::update() {
         state_.cause &= ~(bit & state_.auto_clear);
         state_.mask &= ~(bit & state_.auto_mask);
     }
-    if (state_.other_pending && (state_.other_cause & state_.other_mask) != 0 && fire(state_.other_vector)) {
-        state_.other_pending = false;
-    }
+    if (state_.other_pending) fire_other();
+}
+
+void Interrupts::fire_other() {
+    if ((state_.other_cause & state_.other_mask) != 0 && fire(state_.other_vector)) state_.other_pending = false;
 }
 
 }  // namespace sriov_nic

@@ -39,7 +39,9 @@ public:
 
     // A request whose frame is in memory now: what passes until the next message is the moderation's (sim/journey.h).
     void follow(sim::RequestId id) {
-        if (id != 0 && followed_.size() < most_followed) followed_.push_back(id);
+        if (id == 0 || followed_.size() == most_followed) return;
+        followed_.push_back(id);
+        following_ = true;
     }
 
     void write_throttle(unsigned vector, std::uint32_t value);
@@ -58,19 +60,19 @@ public:
             a(quiet_until, interval);
         }
     };
-    // What a virtual function's vector needs lies in two of the simulating computer's cache lines.
+    // What the first vector needs lies in one of the simulating computer's cache lines.
     struct alignas(64) State {
         std::uint64_t cause = 0;
         std::uint64_t mask = 0;
         std::uint64_t auto_clear = 0;
         std::uint64_t auto_mask = 0;
         std::uint64_t pending = 0;  // causes that have not fired
-        std::uint32_t other_cause = 0;
-        std::uint32_t other_mask = 0;
         bool other_pending = false;
         std::uint8_t other_vector = 0;
-        std::uint64_t fired = 0;
         std::array<Throttle, physical_vectors> throttles{};
+        std::uint32_t other_cause = 0;
+        std::uint32_t other_mask = 0;
+        std::uint64_t fired = 0;
         bool operator==(const State&) const = default;
         template <class Archive>
         void fields(Archive& a) {
@@ -83,18 +85,23 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_, followed_);
+        following_ = !followed_.empty();
     }
 
 private:
     void wake() override { update(); }
     void update();
     bool fire(unsigned vector);
+    [[gnu::noinline]] void fire_other();
+    [[gnu::noinline]] void mark_followed();
 
-    sim::Scope scope_;
+    // What a vector that fires needs comes first, as the scope's own does.
     BusPort& bus_;
     ThrottleClock& clock_;
-    unsigned function_;
     sim::Time quantum_;
+    unsigned function_;
+    bool following_ = false;
+    sim::Scope scope_;
     static constexpr std::size_t most_followed = 64;
     std::vector<sim::RequestId> followed_;  // what journeys say is told again after a restore
     State state_;

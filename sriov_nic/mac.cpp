@@ -48,7 +48,8 @@ void Mac::received(std::span<const std::byte> frame, bool good_fcs) {
         load_be16(&frame[opcode_at]) == pause_opcode) {
         return paused(load_be16(&frame[quanta_at]));
     }
-    const FrameInfo info = parse_frame(frame);
+    FrameInfo info;
+    parse_frame(frame, info);
     const Verdict verdict = core_.bridge.received(info);
     Statistics& counts = core_.statistics;
     if (verdict.pools == 0) {

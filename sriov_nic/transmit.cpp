@@ -225,12 +225,12 @@ void Transmit::descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, st
         q.stopped = true;
     } else {
         for (std::uint32_t i = 0; i < n; ++i) {
-            Descriptor& d = q.cache[(q.fetched + i) % cache_size];
+            Descriptor d;
             std::memcpy(&d, &data[std::size_t{i} * descriptor_bytes], descriptor_bytes);
-            if (tx::is_context(d) || (tx::command_of(d) & tx::end_of_packet) == 0) continue;
-            ++q.ends;
-            told_[queue].came(q.fetched + i, core_.scope.now());
+            q.cache[(q.fetched + i) % cache_size] = d;
+            if (!tx::is_context(d) && (tx::command_of(d) & tx::end_of_packet) != 0) ++q.ends;
         }
+        told_[queue].came(q.fetched, q.fetched + n, core_.scope.now());
         q.fetched += n;
     }
     evaluate(queue);
@@ -343,20 +343,15 @@ void Transmit::flush_due() {
     if (next != flush_timer_.deadline()) flush_timer_.arm(next);
 }
 
-bool Transmit::write_back(unsigned queue) {
-    Queue& q = queues_[queue];
-    const unsigned function = core_.function_of(queue);
-    const auto refused = [&] {
-        core_.bus_full = true;
-        flush_.put(queue, core_.scope.now());
-        return false;
-    };
+// False: the bus has no room; what has been written is.
+bool Transmit::write_descriptors(Queue& q, unsigned function) {
     if ((q.head_write_back & 1) != 0) {
         const std::uint32_t head = ring_index(q, q.done);
-        if (!core_.bus.write(function, q.head_write_back & ~std::uint64_t{3}, std::as_bytes(std::span{&head, 1}))) {
-            return refused();
-        }
+        const auto bytes = std::as_bytes(std::span{&head, 1});
+        if (!core_.bus.write(function, q.head_write_back & ~std::uint64_t{3}, bytes)) return false;
         q.written = q.done;
+        q.head = head;
+        return true;
     }
     const bool burst = txdctl::write_back(q.control) != 0;
     static constexpr auto reported = [] {
@@ -364,22 +359,31 @@ bool Transmit::write_back(unsigned queue) {
         for (Descriptor& d : all) d.high = std::uint64_t{tx::done} << 32;
         return all;
     }();
+    const std::uint32_t size = ring_size(q);
+    std::uint32_t at = ring_index(q, q.written);
     while (q.written != q.done) {
-        if (!burst && (tx::command_of(q.cache[q.written % cache_size]) & tx::report_status) == 0) {
-            ++q.written;
-            continue;
-        }
-        const std::uint32_t at = ring_index(q, q.written);
-        const auto n = burst ? std::min<std::uint64_t>(q.done - q.written, ring_size(q) - at) : 1;
-        if (!core_.bus.write(function, q.base + std::uint64_t{at} * descriptor_bytes,
-                             std::as_bytes(std::span{reported}.first(n)))) {
-            return refused();
+        const bool wanted = burst || (tx::command_of(q.cache[q.written % cache_size]) & tx::report_status) != 0;
+        const std::uint64_t n = burst ? std::min<std::uint64_t>(q.done - q.written, size - at) : 1;
+        if (wanted && !core_.bus.write(function, q.base + std::uint64_t{at} * descriptor_bytes,
+                                       std::as_bytes(std::span{reported}.first(n)))) {
+            return false;
         }
         q.written += n;
+        at = at + n == size ? 0 : at + static_cast<std::uint32_t>(n);
+    }
+    q.head = at;
+    return true;
+}
+
+bool Transmit::write_back(unsigned queue) {
+    Queue& q = queues_[queue];
+    if (!write_descriptors(q, core_.function_of(queue))) {
+        core_.bus_full = true;
+        flush_.put(queue, core_.scope.now());
+        return false;
     }
     q.reports = 0;
     flush_.remove(queue);
-    q.head = ring_index(q, q.written);
     // Else nothing is different for it.
     if (q.no_room || q.in_packet || rate_timer_.armed()) evaluate(queue);
     core_.raise(queue, Direction::transmit);

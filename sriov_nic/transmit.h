@@ -102,12 +102,12 @@ private:
             all[(first + count - 1) % most].end = end;
         }
         // The one that told of this descriptor; those before it are of no account any more.
-        sim::Time of(std::uint64_t descriptor, sim::Time unknown) {
+        Doorbell of(std::uint64_t descriptor, sim::Time unknown) {
             while (count != 0 && all[first].end <= descriptor) {
                 first = (first + 1) % most;
                 --count;
             }
-            return count != 0 ? all[first].at : unknown;
+            return count != 0 ? all[first] : Doorbell{~std::uint64_t{0}, unknown};
         }
         template <class Archive>
         void fields(Archive& a) {
@@ -130,19 +130,26 @@ private:
         Moments moments;
         std::uint64_t until = 0;
         std::uint32_t begin = 0, count = 0;
-        std::array<Batch, most> batches{};  // further ones
+        alignas(64) std::array<Batch, most> batches{};  // further ones
         alignas(64) Doorbells doorbells;
 
         Batch& batch(std::uint32_t n) { return batches[(begin + n) % most]; }
-        void came(std::uint64_t descriptor, sim::Time now) {
-            const Moments here{doorbells.of(descriptor, asked), asked, now};
-            if (count != 0 && batch(count - 1).moments == here) return;
-            // Those of packets that were never cut are not looked for.
-            if (count == most) {
-                begin = (begin + 1) % most;
-                --count;
+        // Descriptors from `first` to before `end`.
+        void came(std::uint64_t first, std::uint64_t end, sim::Time now) {
+            while (first < end) {
+                const Doorbells::Doorbell bell = doorbells.of(first, asked);
+                // Those of packets that were never cut are not looked for.
+                if (count == most) {
+                    begin = (begin + 1) % most;
+                    --count;
+                }
+                Batch& last = batch(count++);
+                last.first = first;
+                last.moments.rung = bell.at;
+                last.moments.asked = asked;
+                last.moments.came = now;
+                first = bell.end;
             }
-            batch(count++) = {descriptor, here};
             until = batch(0).first;
         }
         // Descriptors are asked for in order.
@@ -192,7 +199,7 @@ private:
         std::uint64_t head_write_back = 0;
         std::uint32_t dca = 0;
         std::array<TxContext, 2> contexts{};
-        std::array<Descriptor, cache_size> cache{};
+        alignas(64) std::array<Descriptor, cache_size> cache{};
         template <class Archive>
         void fields(Archive& a) {
             a(base, length, tail, control, dca, head_write_back, head, fetched, started, done, written, first, ends,
@@ -292,6 +299,7 @@ private:
     sim::Time in_order(const Frame& frame) const { return frame.ready - core_.profile.transmit_path; }
 
     void report_done(unsigned queue);
+    bool write_descriptors(Queue& q, unsigned function);
     bool write_back(unsigned queue);
     void wake() override {
         if (flush_.first() <= core_.scope.now()) flush_timer_expired();

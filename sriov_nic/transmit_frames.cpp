@@ -61,7 +61,7 @@ void Transmit::finish(Frame& frame) {
     }
     if (!frame.dropped) {
         offload(frame);
-        frame.info = parse_frame(memory_.span(frame.place, frame.length));
+        parse_frame(memory_.span(frame.place, frame.length), frame.info);
         const Verdict verdict = core_.bridge.transmitted(frame.info, core_.pool_of(frame.queue));
         frame.pools = verdict.pools;
         frame.wire = verdict.wire;
