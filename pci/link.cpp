@@ -124,17 +124,18 @@ sim::Time Link::count_credits(std::uint32_t headers, std::uint32_t data) {
 
 // Where there is no room to remember them one by one, two come back together, at the later time.
 inline void Link::return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data) {
-    if (credits_.full()) {
-        Credit& last = credits_[credits_.size() - 1];
-        last.at = at;
-        last.headers += headers;
-        last.data += data;
-        return;
-    }
+    if (credits_.full()) return add_to_last_credit(at, headers, data);
     Credit& credit = credits_.add();
     credit.at = at;
     credit.headers = headers;
     credit.data = data;
+}
+
+void Link::add_to_last_credit(sim::Time at, std::uint32_t headers, std::uint32_t data) {
+    Credit& last = credits_[credits_.size() - 1];
+    last.at = at;
+    last.headers += headers;
+    last.data += data;
 }
 
 // The last one's turn on the wire, and when it will have arrived.
@@ -194,7 +195,13 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
     entry.data = data_.take(size);
     entry.place = function.place();
     entry.kind = Kind::write;
-    std::memcpy(data_.at(entry.data), data.data(), size);
+    std::byte* const kept = data_.at(entry.data);
+    // Mostly it is a descriptor, for which the library's function would first have to see how long it is.
+    if (constexpr std::size_t descriptor = 16; size == descriptor) {
+        std::memcpy(kept, data.data(), descriptor);
+    } else {
+        std::memcpy(kept, data.data(), size);
+    }
     send_posted(function.id(), entry);
     if (notify) {
         const Notice notice{entry.sent, cookie, entry.place, DmaStatus::ok, false, false};

@@ -159,6 +159,7 @@ private:
     sim::Time wait_for_credits(std::uint32_t headers, std::uint32_t data);
     [[gnu::noinline]] sim::Time count_credits(std::uint32_t headers, std::uint32_t data);
     void return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data);
+    [[gnu::noinline]] void add_to_last_credit(sim::Time at, std::uint32_t headers, std::uint32_t data);
     bool may_add_message(std::uint16_t place, std::uint64_t address, std::uint32_t data);
     void pump_reads();
     void wait_for_host(sim::Time at, std::uint32_t slot, std::uint32_t offset, std::uint32_t size);

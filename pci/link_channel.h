@@ -26,9 +26,11 @@ public:
 
     // Bytes that may start at `from` at the earliest. The time when the last one has left, unless packets are damaged.
     sim::Time send(sim::Time from, WireBytes wire) {
-        const bool idle = state_.free_at < from;
-        state_.free_at = std::max(state_.free_at, from);
-        state_.fraction &= idle ? 0 : ~std::uint64_t{0};
+        // Whether it is busy until then nobody can guess: there is no branch.
+        const std::int64_t ahead = (state_.free_at - from).ps();
+        const std::int64_t busy = ~(ahead >> 63);  // all ones or none
+        state_.free_at = from + sim::Time::ps(ahead & busy);
+        state_.fraction &= static_cast<std::uint64_t>(busy);
         occupy(wire.bytes);
         state_.bytes += wire.bytes;
         state_.packets += wire.packets;

@@ -108,10 +108,8 @@ constexpr std::uint32_t next_request(std::uint64_t address, std::uint32_t size, 
     return std::min({size, limit, page});
 }
 
-constexpr WireBytes write_packets(const PacketLimits& limits, std::uint64_t address, std::uint32_t size) {
-    if (size != 0 && size <= limits.max_payload && (address & 4095) + size <= 4096) {
-        return {1, std::uint64_t{request_overhead(address, size)} + size};
-    }
+// Of several packets.
+[[gnu::noinline]] constexpr WireBytes cut_write(const PacketLimits& limits, std::uint64_t address, std::uint32_t size) {
     WireBytes wire;
     for (std::uint32_t done = 0; done < size; ++wire.packets) {
         const std::uint32_t piece = next_request(address + done, size - done, limits.max_payload);
@@ -119,6 +117,11 @@ constexpr WireBytes write_packets(const PacketLimits& limits, std::uint64_t addr
         done += piece;
     }
     return wire;
+}
+
+constexpr WireBytes write_packets(const PacketLimits& limits, std::uint64_t address, std::uint32_t size) {
+    const bool one = size != 0 && size <= limits.max_payload && (address & 4095) + size <= 4096;
+    return one ? WireBytes{1, std::uint64_t{request_overhead(address, size)} + size} : cut_write(limits, address, size);
 }
 
 // The completions of one request.

@@ -34,7 +34,7 @@ public:
     // made somewhere else and copied from there by more than a field at a time waits until all that the simulating
     // computer stored before is in its cache.
     T& add() {
-        if (size() == slots_.size()) grow(size() + 1);
+        if (size() > mask_) grow(size() + 1);
         return slots_[tail_++ & mask_];
     }
     // `item` is not one of its own.
