@@ -205,33 +205,35 @@ void Iommu::blocked(RequesterId requester, std::uint64_t address, bool write, Fa
 }
 
 // Page by page, as the requests on the link are cut: what lies before a fault has happened.
-template <class Access>
-DmaStatus Iommu::access(RequesterId requester, std::uint64_t address, std::size_t size, bool write, Access&& piece) {
-    for (std::size_t done = 0; done < size;) {
-        const std::uint64_t at = address + done;
-        const std::size_t bytes = std::min<std::size_t>(size - done, 4096 - (at & 4095));
-        const Place place = translate(requester, at, write, Look::only, scope_.now());
+template <class Byte, class Access>
+DmaStatus Iommu::access(RequesterId requester, std::uint64_t address, std::span<Byte> bytes, bool write,
+                        Access&& piece) {
+    while (!bytes.empty()) {
+        const Place place = translate(requester, address, write, Look::only, scope_.now());
         if (place.fault != FaultReason::none) {
             ++blocked_;
-            if (!place.silent) blocked(requester, at & ~std::uint64_t{4095}, write, place.fault);
+            if (!place.silent) blocked(requester, address & ~std::uint64_t{4095}, write, place.fault);
             return DmaStatus::unsupported;
         }
-        const DmaStatus status = piece(place.spa, done, bytes);
+        const std::size_t here = 4096 - (address & 4095);
+        if (bytes.size() <= here) return piece(place.spa, bytes);
+        const DmaStatus status = piece(place.spa, bytes.first(here));
         if (status != DmaStatus::ok) return status;
-        done += bytes;
+        address += here;
+        bytes = bytes.subspan(here);
     }
     return DmaStatus::ok;
 }
 
 DmaStatus Iommu::read_memory(RequesterId requester, std::uint64_t address, std::span<std::byte> out) {
-    return access(requester, address, out.size(), false, [&](std::uint64_t spa, std::size_t from, std::size_t bytes) {
-        return host_.read_memory(requester, spa, out.subspan(from, bytes));
+    return access(requester, address, out, false, [&](std::uint64_t spa, std::span<std::byte> part) {
+        return host_.read_memory(requester, spa, part);
     });
 }
 
 DmaStatus Iommu::write_memory(RequesterId requester, std::uint64_t address, std::span<const std::byte> data) {
-    return access(requester, address, data.size(), true, [&](std::uint64_t spa, std::size_t from, std::size_t bytes) {
-        return host_.write_memory(requester, spa, data.subspan(from, bytes));
+    return access(requester, address, data, true, [&](std::uint64_t spa, std::span<const std::byte> part) {
+        return host_.write_memory(requester, spa, part);
     });
 }
 
@@ -251,13 +253,13 @@ sim::Time Iommu::served(const HostAccess& access, sim::Time arrival) {
     sim::Time ready = arrival;
     std::uint64_t first_spa = 0;
     const std::uint64_t last = access.address + (access.size - 1);
-    for (std::uint64_t page = access.address >> 12; page <= last >> 12; ++page) {
-        const std::uint64_t at = std::max(access.address, page << 12);
+    for (std::uint64_t at = access.address; at <= last; at = (at | 4095) + 1) {
         const Place place = translate(access.requester, at, access.write, Look::timed, ready);
-        if (page == access.address >> 12) first_spa = place.spa;
-        ready = std::max(ready, place.ready);
+        ready = place.ready;
         if (place.fault != FaultReason::none) return ready;
-        expect(place.spa, std::min<std::uint64_t>(last + 1 - at, 4096 - (at & 4095)));
+        if (at == access.address) first_spa = place.spa;
+        expect(place.spa, std::min(last, at | 4095) + 1 - at);
+        if (last <= (at | 4095)) break;
     }
     return timing_.served({access.requester, first_spa, access.size, access.write}, ready);
 }

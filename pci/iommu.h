@@ -104,8 +104,8 @@ private:
     IommuContext context_of(RequesterId requester, Look look, unsigned& references, FaultReason& fault);
     Place translate(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now);
     [[gnu::noinline]] Place look_up(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now);
-    template <class Access>
-    DmaStatus access(RequesterId requester, std::uint64_t address, std::size_t size, bool write, Access&& piece);
+    template <class Byte, class Access>
+    DmaStatus access(RequesterId requester, std::uint64_t address, std::span<Byte> bytes, bool write, Access&& piece);
     void expect(std::uint64_t spa, std::uint64_t bytes) const;
     void blocked(RequesterId requester, std::uint64_t address, bool write, FaultReason reason);
 
