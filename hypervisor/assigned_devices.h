@@ -17,6 +17,7 @@
 #include "hypervisor/tlfs_root_hypercalls.h"
 #include "sim/flat_map.h"
 #include "sim/time.h"
+#include "sim/working_set.h"
 #include "slat/second_level.h"
 
 namespace hypervisor {
@@ -67,6 +68,10 @@ public:
     // The host's address of a device's register.
     std::optional<std::uint64_t> translate(std::uint64_t gpa) const;
     bool has_pages() const { return !state_.pages.empty(); }
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(*this);
+        set.add_content(state_.pages);
+    }
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -129,6 +134,8 @@ public:
     virtual bool join_domain(std::uint64_t device, std::uint64_t partition, const slat::SecondLevel& tables) = 0;
     virtual void leave_domain(std::uint64_t device) = 0;
     virtual void domain_changed(std::uint64_t partition, std::uint64_t gpa, std::uint64_t length) = 0;
+    // What a partition that has the device needs of it when it is at work (sim/working_set.h).
+    virtual void add_needs(std::uint64_t /*device*/, sim::WorkingSet& /*set*/) {}
     virtual void set_interrupt(std::uint32_t handle, const RemappedInterrupt& entry) = 0;
     virtual void clear_interrupt(std::uint32_t handle) = 0;
 

@@ -60,7 +60,8 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
     guest_.set_registers(kernel_registers());
     needs_.add(&scope_, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&guest_) -
                                                  reinterpret_cast<const std::byte*>(&scope_)));
-    needs_.add(partition_.devices());
+    partition_.add_needs(needs_);
+    needs_.add_content(state_.actions, 2);
     needs_.add(apic_);
     needs_.add(synthetic_);
     needs_.add(state_);

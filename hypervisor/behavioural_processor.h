@@ -99,6 +99,10 @@ public:
     void read_register(std::uint64_t gpa, unsigned bytes, std::uint32_t who, std::uint32_t step);
     void write_port(std::uint16_t port, unsigned bytes, std::uint32_t value);
     void read_port(std::uint16_t port, unsigned bytes, std::uint32_t who, std::uint32_t step);
+    // What is needed when it is at work: its own, and its partition's devices'.
+    static constexpr std::size_t parts = 2;
+    const sim::WorkingSet& needs(std::size_t part) const { return part == 0 ? needs_ : partition_.device_needs(); }
+    sim::WorkingSet& needs() { return needs_; }
     // It has a new piece of work.
     void work_arrived() { wake(); }
 

@@ -25,7 +25,8 @@ void CpuLedger::begin(PartitionId partition, sim::Time start) {
     VG_CHECK(start >= end_, "a processor's time goes backwards");
     idle_ += start - end_;
     end_ = start;
-    if (row_ != 0) sim::prefetch(cells_.data() + partition * row_);
+    constexpr std::uint64_t line = 64 / sizeof(sim::Time);
+    for (std::uint64_t cause = 0; cause < row_; cause += line) sim::prefetch(cells_.data() + partition * row_ + cause);
 }
 
 sim::Time& CpuLedger::cell(PartitionId partition, std::uint16_t cause) {

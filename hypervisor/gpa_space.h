@@ -95,6 +95,8 @@ public:
     // cleared. From the beginning nothing was.
     [[nodiscard]] GpaEdit set_tracking(bool on);
     bool tracking() const { return state_.tracking; }
+    // What each store asks (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const { set.add(state_.tracking); }
     // gpa_access_state of a page, whose dirty flag may be cleared; nothing: there is none. Whoever clears says at the
     // end of which pages.
     std::optional<std::uint8_t> access_state(std::uint64_t gpa_page, bool clear_dirty);

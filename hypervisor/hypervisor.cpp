@@ -132,6 +132,7 @@ void Hypervisor::interrupt_changed(std::uint32_t handle, const DeviceInterrupt* 
         if (to.descriptor) to.vector = static_cast<std::uint8_t>(target.vector);
     }
     remapping_->set_interrupt(handle, to);
+    if (Partition* const partition = partitions_.find(entry->partition)) partition->device_needs().add(*entry);
 }
 
 template <class Vps, class Vp>
@@ -296,6 +297,8 @@ VpControl& Hypervisor::create_behavioural_vp(Partition& partition, std::uint32_t
     if (software != software_.end()) processor->set_software(software->second);
     schedule(ref, partition.vp_policy());
     behavioural_table_.set(ref, processor.get());
+    scheduler_.add_needs(ref, processor->needs());
+    behavioural_table_.add_needs(ref, processor->needs());
     return *behavioural_.emplace(ref, std::move(processor)).first->second;
 }
 
@@ -334,8 +337,12 @@ void Hypervisor::delete_vp(Partition& partition, std::uint32_t index) {
 }
 
 bool Hypervisor::device_attached(Partition& partition, std::uint64_t physical) {
-    return remapping_ == nullptr ||
-           remapping_->join_domain(physical, partition.id(), partition.gpa_space().second_level());
+    if (remapping_ == nullptr) return true;
+    if (!remapping_->join_domain(physical, partition.id(), partition.gpa_space().second_level())) return false;
+    sim::WorkingSet& needs = partition.device_needs();
+    needs.clear();
+    partition.devices().for_each_physical([&](std::uint64_t device) { remapping_->add_needs(device, needs); });
+    return true;
 }
 
 void Hypervisor::device_detached(std::uint64_t physical) {

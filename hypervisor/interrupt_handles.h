@@ -71,7 +71,7 @@ public:
     void set(std::uint32_t handle, const DeviceInterrupt& entry) {
         entries_[handle] = entry;
         index(handle, &entries_[handle]);
-        table_.interrupt_changed(handle, &entry);
+        table_.interrupt_changed(handle, &entries_[handle]);
     }
     void release(std::uint32_t handle) {
         index(handle, nullptr);

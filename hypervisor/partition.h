@@ -20,6 +20,7 @@
 #include "hypervisor/tlfs.h"
 #include "sim/flat_map.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace hypervisor {
 
@@ -141,6 +142,16 @@ public:
     const InterceptTable& intercepts() const { return intercepts_; }
     AssignedDevices& devices() { return devices_; }
     const AssignedDevices& devices() const { return devices_; }
+    // What its processors need of it when they are at work, and what they need of its devices (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(&scope_, sizeof scope_ + sizeof host_);
+        set.add(state_.id);
+        set.add_content(vp_objects_);
+        gpa_space_.add_needs(set);
+        devices_.add_needs(set);
+    }
+    sim::WorkingSet& device_needs() { return device_needs_; }
+    const sim::WorkingSet& device_needs() const { return device_needs_; }
 
     HvStatus create_vp(std::uint32_t index);
     HvStatus delete_vp(std::uint32_t index);
@@ -201,6 +212,7 @@ private:
     GpaSpace gpa_space_;
     InterceptTable intercepts_;
     AssignedDevices devices_;
+    sim::WorkingSet device_needs_;
     sim::FlatMap<std::uint32_t, VpControl*> vp_objects_;
     // State on its way, and how much of it has gone. In no checkpoint: all parts go at one instant.
     std::vector<std::byte> parts_;

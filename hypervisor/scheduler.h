@@ -14,6 +14,7 @@
 #include "hypervisor/ready_queue.h"
 #include "hypervisor/vp_table.h"
 #include "sim/time.h"
+#include "sim/working_set.h"
 
 namespace hypervisor {
 
@@ -97,6 +98,12 @@ public:
     sim::Time next_release(sim::Time now);
     // Compares what the order says with a look at every virtual processor: for tests.
     [[nodiscard]] bool consistent(sim::Time now);
+
+    // What it needs of a virtual processor (sim/working_set.h).
+    void add_needs(VpRef ref, sim::WorkingSet& set) const {
+        set.add(vp(ref));
+        table_.add_needs(ref, set);
+    }
 
     bool nobody_waits() const { return ready_.entries().empty(); }
     std::uint32_t lp_count() const { return static_cast<std::uint32_t>(state_.lps.size()); }

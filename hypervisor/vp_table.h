@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "hypervisor/ready_queue.h"
+#include "sim/working_set.h"
 
 namespace hypervisor {
 
@@ -24,6 +25,11 @@ public:
         row[ref.vp] = value;
     }
     void clear() { rows_.clear(); }
+    // What find() looks at. (Rows of partitions that come later move it.)
+    void add_needs(VpRef ref, sim::WorkingSet& set) const {
+        set.add(rows_[ref.partition]);
+        set.add(rows_[ref.partition][ref.vp]);
+    }
 
 private:
     std::vector<std::vector<T*>> rows_;

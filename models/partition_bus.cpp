@@ -4,6 +4,7 @@
 
 #include "models/migration/movable_partition.h"
 #include "sim/check.h"
+#include "sim/prefetch.h"
 
 namespace models {
 
@@ -29,6 +30,10 @@ bool RootViewOfGuest::contains(std::uint64_t gpa, std::uint64_t length) const {
         length -= part;
     }
     return true;
+}
+
+void RootViewOfGuest::expect(std::uint64_t gpa) const {
+    if (const MemoryRun* const run = find_run(runs_, gpa)) sim::prefetch(memory_.base() + run->spa + (gpa - run->gpa));
 }
 
 bool RootViewOfGuest::read(std::uint64_t gpa, std::span<std::byte> out) {

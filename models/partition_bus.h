@@ -50,6 +50,12 @@ public:
 
     [[nodiscard]] bool read(std::uint64_t gpa, std::span<std::byte> out) override;
     [[nodiscard]] bool write(std::uint64_t gpa, std::span<const std::byte> data) override;
+    void expect(std::uint64_t gpa) const override;
+    void add_needs(sim::WorkingSet& set) const override {
+        set.add(*this);
+        set.add(runs_);
+        set.add(runs_.data(), runs_.size() * sizeof runs_.front());
+    }
 
 private:
     bool contains(std::uint64_t gpa, std::uint64_t length) const;

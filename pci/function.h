@@ -15,6 +15,7 @@
 #include "pci/function_layout.h"
 #include "pci/ports.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace pci {
 
@@ -28,6 +29,8 @@ public:
     virtual void function_reset(ResetKind kind) = 0;
     // The command register or the power state changed.
     virtual void command_changed() {}
+    // What whoever drives the function needs of it (sim/working_set.h). What is named here may end before the set.
+    virtual void add_needs(sim::WorkingSet& /*set*/) const {}
 
 protected:
     ~FunctionModel() = default;
@@ -75,6 +78,10 @@ public:
     const ConfigSpace& config() const { return config_; }
     RequesterId id() const { return slot_.id(); }
     BusMaster& master() { return master_; }
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(&slot_, line_bytes);
+        model_.add_needs(set);
+    }
 
     // The interrupt pin. With "interrupt disable" set the status bit alone tells.
     void set_intx(bool asserted);
@@ -148,7 +155,8 @@ private:
     DmaStatus ended(DmaStatus status, bool write);
 
     // What each transaction needs comes first, in one of the simulating computer's cache lines.
-    alignas(64) Slot slot_;
+    static constexpr std::size_t line_bytes = sim::WorkingSet::line_bytes;
+    alignas(line_bytes) Slot slot_;
     BusMaster master_;
     bool may_master_ = false;  // follows from the command register and the power state
     sim::Scope scope_;

@@ -17,12 +17,13 @@ namespace remap = dma_remapping;
 struct TableRecorder {
     struct Seen {
         int level;
+        std::uint64_t spa;
         std::uint64_t entry;
     };
     std::array<Seen, 4> seen{};
     unsigned count = 0;
-    void entry(int level, std::uint64_t, unsigned, std::uint64_t entry) {
-        if (count < seen.size()) seen[count++] = {level, entry};
+    void entry(int level, std::uint64_t spa, unsigned, std::uint64_t entry) {
+        if (count < seen.size()) seen[count++] = {level, spa, entry};
     }
 };
 
@@ -173,6 +174,9 @@ Iommu::Place Iommu::look_up(RequesterId requester, std::uint64_t address, bool w
     const slat::Translation found = slat::translate_from<slat::TranslateOptions{.leave_flags = true}>(
         second, memory_, start, address, request, recorder);
     place.references += found.references;
+    if (const auto noted = walked_.find(requester); noted != walked_.end()) {
+        for (unsigned i = 0; i < recorder.count; ++i) noted->second.note(memory_.at(recorder.seen[i].spa, 8));
+    }
     if (look == Look::timed) {
         ++walks_;
         references_.add(place.references);
@@ -187,7 +191,7 @@ Iommu::Place Iommu::look_up(RequesterId requester, std::uint64_t address, bool w
     if (look != Look::timed) return place;
     slat::PageRights rights = start.rights;
     for (unsigned i = 0; i < recorder.count; ++i) {
-        const auto& [level, entry] = recorder.seen[i];
+        const auto& [level, spa, entry] = recorder.seen[i];
         rights = narrowed(config_.second.format, rights, entry);
         if (level == found.level) break;
         caches_.insert_table(level, context.domain, address, entry & mmu::pte::address, rights);
@@ -196,6 +200,18 @@ Iommu::Place Iommu::look_up(RequesterId requester, std::uint64_t address, bool w
     caches_.keep_recent(requester.value, address, inside({found.spa, {}, rights, found.page_shift}, 0),
                         found.page_shift, rights);
     return place;
+}
+
+void Iommu::add_needs(RequesterId requester, sim::WorkingSet& set) {
+    const Walked& walked = walked_[requester];
+    for (const void* const& line : walked.lines) set.add_content(line);
+}
+
+void Iommu::Walked::note(const void* entry) {
+    constexpr std::uintptr_t line_bytes = sim::WorkingSet::line_bytes;
+    const auto line = reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(entry) & ~(line_bytes - 1));
+    if (std::ranges::find(lines, line) != lines.end()) return;
+    lines[next++ % lines.size()] = line;
 }
 
 void Iommu::blocked(RequesterId requester, std::uint64_t address, bool write, FaultReason reason) {

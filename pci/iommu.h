@@ -4,7 +4,9 @@
 // for its registers, and through its tables and its queue in memory.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 
@@ -15,6 +17,7 @@
 #include "pci/iommu_format.h"
 #include "pci/ports.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace pci {
 
@@ -60,6 +63,9 @@ public:
     void line(unsigned line, bool asserted) override { host_.line(line, asserted); }
     [[nodiscard]] sim::Time served(const HostAccess& access, sim::Time arrival) override;
 
+    // What the translation of the requester's addresses needs: its table entries that were read last, from now on.
+    void add_needs(RequesterId requester, sim::WorkingSet& set);
+
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_, caches_, faults_);
@@ -99,6 +105,13 @@ private:
         std::uint64_t high = 0;
     };
 
+    // Lines of the simulating computer's memory, the oldest replaced first.
+    struct Walked {
+        std::array<const void*, 16> lines{};
+        unsigned next = 0;
+        void note(const void* entry);
+    };
+
     // Whether a look-up is the hardware's own, which fills caches, or only asks what they and the tables say.
     enum class Look : std::uint8_t { timed, only };
     IommuContext context_of(RequesterId requester, Look look, unsigned& references, FaultReason& fault);
@@ -130,6 +143,7 @@ private:
     sim::Counter& remapped_;
     sim::Counter& posted_;
     IommuCaches caches_;
+    std::map<RequesterId, Walked> walked_;  // of those that somebody needs ahead
     IommuFaults faults_;
     State state_;
 };

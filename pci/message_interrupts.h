@@ -44,6 +44,11 @@ public:
     void send_through(DmaPort& port) { port_ = &port; }
 
     bool enabled() const { return enabled_; }
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(*this);
+        set.add(state_.entries.data(), state_.entries.size() * sizeof state_.entries.front());
+        set.add(state_.pending.data(), sizeof state_.pending.front());
+    }
     unsigned vectors() const { return static_cast<unsigned>(state_.entries.size()); }
     void raise(unsigned vector);
     bool pending(unsigned vector) const { return (state_.pending[vector / 64] >> vector % 64 & 1) != 0; }

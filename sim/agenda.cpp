@@ -14,6 +14,7 @@ bool Agenda::run_next() {
 // The earliest timer, unless it is armed for later than `end`.
 bool Agenda::fire_until(Time end) {
     close();
+    if (!near_.empty()) look_ahead();
     const Time device = top(Priority::device), processor = top(Priority::processor);
     const Time first = std::min(device, processor);
     if (first > end || first.is_never()) return false;
@@ -25,6 +26,14 @@ bool Agenda::fire_until(Time end) {
     ++fired_;
     timer.expired_();
     return true;
+}
+
+// One part of what one of them needs: what is fetched all at once is waited for.
+void Agenda::look_ahead() {
+    Timer& timer = *near_.front();
+    if (timer.foresight_->fetch_ahead(timer.step_++)) return;
+    timer.told_ = Timer::Told::yes;
+    near_.erase(near_.begin());
 }
 
 // Nobody took the place of the entry that was fired.
@@ -91,6 +100,12 @@ void Agenda::put(Entry& place, std::size_t position, Timer& timer, Time at, std:
     place.sequence = sequence;
     place.timer = &timer;
     timer.position_ = position;
+    // At the front, or next to it in a part of the heap.
+    if (position <= arity && timer.foresight_ != nullptr && timer.told_ == Timer::Told::no) {
+        timer.told_ = Timer::Told::in_part;
+        timer.step_ = 0;
+        timer.agenda_.near_.push_back(&timer);
+    }
 }
 
 void Agenda::sift_up(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence) {
@@ -127,11 +142,19 @@ Timer::Timer(Agenda& agenda, std::string name, std::function<void()> expired, Pr
 
 Timer::~Timer() {
     disarm();
+    set_foresight(nullptr);
+}
+
+void Timer::set_foresight(Foresight* foresight) {
+    foresight_ = foresight;
+    told_ = Told::no;
+    std::erase(agenda_.near_, this);
 }
 
 void Timer::arm(Time at) {
     if (at.is_never()) return disarm();
     at_ = std::max(at, agenda_.floor_);
+    if (told_ == Told::yes) told_ = Told::no;
     sequence_ = agenda_.next_sequence_++;
     if (armed()) return agenda_.move(*this, at_, sequence_);
     agenda_.insert(*this, at_, sequence_);

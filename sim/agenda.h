@@ -19,6 +19,18 @@ enum class Priority : std::uint8_t { device, processor };
 
 class Timer;
 
+// Whoever will need much when a timer fires, and of whom the simulating computer's caches hold nothing any more: he is
+// told when it comes near the front of the agenda, and has what he needs fetched while others act. Nothing that is
+// simulated may follow from it.
+class Foresight {
+public:
+    // Called before each of the events from then on, with 0, 1, ...: a part of it each time. False: there is no more.
+    virtual bool fetch_ahead(unsigned step) = 0;
+
+protected:
+    ~Foresight() = default;
+};
+
 class Agenda {
 public:
     Agenda() = default;
@@ -85,6 +97,7 @@ private:
         return first;
     }
     bool fire_until(Time end);
+    void look_ahead();
     void close();
     void insert(Timer& timer, Time at, std::uint64_t sequence);
     void remove(Timer& timer);
@@ -98,6 +111,7 @@ private:
     // Whose first entry has just been fired and is a hole: mostly its timer is armed again, and the entry takes its
     // place. Until then nothing goes before it, as nothing did.
     Heap* open_ = nullptr;
+    std::vector<Timer*> near_;  // whose foresight has been told in part
     Time now_;
     Time floor_;                 // the time of the event that is being carried out
     Time limit_ = Time::ps(-1);  // of run_until; before all times outside
@@ -125,6 +139,8 @@ public:
         return true;
     }
     void disarm();
+    // Who is told that it will fire; null: nobody.
+    void set_foresight(Foresight* foresight);
 
     bool armed() const { return position_ != unarmed; }
     Time deadline() const { return armed() ? at_ : Time::never(); }
@@ -150,6 +166,11 @@ private:
     std::uint64_t sequence_ = 0;
     std::size_t position_ = unarmed;  // in the agenda's heap
     Priority priority_;
+    // Whether the foresight has been, since the timer was armed. No state: what it does has no effect.
+    enum class Told : std::uint8_t { no, in_part, yes };
+    Told told_ = Told::no;
+    unsigned step_ = 0;
+    Foresight* foresight_ = nullptr;
     std::string name_;  // last: whoever fires it does not need it
 };
 

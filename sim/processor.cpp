@@ -32,7 +32,7 @@ void TaskQueue::wake(TaskId id) {
     }
     if (std::find(state_.awake.begin(), state_.awake.end(), id) != state_.awake.end()) return;
     needs_[id].set.fetch();
-    needs_[id].awake = true;
+    needs_[id].awake = needs_[id].used = true;
     const bool first = state_.awake.empty();
     state_.awake.push_back(id);
     if (first) work_arrived();

@@ -28,6 +28,8 @@ public:
     // What the piece that begin() has just answered consists of, no more than it in all. Whoever counts processor time
     // asks; what is not said here is the processor's own cause for its tasks.
     virtual void account(Account& account) const { (void)account; }
+    // What it will touch next that has no place of its own, as the next of a ring: it may be fetched (sim/prefetch.h).
+    virtual void fetch_ahead() const {}
 };
 
 // Where tasks run: each gets one piece in turn.
@@ -43,6 +45,8 @@ public:
     virtual void wake(TaskId id) = 0;
     // What the task needs whenever it is awake; null: nobody fetches it.
     virtual WorkingSet* working_set(TaskId /*id*/) { return nullptr; }
+    // It will have work soon: what it needs, part by part (sim::Foresight).
+    virtual bool fetch_ahead(unsigned /*step*/) { return false; }
 };
 
 // A task's place on a processor, held by the task's owner.
@@ -62,6 +66,11 @@ public:
     void needs(const T& object) const {
         needs(&object, sizeof object);
     }
+    template <class T>
+    void needs_content(const T& holder, std::size_t lines = 1) const {
+        if (WorkingSet* const set = processor_->working_set(id_)) set->add_content(holder, lines);
+    }
+    WorkingSet* working_set() const { return processor_->working_set(id_); }
 
 private:
     Processor* processor_;
@@ -76,10 +85,28 @@ public:
     void wake(TaskId id) final;
     WorkingSet* working_set(TaskId id) final { return &needs_[id].set; }
     // What those need that were awake since it was asked the last time: they will mostly be those that wake next.
-    void fetch_ahead() {
+    void fetch_needs() {
         for (Needs& needs : needs_) {
             if (std::exchange(needs.awake, false)) needs.set.fetch();
         }
+    }
+    std::size_t tasks() const { return needs_.size(); }
+    // Of one that was ever awake; else nothing.
+    const WorkingSet* needs_of(std::size_t task) const { return needs_[task].used ? &needs_[task].set : nullptr; }
+    void fetch_next_of(std::size_t task) const {
+        if (needs_[task].used && tasks_[task] != nullptr) tasks_[task]->fetch_ahead();
+    }
+    // Where those are.
+    void fetch_list() const {
+        for (std::size_t at = 0; at < needs_.size(); at += WorkingSet::line_bytes / sizeof(Needs) + 1) {
+            prefetch(&needs_[at]);
+        }
+    }
+
+    // What the queue itself needs.
+    void add_needs(WorkingSet& set) const {
+        set.add_content(tasks_);
+        set.add_content(state_.awake);
     }
 
     // Between begin() and finish().
@@ -120,7 +147,8 @@ private:
     // Of each; nothing here decides what is simulated.
     struct Needs {
         WorkingSet set;
-        bool awake = false;  // since fetch_ahead()
+        bool awake = false;  // since fetch_needs()
+        bool used = false;
     };
     std::vector<Needs> needs_;
     State state_;

@@ -1,6 +1,6 @@
 // Where that lies which somebody needs each time he acts again after a while. It is fetched into the simulating
-// computer's caches all at once when he is called; what is missed line by line is waited for line by line, and of a
-// thousand guests nothing is still there from the last time. The simulated machine is the same with it and without.
+// computer's caches together when he is called, or before; what is missed line by line is waited for line by line, and
+// of a thousand guests nothing is still there from the last time. The simulated machine is the same with it and without.
 #pragma once
 
 #include <algorithm>
@@ -14,27 +14,83 @@ namespace sim {
 
 class WorkingSet final {
 public:
+    static constexpr std::size_t line_bytes = 64;
+
     // It may end before this set does: what is no more there is fetched in vain.
     void add(const void* from, std::size_t bytes) {
         const auto begin = reinterpret_cast<std::uintptr_t>(from);
-        for (std::uintptr_t at = begin & ~(line_bytes - 1); at < begin + bytes && lines_.size() < most;
-             at += line_bytes) {
-            if (std::ranges::find(lines_, at) == lines_.end()) lines_.push_back(at);
-        }
+        for (std::uintptr_t line = begin / line_bytes; line * line_bytes < begin + bytes; ++line) add_line(line);
     }
     template <class T>
     void add(const T& object) {
         add(&object, sizeof object);
     }
-    void clear() { lines_.clear(); }
+    // What `holder` points to with its first word, wherever that is by then: a std::vector does, a std::unique_ptr,
+    // and whatever begins with one. The holder does not end before this set.
+    template <class T>
+    void add_content(const T& holder, std::size_t lines = 1) {
+        static_assert(sizeof holder >= sizeof(void*));
+        add(&holder, sizeof(void*));
+        if (pieces_.size() < most) pieces_.emplace_back(reinterpret_cast<std::uintptr_t>(&holder), lines);
+    }
+    bool empty() const { return pieces_.empty(); }
+    void clear() {
+        pieces_.clear();
+        contents_ = 0;
+    }
+
     void fetch() const {
-        for (const std::uintptr_t at : lines_) prefetch(reinterpret_cast<const void*>(at));
+        for (std::size_t n = 0; n < contents_; ++n) fetch_lines(pieces_[n].place * line_bytes, pieces_[n].lines);
+    }
+    // Some of it, from where the last call has ended, at first 0: no more than a computer has under way at once, while
+    // others act. False: that was the end.
+    bool fetch_some(std::size_t& at) const {
+        for (std::size_t lines = 0; at < contents_ && lines < at_once; lines += pieces_[at++].lines) {
+            fetch_lines(pieces_[at].place * line_bytes, pieces_[at].lines);
+        }
+        return at < contents_;
+    }
+    // Likewise, some time after the lines, when the holders are here.
+    bool fetch_some_contents(std::size_t& at) const {
+        at = std::max(at, contents_);
+        for (std::size_t lines = 0; at < pieces_.size() && lines < at_once; lines += pieces_[at++].lines) {
+            fetch_lines(*reinterpret_cast<const std::uintptr_t*>(pieces_[at].place), pieces_[at].lines);
+        }
+        return at < pieces_.size();
+    }
+    // Some time before: this itself.
+    void fetch_list() const {
+        fetch_lines(reinterpret_cast<std::uintptr_t>(pieces_.data()), pieces_.size() * sizeof(Piece) / line_bytes + 1);
     }
 
 private:
-    static constexpr std::uintptr_t line_bytes = 64;
-    static constexpr std::size_t most = 256;
-    std::vector<std::uintptr_t> lines_;
+    // Lines one after the other, by the number of the first; or a content, by its holder's address.
+    struct Piece {
+        Piece(std::uintptr_t at, std::size_t count) : place(at), lines(count) {}
+        std::uintptr_t place : 52;
+        std::uintptr_t lines : 12;
+    };
+    static_assert(sizeof(Piece) == 8);
+    static constexpr std::size_t most = 256, at_once = 12;
+
+    static void fetch_lines(std::uintptr_t from, std::size_t lines) {
+        for (std::size_t n = 0; n < lines; ++n) prefetch(reinterpret_cast<const void*>(from + n * line_bytes));
+    }
+    void add_line(std::uintptr_t line) {
+        for (std::size_t n = 0; n < contents_; ++n) {
+            Piece& piece = pieces_[n];
+            if (line - piece.place < piece.lines) return;
+            if (line == piece.place + piece.lines && piece.lines < most) {
+                ++piece.lines;
+                return;
+            }
+        }
+        if (pieces_.size() >= most) return;
+        pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(contents_++), Piece{line, 1});
+    }
+
+    std::vector<Piece> pieces_;  // lines first, then contents
+    std::size_t contents_ = 0;   // from there on
 };
 
 }  // namespace sim

@@ -164,6 +164,12 @@ public:
         if (offset < msix_pending_offset) msix.write_table(offset, size, value);
     }
     void function_reset(pci::ResetKind) override { adapter_.controller_.function_reset(vf_); }
+    void add_needs(sim::WorkingSet& set) const override {
+        set.add(&adapter_.virtuals_[vf_], sizeof adapter_.virtuals_[vf_]);
+        set.add(this, 2 * sizeof(void*));
+        msix.add_needs(set);
+        adapter_.controller_.add_needs(vf_, set);
+    }
 
 private:
     void config_written(std::uint16_t, std::uint32_t, std::uint32_t) override {}

@@ -26,6 +26,19 @@ Controller::Controller(const sim::Scope& scope, const Profile& profile, BusPort&
     mac_.connect(transmit_, receive_);
 }
 
+void Controller::add_needs(unsigned vf, sim::WorkingSet& set) const {
+    const unsigned queue = vf * core_.queues_per_pool();
+    transmit_.add_needs(queue, set);
+    receive_.add_needs(queue, set);
+    core_.interrupts[vf]->add_needs(set);
+    set.add(core_.interrupts[vf]);
+    set.add(core_.vf_ivar[vf]);
+    set.add(core_.statistics.functions[vf]);
+    set.add(core_.statistics.queue_received[queue]);
+    set.add(core_.statistics.queue_received_octets[queue]);
+    set.add(core_.statistics.queue_sent[queue]);
+}
+
 // What a VF's table does not know reads 0; so does everything of a VF that is not enabled.
 std::uint32_t Controller::read_virtual(unsigned vf, std::uint32_t offset) {
     const Row<Controller>* row = vf < core_.vfs ? virtual_map().at(offset) : nullptr;

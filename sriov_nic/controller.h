@@ -35,6 +35,9 @@ public:
     void set_link(bool up);
     bool link_up() const { return core_.link_up; }
 
+    // What a driver of the VF needs when it is at work (sim/working_set.h): of its first queues, if it has more.
+    void add_needs(unsigned vf, sim::WorkingSet& set) const;
+
     // How many VFs software has enabled.
     void set_virtual_functions(unsigned count);
     unsigned virtual_functions() const { return core_.vfs; }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/scope.h"
+#include "sim/working_set.h"
 #include "sriov_nic/ports.h"
 #include "sriov_nic/registers.h"
 #include "sriov_nic/throttle_clock.h"
@@ -81,6 +82,12 @@ public:
         }
     };
     const State& state() const { return state_; }
+    // As far as a virtual function's vectors go.
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_) -
+                                               reinterpret_cast<const std::byte*>(this)) +
+                          2 * sim::WorkingSet::line_bytes);
+    }
     void reset();
     template <class Archive>
     void fields(Archive& archive) {

@@ -54,6 +54,8 @@ public:
     bool paused_partner() const { return paused_; }
     void reset();
 
+    void add_needs(unsigned queue, sim::WorkingSet& set) const { set.add(queues_[queue]); }
+
     template <class Archive>
     void fields(Archive& a) {
         a(queues_, fetch_, memory_, frames_, paused_, refused_, timer_, flows_, open_flows_, flow_timer_);

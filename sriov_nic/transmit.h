@@ -61,6 +61,11 @@ public:
     void pump();
 
     std::uint32_t buffered_bytes() const { return memory_.used(); }
+    void add_needs(unsigned queue, sim::WorkingSet& set) const {
+        set.add(queues_[queue]);
+        set.add(&told_[queue], 2 * sim::WorkingSet::line_bytes);
+        set.add(&told_[queue].doorbells, sim::WorkingSet::line_bytes);
+    }
     void reset();
 
     template <class Archive>

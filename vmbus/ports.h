@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "sim/working_set.h"
+
 namespace vmbus {
 
 // The guest's memory by guest physical address.
@@ -14,6 +16,10 @@ public:
     // All or nothing: false if any byte is not RAM of the guest's, and then nothing was moved.
     [[nodiscard]] virtual bool read(std::uint64_t gpa, std::span<std::byte> out) = 0;
     [[nodiscard]] virtual bool write(std::uint64_t gpa, std::span<const std::byte> data) = 0;
+    // What whoever reads and writes it needs besides its bytes (sim/working_set.h).
+    virtual void add_needs(sim::WorkingSet& /*set*/) const {}
+    // That byte's line will be read or written soon (sim/prefetch.h).
+    virtual void expect(std::uint64_t /*gpa*/) const {}
 };
 
 // The way to the guest: its synthetic interrupt controllers.

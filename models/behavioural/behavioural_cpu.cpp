@@ -6,6 +6,9 @@ namespace models {
 
 BehaviouralCpu::BehaviouralCpu(CpuOwner& owner, unsigned index) : owner_(owner), index_(index), queue_(*this) {
     needs_.add(*this);
+    needs_.add(&owner, sizeof(void*));
+    needs_.add_content(handlers_);
+    queue_.add_needs(needs_);
 }
 
 std::uint8_t BehaviouralCpu::allocate_vector(InterruptHandler& handler) {
@@ -63,7 +66,35 @@ void BehaviouralCpu::interrupt(std::uint8_t vector) {
 
 void BehaviouralCpu::expected() {
     needs_.fetch();
-    queue_.fetch_ahead();
+    queue_.fetch_needs();
+}
+
+// Of what is needed when it is at work: its own, the hypervisor's, then each task's.
+const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
+    if (n == 0) return &needs_;
+    if (n <= hypervisor::BehaviouralProcessor::parts) return vp_ != nullptr ? &vp_->needs(n - 1) : nullptr;
+    return queue_.needs_of(n - 1 - hypervisor::BehaviouralProcessor::parts);
+}
+
+// First all that has its place, then what that points to, then what moves on; of each part a step before where it is.
+bool BehaviouralCpu::fetch_ahead(unsigned step) {
+    const std::size_t tasks = queue_.tasks(), parts = 1 + hypervisor::BehaviouralProcessor::parts + tasks;
+    if (step == 0) {
+        ahead_ = ahead_piece_ = 0;
+        queue_.fetch_list();
+        return true;
+    }
+    while (ahead_ < 2 * parts) {
+        const sim::WorkingSet* const set = part(ahead_ % parts);
+        const bool more =
+            set != nullptr && (ahead_ < parts ? set->fetch_some(ahead_piece_) : set->fetch_some_contents(ahead_piece_));
+        if (more) return true;
+        ahead_piece_ = 0;
+        if (const sim::WorkingSet* const next = part(++ahead_ % parts)) next->fetch_list();
+        if (set != nullptr && !set->empty()) return true;
+    }
+    for (std::size_t task = 0; task < tasks; ++task) queue_.fetch_next_of(task);
+    return false;
 }
 
 void BehaviouralCpu::resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) {

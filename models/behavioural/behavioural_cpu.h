@@ -46,6 +46,7 @@ public:
     void detach(TaskId id) override { queue_.detach(id); }
     void wake(TaskId id) override { queue_.wake(id); }
     sim::WorkingSet* working_set(TaskId id) override { return queue_.working_set(id); }
+    bool fetch_ahead(unsigned step) override;
     void charge(sim::Cause cause, sim::Time time) override;
     void charge_then(sim::Cause cause, sim::Time time, ContinuationId who, std::uint32_t step,
                      std::uint64_t value) override;
@@ -71,6 +72,8 @@ private:
         BehaviouralCpu& cpu;
     };
 
+    const sim::WorkingSet* part(std::size_t n) const;
+
     // hypervisor::VpSoftware
     void placed(hypervisor::BehaviouralProcessor* processor) override { vp_ = processor; }
     std::optional<sim::Time> begin() override { return queue_.begin(); }
@@ -87,6 +90,7 @@ private:
     sim::FlatMap<std::uint8_t, InterruptHandler*> handlers_;
     std::array<std::uint64_t, 4> vectors_{};  // those that are allocated
     sim::WorkingSet needs_;
+    std::size_t ahead_ = 0, ahead_piece_ = 0;  // the next part to be fetched, and how much of it has been
 };
 
 }  // namespace models

@@ -67,6 +67,7 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
         boots_.push_back(std::make_unique<Boot>(*this, vp));
         messages_.push_back(std::make_unique<Messages>(*this, vp));
         cpus_.back()->needs().add(stores_);
+        memory.add_needs(cpus_.back()->needs());
         cpus_.back()->needs().add(cpus_);
         cpus_.back()->needs().add(at_work_);
         placement_->place(config.partition, vp, &cpus_.back()->software());
@@ -103,6 +104,7 @@ void BehaviouralGuest::move_to(h::PartitionId partition, SoftwarePlacement& plac
     config_.partition = partition;
     placement_ = &placement;
     stores_.memory = &memory;
+    for (auto& cpu : cpus_) memory.add_needs(cpu->needs());
     for (unsigned vp = 0; vp < config_.vps; ++vp) placement_->place(partition, vp, &cpus_[vp]->software());
 }
 

@@ -161,6 +161,7 @@ private:
         Stores(BehaviouralGuest& g, vmbus::GuestMemory& m) : guest(g), memory(&m) {}
         [[nodiscard]] bool read(std::uint64_t gpa, std::span<std::byte> out) override { return memory->read(gpa, out); }
         [[nodiscard]] bool write(std::uint64_t gpa, std::span<const std::byte> data) override;
+        void expect(std::uint64_t gpa) const override { memory->expect(gpa); }
         BehaviouralGuest& guest;
         vmbus::GuestMemory* memory;
     };

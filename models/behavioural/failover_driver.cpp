@@ -13,6 +13,8 @@ FailoverDriver::FailoverDriver(const sim::Scope& scope, GuestPlatform& platform,
       registration_(scope.register_state(*this)) {
     synthetic_.set_notices(this);
     vf_.set_removal(this);
+    vf_.needs(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&synthetic_) -
+                                             reinterpret_cast<const std::byte*>(this)));
 }
 
 bool FailoverDriver::transmit(vmbus::OutgoingFrame&& frame) {

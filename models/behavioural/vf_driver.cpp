@@ -66,13 +66,13 @@ VfDriver::VfDriver(const sim::Scope& scope, GuestPlatform& platform, NetworkDriv
             std::make_unique<VfQueue>(scope.child("queue" + std::to_string(n)), platform, config_.layout));
         vector_of(n).add(n, *queues_.back());
     }
-    for (const auto& vector : vectors_) {
-        vector->needs(&offloads_, sizeof offloads_);
-        vector->needs(&state_, sizeof state_.phase + sizeof state_.queues);
-        vector->needs(&queues_, sizeof queues_ + sizeof vectors_);
-        vector->needs(queues_.data(), queues_.size() * sizeof queues_.front());
-        vector->needs(vectors_.data(), vectors_.size() * sizeof vectors_.front());
-    }
+    needs(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&config_) -
+                                         reinterpret_cast<const std::byte*>(this)));
+    needs(&offloads_, sizeof offloads_);
+    needs(&state_, sizeof state_.phase + sizeof state_.queues);
+    needs(&queues_, sizeof queues_ + sizeof vectors_);
+    needs(queues_.data(), queues_.size() * sizeof queues_.front());
+    needs(vectors_.data(), vectors_.size() * sizeof vectors_.front());
     registration_ = scope.register_state(*this);
     platform.add_driver(vmbus::interface_type::pci, *this);
 }

@@ -59,6 +59,10 @@ public:
     // Null: the driver lets go as soon as it is asked.
     void set_removal(Removal* removal) { removal_ = removal; }
     void let_go();
+    // Whatever its owner needs for its frames (sim/working_set.h).
+    void needs(const void* from, std::size_t bytes) const {
+        for (const auto& vector : vectors_) vector->needs(from, bytes);
+    }
     // By which the synthetic adapter knows it; 0: there is none.
     std::uint32_t serial() const { return present() ? pci_.identity().serial : 0; }
     bool present() const { return state_.phase != Phase::absent; }

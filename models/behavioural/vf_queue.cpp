@@ -6,6 +6,7 @@
 
 #include "models/behavioural/vf_offload.h"
 #include "sim/check.h"
+#include "sim/prefetch.h"
 
 namespace models {
 
@@ -221,9 +222,22 @@ VfQueue::Cleaned VfQueue::clean(std::uint32_t most_frames) {
 
 // -- From the device.
 
+std::uint64_t VfQueue::receive_buffer(std::uint32_t index) const {
+    return state_.buffer_pages[index / 2] * queue_page_bytes + index % 2 * receive_buffer_bytes;
+}
+
 void VfQueue::post(std::uint32_t index) {
-    const std::uint64_t at = state_.buffer_pages[index / 2] * queue_page_bytes + index % 2 * receive_buffer_bytes;
-    store_descriptor(memory_, state_.receive_ring + std::uint64_t{index} * descriptor_bytes, {at, 0});
+    store_descriptor(memory_, state_.receive_ring + std::uint64_t{index} * descriptor_bytes,
+                     {receive_buffer(index), 0});
+}
+
+void VfQueue::fetch_ahead() const {
+    if (!is_open()) return;
+    memory_.expect(state_.transmit_ring + std::uint64_t{state_.next} * descriptor_bytes);
+    memory_.expect(state_.receive_ring + std::uint64_t{state_.take} * descriptor_bytes);
+    memory_.expect(receive_buffer(state_.take));
+    if (!state_.free_pages.empty()) memory_.expect(state_.free_pages.back() * queue_page_bytes);
+    sim::prefetch(&state_.sent[state_.next]);
 }
 
 ModeratedTraffic VfQueue::begin_receive(std::uint32_t budget) {
@@ -234,8 +248,7 @@ ModeratedTraffic VfQueue::begin_receive(std::uint32_t budget) {
         const Descriptor d =
             load_descriptor(memory_, state_.receive_ring + std::uint64_t{state_.take} * descriptor_bytes);
         if ((d.high & rx::done) == 0) break;
-        const std::uint64_t at =
-            state_.buffer_pages[state_.take / 2] * queue_page_bytes + state_.take % 2 * receive_buffer_bytes;
+        const std::uint64_t at = receive_buffer(state_.take);
         const std::size_t length = std::min<std::size_t>(d.high >> 32 & 0xffff, receive_buffer_bytes);
         const std::size_t before = state_.partial.size();
         state_.partial.resize(before + length);

@@ -9,6 +9,7 @@
 #include "models/behavioural/guest_platform.h"
 #include "models/behavioural/vf_moderation.h"
 #include "sim/queue.h"
+#include "sim/working_set.h"
 #include "sriov_nic/descriptors.h"
 #include "vmbus/network/network_port.h"
 
@@ -69,6 +70,17 @@ public:
 
     std::uint32_t in_transmit_ring() const { return (state_.next - state_.clean) & (layout_.transmit_descriptors - 1); }
 
+    // The next places of both rings with their buffers.
+    void fetch_ahead() const;
+    // Beside what lies within this object.
+    void add_needs(sim::WorkingSet& set) const {
+        set.add_content(state_.backlog, 2);
+        set.add_content(state_.sending, 2);
+        set.add_content(state_.received, 2);
+        set.add_content(state_.ring_pages);
+        set.add(&frames_sent_, 5 * sizeof(sim::Counter));
+    }
+
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_);
@@ -114,6 +126,7 @@ private:
     void put(const sriov_nic::Descriptor& descriptor, std::uint64_t page);
     std::uint64_t take_page();
     void post(std::uint32_t index);
+    std::uint64_t receive_buffer(std::uint32_t index) const;
     void deliver(const sriov_nic::Descriptor& descriptor, std::vector<std::byte>&& bytes);
 
     GuestPlatform& platform_;

@@ -97,6 +97,9 @@ private:
     std::optional<sim::Time> begin() override;
     void finish() override;
     void account(sim::Account& account) const override;
+    void fetch_ahead() const override {
+        for (const Pair& pair : pairs_) pair.queue->fetch_ahead();
+    }
 
     bool can_send() const;
     void begin_poll();

@@ -10,6 +10,7 @@
 #include "models/network/frame.h"
 #include "sim/agenda.h"
 #include "sim/flat_map.h"
+#include "sim/working_set.h"
 
 namespace models {
 
@@ -41,6 +42,7 @@ public:
     // Somebody told its address.
     void learn(const IpAddress& address, const MacAddress& mac);
     std::size_t size() const { return entries_.size(); }
+    void add_needs(sim::WorkingSet& set) const { set.add_content(entries_, 4); }
 
     template <class Archive>
     void fields(Archive& archive) {

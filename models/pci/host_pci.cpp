@@ -290,6 +290,15 @@ void HostPci::domain_changed(std::uint64_t partition, std::uint64_t gpa, std::ui
     iommu_.invalidate_pages(static_cast<std::uint16_t>(partition), gpa, length);
 }
 
+void HostPci::add_needs(std::uint64_t device, sim::WorkingSet& set) {
+    const pci::RequesterId id{static_cast<std::uint16_t>(device)};
+    if (id.bus() == 0 || id.bus() > ports_.size()) return;
+    if (const pci::Function* const function = ports_[id.bus() - 1]->bridge.secondary().function_at(id.devfn())) {
+        function->add_needs(set);
+        iommu_.add_needs(id, set);
+    }
+}
+
 void HostPci::listen(pci::RequesterId function, RootInterrupts* listener) {
     if (listener != nullptr) {
         listeners_[function] = listener;

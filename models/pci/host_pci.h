@@ -132,6 +132,7 @@ public:
     bool join_domain(std::uint64_t device, std::uint64_t partition, const slat::SecondLevel& tables) override;
     void leave_domain(std::uint64_t device) override;
     void domain_changed(std::uint64_t partition, std::uint64_t gpa, std::uint64_t length) override;
+    void add_needs(std::uint64_t device, sim::WorkingSet& set) override;
     void set_interrupt(std::uint32_t handle, const hypervisor::RemappedInterrupt& entry) override;
     void clear_interrupt(std::uint32_t handle) override;
     pci::Iommu& iommu() { return iommu_; }

@@ -60,12 +60,24 @@ SocketUserId GuestStack::add_user(SocketUser& user) {
 
 void GuestStack::add_needs(sim::WorkingSet& set, unsigned processor) const {
     const Lane& lane = *lanes_[processor % processors()];
+    set.add(static_cast<const Sockets*>(this), sizeof(void*));
     set.add(users_);
     set.add(users_.data(), users_.size() * sizeof users_.front());
     set.add(lanes_);
     set.add(lanes_.data(), lanes_.size() * sizeof lanes_.front());
     set.add(lane);
     set.add(lane.processor_);
+}
+
+bool GuestStack::fetch_ahead(unsigned processor, unsigned step) {
+    Lane& lane = *lanes_[processor % processors()];
+    if (step == 0) {
+        // What has been fetched so lately is still there.
+        constexpr std::uint64_t events = 1000;
+        const std::uint64_t now = scope_.agenda().events_fired();
+        if (now - std::exchange(lane.fetched_, now) < events) return false;
+    }
+    return lane.processor_.fetch_ahead(step);
 }
 
 void GuestStack::listen(std::uint16_t port, SocketUserId user, bool hollow, unsigned processor) {

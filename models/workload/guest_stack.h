@@ -57,6 +57,7 @@ public:
     const sim::Scope& scope() const override { return scope_; }
     SocketUserId add_user(SocketUser& user) override;
     unsigned processors() const override { return static_cast<unsigned>(lanes_.size()); }
+    bool fetch_ahead(unsigned processor, unsigned step) override;
     void add_needs(sim::WorkingSet& set, unsigned processor) const override;
     void listen(std::uint16_t port, SocketUserId user, bool hollow, unsigned processor) override;
     SocketId connect(const TcpEndpoint& to, SocketUserId user, bool hollow, unsigned processor) override;

@@ -40,7 +40,12 @@ RequestClient::RequestClient(const sim::Scope& scope, Sockets& sockets, const Se
     state_.connections.resize(settings.connections);
     needs_.add(*this);
     needs_.add(state_.connections.front());
+    needs_.add_content(state_.patience);
+    needs_.add_content(state_.arrivals);
+    needs_.add_content(settings_.request);
+    needs_.add_content(settings_.answer);
     sockets_.add_needs(needs_, settings_.processor);
+    timer_.set_foresight(this);
 }
 
 void RequestClient::start() {
@@ -87,6 +92,20 @@ void RequestClient::schedule() {
     if (!state_.thinking.empty()) at = std::min(at, state_.thinking.begin()->first.first);
     if (at.is_never() || !state_.running) return timer_.disarm();
     timer_.arm(at);
+}
+
+bool RequestClient::fetch_ahead(unsigned step) {
+    if (step == 0) {
+        ahead_ = own_steps_ = 0;
+        needs_.fetch_list();
+        return true;
+    }
+    if (own_steps_ == 0) {
+        if (!needs_.fetch_some(ahead_)) own_steps_ = step + 1;
+        return true;
+    }
+    if (step == own_steps_) needs_.fetch_some_contents(ahead_);
+    return sockets_.fetch_ahead(processor_of(state_.next_connection), step - own_steps_);
 }
 
 void RequestClient::expired() {

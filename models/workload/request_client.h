@@ -18,7 +18,7 @@
 
 namespace models {
 
-class RequestClient final : public Workload, private SocketUser {
+class RequestClient final : public Workload, private sim::Foresight, private SocketUser {
 public:
     struct Settings {
         TcpEndpoint to;
@@ -104,6 +104,9 @@ private:
     void datagram(std::uint16_t port, const TcpEndpoint& from, std::span<const std::byte> payload) override;
     void called(std::uint64_t what) override;
 
+    // sim::Foresight
+    bool fetch_ahead(unsigned step) override;
+
     bool closed_loop() const { return settings_.arrivals.kind == ArrivalKind::closed; }
     unsigned processor_of(std::uint32_t connection) const { return settings_.processor + connection; }
     void begin(std::uint32_t connection, sim::Time begun, std::uint64_t bytes);
@@ -124,6 +127,8 @@ private:
     sim::Timer timer_;
     sim::Timer patience_timer_;
     sim::WorkingSet needs_;
+    std::size_t ahead_ = 0;   // so much of it has been fetched
+    unsigned own_steps_ = 0;  // that it took; 0: it is being fetched
     sim::StateRegistration registration_;
 };
 

@@ -46,6 +46,8 @@ public:
     virtual unsigned processors() const = 0;
     // What is needed on that processor when a program is called.
     virtual void add_needs(sim::WorkingSet& /*set*/, unsigned /*processor*/) const {}
+    // The same, and all else that it and what lies below it need there, part by part (sim::Foresight).
+    virtual bool fetch_ahead(unsigned /*processor*/, unsigned /*step*/) { return false; }
 
     // Connections to that port are the user's. Hollow: what the bytes are is of no account. Each further connection is
     // read and written on the next of the processors, beginning with `processor`.

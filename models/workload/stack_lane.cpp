@@ -24,6 +24,14 @@ GuestStack::Lane::Lane(GuestStack& stack, std::size_t index, sim::Processor& pro
     : stack_(stack), processor_(processor), index_(index), slot_(processor, *this) {
     slot_.needs(*this);
     slot_.needs(stack_);
+    slot_.needs_content(state_.steps, 2);
+    slot_.needs_content(state_.out, 2);
+    slot_.needs_content(state_.in, 2);
+    slot_.needs_content(state_.sending, 2);
+    slot_.needs_content(state_.arriving, 2);
+    slot_.needs_content(stack_.state_.ports);
+    slot_.needs_content(stack_.state_.sockets);
+    if (sim::WorkingSet* const set = slot_.working_set()) stack_.peer_.add_needs(*set);
 }
 
 void GuestStack::Lane::add(Step&& step) {

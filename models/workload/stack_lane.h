@@ -108,6 +108,7 @@ private:
     std::size_t index_;
     State state_;
     Costs costs_;
+    std::uint64_t fetched_ = 0;  // what its processor needs, at this event
     sim::TaskSlot slot_;
 };
 

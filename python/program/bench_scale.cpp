@@ -27,8 +27,11 @@ using sim::Time;
 constexpr unsigned frame_turns = 3;
 constexpr double target_growth = 1.3;
 // After so many requests a partition has used each of its buffers: of a function's 512 a page of 64 KiB takes 46, the
-// acknowledgements of an upload 37 or less.
-constexpr std::int64_t warm_requests = 18;
+// acknowledgements of an upload 37 or less, a small answer one.
+constexpr std::int64_t buffers = 512;
+constexpr std::int64_t warm_requests(models::ScaleTraffic traffic) {
+    return traffic == models::ScaleTraffic::requests ? buffers : 18;
+}
 constexpr std::uint64_t gibibyte = std::uint64_t{1} << 30, target_bytes = 8 * gibibyte;
 
 struct Sample {
@@ -93,7 +96,8 @@ bool growth(models::ScaleTraffic traffic, ScalePath path, const std::vector<unsi
             settings.partitions = count;
             // Connections have their pace, and buffers have been used.
             const Time interval = Time::s(1) / static_cast<std::int64_t>(settings.requests_per_second);
-            const Time warm_up = interval * std::max(settings.programs * std::int64_t{2}, count * warm_requests);
+            const Time warm_up =
+                interval * std::max(settings.programs * std::int64_t{2}, count * warm_requests(traffic));
             keep_better(best[count], apart([&] {
                             return sample(settings, warm_up, window, [](ScaleHost& host) { host.start(); });
                         }));
@@ -276,15 +280,15 @@ int bench_scale() try {
         "so "
         "that each frame is for another\npartition than the one before. wall s/s: of this computer for a simulated "
         "second; "
-        "CPU s/s: of its processor; times: CPU, of\nthat of the first row (target for pages and uploads: 1.3 at most). "
+        "CPU s/s: of its processor; times: CPU, of\nthat of the first row (target: 1.3 at most). "
         "Each figure is of a process of its own.\n");
     using enum models::ScaleTraffic;
     bool good = growth(pages, ScalePath::synthetic, {1, 4, 16, 64, 256, 1024}, 2);
     good = growth(pages, ScalePath::vf, {1, 4, 16, 64, 256, 1024}, 2) && good;
     good = growth(uploads, ScalePath::synthetic, {1, 64, 1024}, 2) && good;
     good = growth(uploads, ScalePath::vf, {1, 64, 1024}, 2) && good;
-    (void)growth(requests, ScalePath::synthetic, {1, 64, 1024}, 1);
-    (void)growth(requests, ScalePath::vf, {1, 64, 1024}, 1);
+    good = growth(requests, ScalePath::synthetic, {1, 64, 1024}, 1) && good;
+    good = growth(requests, ScalePath::vf, {1, 64, 1024}, 1) && good;
     good = full_host() && good;
     packets();
     agenda();

@@ -217,4 +217,73 @@ TEST_CASE("a restored agenda fires equal times in the saved order") {
     CHECK(second.agenda.now() == 5_us);
 }
 
+namespace {
+
+struct Teller final : sim::Foresight {
+    bool fetch_ahead(unsigned step) override {
+        steps.push_back(step);
+        return step + 1 < parts;
+    }
+    unsigned parts = 3;
+    std::vector<unsigned> steps;
+};
+
+}  // namespace
+
+TEST_CASE("who will need much is told before, a part at each event, once for each time that the timer is armed") {
+    Agenda agenda;
+    Teller teller;
+    std::vector<Time> fired;
+    Timer rare{agenda, "rare", [&] { fired.push_back(agenda.now()); }};
+    rare.set_foresight(&teller);
+    int ticks = 0;
+    Timer often{agenda, "often", [&] {
+                    ++ticks;
+                    often.arm_after(1_us);
+                }};
+    often.arm(1_us);
+    rare.arm(10_us);
+    agenda.run_until(9_us);
+    CHECK(fired.empty());
+    CHECK(teller.steps == std::vector<unsigned>{0, 1, 2});
+    agenda.run_until(10_us);
+    CHECK(fired == std::vector<Time>{10_us});
+    CHECK(teller.steps.size() == 3);
+    // Armed again and again before anybody fires, it is told once.
+    for (int n = 0; n < 1000; ++n) rare.arm(20_us + 1_ns * n);
+    agenda.run_until(15_us);
+    CHECK(teller.steps == std::vector<unsigned>{0, 1, 2, 0, 1, 2});
+    agenda.run_until(30_us);
+    CHECK(fired == std::vector<Time>{10_us, 20_us + 1_ns * 999});
+    CHECK(ticks == 30);
+}
+
+TEST_CASE("a timer far behind others is not told of; one that has gone, or whose foresight has, tells nobody") {
+    Agenda agenda;
+    std::vector<std::unique_ptr<Timer>> before;
+    for (int n = 0; n < 100; ++n) {
+        before.push_back(std::make_unique<Timer>(agenda, "before", [] {}));
+        before.back()->arm(1_us + 1_ns * n);
+    }
+    Teller teller, other;
+    auto last = std::make_unique<Timer>(agenda, "last", [] {});
+    last->set_foresight(&teller);
+    last->arm(1_ms);
+    agenda.run_until(1_us + 20_ns);
+    CHECK(teller.steps.empty());
+    agenda.run_until(1_us + 97_ns);
+    CHECK_FALSE(teller.steps.empty());
+    const std::size_t told = teller.steps.size();
+    last.reset();
+    agenda.run_until(2_us);
+    CHECK(teller.steps.size() == told);
+    Timer changed{agenda, "changed", [] {}}, next{agenda, "next", [] {}};
+    changed.set_foresight(&other);
+    changed.arm(4_us);
+    next.arm(3_us);
+    changed.set_foresight(nullptr);
+    agenda.run_until(5_us);
+    CHECK(other.steps.empty());
+}
+
 }  // namespace agenda_test

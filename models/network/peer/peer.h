@@ -18,6 +18,7 @@
 #include "models/network/peer/tcp_stack.h"
 #include "sim/agenda.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace models {
 
@@ -65,6 +66,11 @@ public:
     }
 
     const PeerSettings& settings() const { return settings_; }
+    // Beside what lies within this object.
+    void add_needs(sim::WorkingSet& set) const {
+        neighbours_.add_needs(set);
+        set.add(&in_frames_, 9 * sizeof(sim::Counter));
+    }
     TcpStack& tcp() { return tcp_; }
     const TcpStack& tcp() const { return tcp_; }
     DhcpServer* dhcp() { return dhcp_ ? &*dhcp_ : nullptr; }

@@ -1,0 +1,103 @@
+// What a working set fetches has no effect that a test could see; that it reads nothing but what it was told of, and that
+// its parts come to an end, has.
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "sim/processor.h"
+#include "sim/simulation.h"
+#include "sim/working_set.h"
+
+namespace working_set_test {
+
+namespace {
+
+// Calls until the end, by parts.
+std::size_t parts_of_lines(const sim::WorkingSet& set) {
+    std::size_t at = 0, calls = 1;
+    while (set.fetch_some(at)) ++calls;
+    return calls;
+}
+std::size_t parts_of_contents(const sim::WorkingSet& set) {
+    std::size_t at = 0, calls = 1;
+    while (set.fetch_some_contents(at)) ++calls;
+    return calls;
+}
+
+}  // namespace
+
+TEST_CASE("a working set is fetched in parts, what was added twice once, and to an end") {
+    alignas(64) static std::byte memory[64 * 1000];
+    sim::WorkingSet set;
+    CHECK(set.empty());
+    set.fetch();
+    set.fetch_list();
+    CHECK(parts_of_lines(set) == 1);
+    CHECK(parts_of_contents(set) == 1);
+    // Ten places far from one another, each twice.
+    for (int round = 0; round < 2; ++round) {
+        for (std::size_t n = 0; n < 10; ++n) set.add(&memory[n * 6400 + 60], 8);
+    }
+    CHECK_FALSE(set.empty());
+    CHECK(parts_of_lines(set) == 2);  // of twelve lines: two lines of each place
+    CHECK(parts_of_contents(set) == 1);
+    set.clear();
+    CHECK(set.empty());
+    CHECK(parts_of_lines(set) == 1);
+}
+
+TEST_CASE("a working set has a limit") {
+    std::vector<std::byte> memory(64 * 4000);
+    std::vector<std::unique_ptr<int>> holders(1000);
+    sim::WorkingSet set;
+    for (std::size_t n = 0; n < 2000; ++n) set.add(memory[128 * n]);
+    for (const auto& holder : holders) set.add_content(holder);
+    CHECK(parts_of_lines(set) <= 256);
+    CHECK(parts_of_contents(set) == 1);
+    set.fetch();
+}
+
+TEST_CASE("contents are where their holders say at the time, or nowhere") {
+    std::vector<int> growing;
+    auto once = std::make_unique<int>(1);
+    sim::WorkingSet set;
+    set.add_content(growing, 2);
+    set.add_content(once);
+    set.add(growing);
+    for (int n = 0; n < 5000; ++n) {
+        growing.push_back(n);
+        std::size_t at = 0;
+        CHECK_FALSE(set.fetch_some_contents(at));
+    }
+    once.reset();
+    growing = {};
+    std::size_t at = 0;
+    CHECK_FALSE(set.fetch_some_contents(at));
+}
+
+TEST_CASE("a task that has gone takes its needs with it") {
+    struct Nothing final : sim::Task {
+        std::optional<sim::Time> begin() override { return std::nullopt; }
+        void finish() override {}
+    };
+    sim::Simulation simulation{1};
+    sim::SerialProcessor processor{simulation.scope("processor"), sim::Time::zero()};
+    Nothing task;
+    auto slot = std::make_unique<sim::TaskSlot>(processor, task);
+    auto content = std::make_unique<std::vector<int>>(10);
+    slot->needs(task);
+    slot->needs_content(*content);
+    slot->wake();
+    REQUIRE(processor.needs_of(0) != nullptr);
+    std::size_t at = 0;
+    CHECK_FALSE(processor.needs_of(0)->fetch_some_contents(at));
+    slot.reset();
+    content.reset();
+    CHECK(processor.needs_of(0) == nullptr);
+    processor.fetch_next_of(0);
+    processor.fetch_list();
+}
+
+}  // namespace working_set_test
