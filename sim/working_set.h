@@ -1,6 +1,6 @@
 // Where that lies which somebody needs each time he acts again after a while. It is fetched into the simulating
-// computer's caches together when he is called, or before; what is missed line by line is waited for line by line, and
-// of a thousand guests nothing is still there from the last time. The simulated machine is the same with it and without.
+// computer's caches together, when he is called or before; what is missed line by line is waited for line by line, and
+// of a thousand guests nothing is still there from the last time. What is simulated is the same with it and without.
 #pragma once
 
 #include <algorithm>

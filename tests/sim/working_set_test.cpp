@@ -1,5 +1,5 @@
-// What a working set fetches has no effect that a test could see; that it reads nothing but what it was told of, and that
-// its parts come to an end, has.
+// What a working set fetches has no effect that a test could see; that it reads nothing but what it was told of, and
+// that its parts come to an end, has.
 #include <doctest/doctest.h>
 
 #include <cstddef>
