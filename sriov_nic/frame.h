@@ -70,8 +70,8 @@ struct FrameInfo {
     }
 };
 
-// `frame` has 14 bytes at least. All of `info` is written, in its place: one that is made elsewhere and copied from there
-// waits for the simulating computer's cache.
+// `frame` has 14 bytes at least. All of `info` is written, in its place: one that is made elsewhere and copied from
+// there waits for the simulating computer's cache.
 void parse_frame(std::span<const std::byte> frame, FrameInfo& info);
 
 // The ones' complement sum of 16-bit words in network order, not inverted; an odd last byte counts as a high one.
