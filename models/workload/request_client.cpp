@@ -94,18 +94,23 @@ void RequestClient::schedule() {
     timer_.arm(at);
 }
 
+// Its own, then what lies below on the processor of the next request.
 bool RequestClient::fetch_ahead(unsigned step) {
-    if (step == 0) {
-        ahead_ = own_steps_ = 0;
-        needs_.fetch_list();
-        return true;
+    constexpr unsigned own_steps = 3;
+    std::size_t first = 0;
+    switch (step) {
+        case 0:
+            needs_.fetch_list();
+            return true;
+        case 1:
+            needs_.fetch();
+            return true;
+        case 2:
+            (void)needs_.fetch_some_contents(first);
+            return true;
+        default:
+            return sockets_.fetch_ahead(processor_of(state_.next_connection), step - own_steps);
     }
-    if (own_steps_ == 0) {
-        if (!needs_.fetch_some(ahead_)) own_steps_ = step + 1;
-        return true;
-    }
-    if (step == own_steps_) needs_.fetch_some_contents(ahead_);
-    return sockets_.fetch_ahead(processor_of(state_.next_connection), step - own_steps_);
 }
 
 void RequestClient::expired() {

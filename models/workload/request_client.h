@@ -127,8 +127,6 @@ private:
     sim::Timer timer_;
     sim::Timer patience_timer_;
     sim::WorkingSet needs_;
-    std::size_t ahead_ = 0;   // so much of it has been fetched
-    unsigned own_steps_ = 0;  // that it took; 0: it is being fetched
     sim::StateRegistration registration_;
 };
 
