@@ -2,7 +2,6 @@
 // arithmetic; a packet that arrives damaged is asked for again and everything from it on is sent anew (PCIe 6.0, 3.6).
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "pci/link_rate.h"
@@ -70,6 +69,7 @@ private:
         state_.free_at += sim::Time::ps(static_cast<std::int64_t>(total >> 16));
         state_.fraction = total & 0xffff;
     }
+
     std::uint64_t byte_time_;
     LinkErrors errors_;
     State state_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "sim/prefetch.h"
@@ -54,7 +55,9 @@ public:
     bool fetch_some_contents(std::size_t& at) const {
         at = std::max(at, contents_);
         for (std::size_t lines = 0; at < pieces_.size() && lines < at_once; lines += pieces_[at++].lines) {
-            fetch_lines(*reinterpret_cast<const std::uintptr_t*>(pieces_[at].place), pieces_[at].lines);
+            std::uintptr_t content = 0;
+            std::memcpy(&content, reinterpret_cast<const void*>(pieces_[at].place), sizeof content);
+            fetch_lines(content, pieces_[at].lines);
         }
         return at < pieces_.size();
     }

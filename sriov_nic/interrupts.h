@@ -107,7 +107,7 @@ private:
     ThrottleClock& clock_;
     sim::Time quantum_;
     unsigned function_;
-    bool following_ = false;
+    bool following_ = false;  // any of followed_, whose line is not looked at for it
     sim::Scope scope_;
     static constexpr std::size_t most_followed = 64;
     std::vector<sim::RequestId> followed_;  // what journeys say is told again after a restore

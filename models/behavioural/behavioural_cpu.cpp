@@ -72,12 +72,14 @@ void BehaviouralCpu::expected() {
 // Of what is needed when it is at work: its own, the hypervisor's, then each task's.
 const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
     if (n == 0) return &needs_;
-    if (n <= hypervisor::BehaviouralProcessor::parts) return vp_ != nullptr ? &vp_->needs(n - 1) : nullptr;
+    if (n <= hypervisor::BehaviouralProcessor::parts) return &vp_->needs(n - 1);
     return queue_.needs_of(n - 1 - hypervisor::BehaviouralProcessor::parts);
 }
 
 // First all that has its place, then what that points to, then what moves on; of each part a step before where it is.
 bool BehaviouralCpu::fetch_ahead(unsigned step) {
+    // Without a partition there is nothing to do, and no memory to do it in.
+    if (vp_ == nullptr) return false;
     const std::size_t tasks = queue_.tasks(), parts = 1 + hypervisor::BehaviouralProcessor::parts + tasks;
     if (step == 0) {
         ahead_ = ahead_piece_ = 0;
