@@ -11,6 +11,7 @@
 #include "cpu/registers.h"
 #include "mmu/paging.h"
 #include "sim/archive.h"
+#include "sim/working_set.h"
 
 namespace cpu {
 
@@ -58,6 +59,13 @@ public:
     [[nodiscard]] u64 tsc_aux() const { return state_->tsc_aux; }
     void set_tsc_offset(u64 value) { state_->tsc_offset = value; }
     [[nodiscard]] u64 tsc_offset() const { return state_->tsc_offset; }
+
+    // What a call with its parameters in general registers looks at (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(saved_.gpr);
+        set.add(saved_.hflags);
+        set.add(state_);
+    }
 
     // The low 128 bits of an SSE register.
     [[nodiscard]] std::array<u64, 2> xmm(unsigned n) const;

@@ -61,6 +61,8 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
     needs_.add(&scope_, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&guest_) -
                                                  reinterpret_cast<const std::byte*>(&scope_)));
     partition_.add_needs(needs_);
+    synthetic.add_needs(needs_);
+    guest_.add_needs(needs_);
     needs_.add_content(state_.actions, 2);
     needs_.add(apic_);
     needs_.add(synthetic_);

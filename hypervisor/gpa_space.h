@@ -95,8 +95,20 @@ public:
     // cleared. From the beginning nothing was.
     [[nodiscard]] GpaEdit set_tracking(bool on);
     bool tracking() const { return state_.tracking; }
-    // What each store asks (sim/working_set.h).
-    void add_needs(sim::WorkingSet& set) const { set.add(state_.tracking); }
+    // What each store asks, and what each access knows (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(state_.tracking);
+        set.add(state_.created);
+        set.add(memory_);
+        set.add(known_);
+    }
+    // That byte's line will be read or written soon, if it is known where it is (sim/prefetch.h).
+    void expect(std::uint64_t gpa) const {
+        const Known& before = known(gpa);
+        if (before.gpa_page == gpa / hv_page_size) {
+            sim::prefetch(memory_.at(before.spa + gpa % hv_page_size, 1));
+        }
+    }
     // gpa_access_state of a page, whose dirty flag may be cleared; nothing: there is none. Whoever clears says at the
     // end of which pages.
     std::optional<std::uint8_t> access_state(std::uint64_t gpa_page, bool clear_dirty);

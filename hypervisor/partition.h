@@ -142,16 +142,20 @@ public:
     const InterceptTable& intercepts() const { return intercepts_; }
     AssignedDevices& devices() { return devices_; }
     const AssignedDevices& devices() const { return devices_; }
-    // What its processors need of it when they are at work, and what they need of its devices (sim/working_set.h).
+    // What its processors need of it when they are at work, of its devices, and of its ports and connections
+    // (sim/working_set.h).
     void add_needs(sim::WorkingSet& set) const {
         set.add(&scope_, sizeof scope_ + sizeof host_);
         set.add(state_.id);
         set.add_content(vp_objects_);
+        set.add_content(state_.properties, 4);
         gpa_space_.add_needs(set);
         devices_.add_needs(set);
     }
     sim::WorkingSet& device_needs() { return device_needs_; }
     const sim::WorkingSet& device_needs() const { return device_needs_; }
+    sim::WorkingSet& port_needs() { return port_needs_; }
+    const sim::WorkingSet& port_needs() const { return port_needs_; }
 
     HvStatus create_vp(std::uint32_t index);
     HvStatus delete_vp(std::uint32_t index);
@@ -212,7 +216,7 @@ private:
     GpaSpace gpa_space_;
     InterceptTable intercepts_;
     AssignedDevices devices_;
-    sim::WorkingSet device_needs_;
+    sim::WorkingSet device_needs_, port_needs_;
     sim::FlatMap<std::uint32_t, VpControl*> vp_objects_;
     // State on its way, and how much of it has gone. In no checkpoint: all parts go at one instant.
     std::vector<std::byte> parts_;
@@ -258,6 +262,10 @@ public:
     PageOwnership& ownership() { return ownership_; }
     const PageOwnership& ownership() const { return ownership_; }
 
+    sim::WorkingSet* port_needs(std::uint64_t partition) override {
+        Partition* const found = find(partition);
+        return found != nullptr ? &found->port_needs() : nullptr;
+    }
     HvStatus post_message(std::uint64_t partition, std::uint32_t vp, std::uint32_t sint,
                           const HvMessage& message) override;
     HvStatus signal_event(std::uint64_t partition, std::uint32_t vp, std::uint32_t sint, std::uint16_t flag) override;

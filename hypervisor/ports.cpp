@@ -66,14 +66,14 @@ HvStatus Ports::create(PortAddress address, std::uint64_t connection_partition, 
     }
     port.serial = state_.next_serial++;
     state_.ports[address] = port;
-    routes_.clear();
+    forget_routes();
     scope_.trace("port.create", address.partition, address.id, info.port_type, port.sint, port.vp);
     return HvStatus::success;
 }
 
 HvStatus Ports::remove(PortAddress address) {
     if (state_.ports.erase(address) == 0) return HvStatus::invalid_port_id;
-    routes_.clear();
+    forget_routes();
     if (address.partition == root_) forget_arrivals(address.id);
     scope_.trace("port.delete", address.partition, address.id);
     return HvStatus::success;
@@ -90,13 +90,14 @@ HvStatus Ports::connect(PortAddress connection, PortAddress port, const HvConnec
         if (info.parameters[i] != 0) return HvStatus::invalid_parameter;
     }
     state_.connections[connection] = {port, found->second.serial, found->second.type, monitor ? info.parameters[0] : 0};
+    forget_routes();
     scope_.trace("port.connect", connection.partition, connection.id, port.partition, port.id);
     return HvStatus::success;
 }
 
 HvStatus Ports::disconnect(PortAddress connection) {
     if (state_.connections.erase(connection) == 0) return HvStatus::invalid_connection_id;
-    routes_.clear();
+    forget_routes();
     scope_.trace("port.disconnect", connection.partition, connection.id);
     return HvStatus::success;
 }
@@ -118,7 +119,7 @@ HvStatus Ports::property(PortAddress address, std::uint32_t code, std::uint64_t&
 void Ports::remove_partition(std::uint64_t partition) {
     const PortAddress first{partition, 0};
     const PortAddress end{partition, ~0u};
-    routes_.clear();
+    forget_routes();
     state_.ports.erase(state_.ports.lower_bound(first), state_.ports.upper_bound(end));
     state_.connections.erase(state_.connections.lower_bound(first), state_.connections.upper_bound(end));
 }
@@ -139,12 +140,15 @@ std::size_t Ports::connection_count(std::uint64_t partition) const {
 // A connection outlives its port: then it has an invalid port, not an invalid connection.
 HvStatus Ports::resolve(std::uint64_t sender, ConnectionId connection, HvPortType type, Route& route) {
     const PortAddress from{sender, connection};
+    // Half of the places stay free.
     if (routes_.empty()) routes_.resize(std::bit_ceil(2 * state_.connections.size() + 1));
-    const std::uint64_t hash = (sender << 24 | connection) * 0x9e37'79b9'7f4a'7c15ull >> 16;
-    Known& known = routes_[hash & (routes_.size() - 1)];
-    if (known.route.port != nullptr && known.from == from && known.route.type == type) {
+    const std::size_t mask = routes_.size() - 1;
+    std::size_t at = (sender << 24 | connection) * 0x9e37'79b9'7f4a'7c15ull >> 40 & mask;
+    while (routes_[at].route.port != nullptr && routes_[at].from != from) at = (at + 1) & mask;
+    Known& known = routes_[at];
+    if (known.route.port != nullptr) {
         route = known.route;
-        return HvStatus::success;
+        return route.type == type ? HvStatus::success : HvStatus::invalid_connection_id;
     }
     const auto found = state_.connections.find(from);
     if (found == state_.connections.end() || found->second.type != type) return HvStatus::invalid_connection_id;
@@ -152,7 +156,25 @@ HvStatus Ports::resolve(std::uint64_t sender, ConnectionId connection, HvPortTyp
     if (port == state_.ports.end() || port->second.serial != found->second.serial) return HvStatus::invalid_port_id;
     route = {port->first, type, &port->second};
     known = {from, route};
+    if (sim::WorkingSet* const needs = targets_.port_needs(child_of(from, route.address))) {
+        needs->add(known);
+        needs->add(port->second);
+    }
     return HvStatus::success;
+}
+
+// One end is the root's.
+std::uint64_t Ports::child_of(PortAddress from, PortAddress to) const {
+    return from.partition == root_ ? to.partition : from.partition;
+}
+
+void Ports::forget_routes() {
+    for (const Known& known : routes_) {
+        if (known.route.port == nullptr) continue;
+        const std::uint64_t child = child_of(known.from, known.route.address);
+        if (sim::WorkingSet* const needs = targets_.port_needs(child)) needs->clear();
+    }
+    routes_.clear();
 }
 
 HvStatus Ports::post_message(std::uint64_t sender, ConnectionId connection, std::uint32_t message_type,

@@ -17,6 +17,7 @@
 
 #include "hypervisor/tlfs.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace hypervisor {
 
@@ -37,6 +38,8 @@ public:
 class SynicTargets {
 public:
     virtual ~SynicTargets() = default;
+    // What is needed when it sends and is sent to (sim/working_set.h). Null: there is no such partition.
+    virtual sim::WorkingSet* port_needs(std::uint64_t /*partition*/) { return nullptr; }
     // success, insufficient_buffers (its queue is full), invalid_synic_state, invalid_vp_index.
     // hv_any_vp: whichever takes it first, from virtual processor 0 on.
     virtual HvStatus post_message(std::uint64_t partition, std::uint32_t vp, std::uint32_t sint,
@@ -126,7 +129,7 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_, deliver_);
-        if constexpr (Archive::reading) routes_.clear();
+        if constexpr (Archive::reading) forget_routes();
     }
 
 private:
@@ -167,6 +170,8 @@ private:
     };
 
     HvStatus resolve(std::uint64_t sender, ConnectionId connection, HvPortType type, Route& route);
+    std::uint64_t child_of(PortAddress from, PortAddress to) const;
+    void forget_routes();
     void arrive(const Arrival& arrival);
     void deliver();
     void forget_arrivals(PortId port);
@@ -176,8 +181,8 @@ private:
     SynicTargets& targets_;
     RootReceiver& receiver_;
     State state_;
-    // By an address's hash, the one that was used last of those that share a place; which place it is decides nothing.
-    // All are forgotten whenever an object comes or goes.
+    // By an address's hash, or behind it where others are; which place it is decides nothing. All are forgotten
+    // whenever an object comes or goes.
     struct alignas(64) Known {
         PortAddress from;
         Route route;  // without a port: none

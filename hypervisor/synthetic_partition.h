@@ -123,6 +123,13 @@ public:
     std::uint64_t& tsc_emulation_control() { return state_.tsc_emulation_control; }
     bool& invariant_tsc() { return state_.invariant_tsc; }
 
+    // What each hypercall asks (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(scope_);
+        set.add(memory_);
+        set.add(hypercall_page_);
+    }
+
     void abandon_pages();
 
     // To another machine (HvCallSavePartitionState).

@@ -33,13 +33,15 @@ public:
 
     void set_listener(Listener* listener) { listener_ = listener; }
     void watch(u64 spa, bool on) {
-        if (spa >> 12 < count_ && watched(spa) != on) pages_[spa >> 12] = on ? 1 : 0;
+        if (spa >> 12 >= count_ || watched(spa) == on) return;
+        pages_[spa >> 12] = on ? 1 : 0;
+        watched_ += on ? 1 : -1;
     }
     [[nodiscard]] bool watched(u64 spa) const { return spa >> 12 < count_ && pages_[spa >> 12] != 0; }
 
     // [spa, spa + length) is inside memory and has been written.
     void written(u64 spa, u64 length) {
-        if (length == 0 || listener_ == nullptr) return;
+        if (watched_ == 0 || length == 0 || listener_ == nullptr) return;
         for (u64 page = spa >> 12; page <= (spa + length - 1) >> 12; ++page) {
             if (pages_[page] == 0) continue;
             listener_->watched_page_written(spa, length);
@@ -49,7 +51,8 @@ public:
 
 private:
     u64 count_;
-    u8* pages_;  // a byte for each, which the computer provides when one is first written
+    std::int64_t watched_ = 0;  // of them: where nobody executes instructions there are none
+    u8* pages_;                 // a byte for each, which the computer provides when one is first written
     Listener* listener_ = nullptr;
 };
 

@@ -143,6 +143,14 @@ void PartitionBus::open_connections(std::span<const std::uint32_t> connections) 
     for (const std::uint32_t connection : connections) open_connection(connection);
 }
 
+void PartitionBus::add_needs(sim::WorkingSet& set) const {
+    set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&memory_) -
+                                           reinterpret_cast<const std::byte*>(this)));
+    set.add_content(state_.events);
+    set.add_content(state_.connection_of_port);
+    for (const auto& [port, connection] : state_.connection_of_port) numbers_.add_needs(port, set);
+}
+
 void PartitionBus::message(const h::HvMessage& message) {
     if (message.header.message_type != bus_message_type) return;
     server_.guest_message(std::as_bytes(std::span{message.payload}).first(message.header.payload_size));

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "hypervisor/root_client.h"
@@ -23,12 +23,14 @@ class PartitionBus;
 class PortNumbers final {
 public:
     hypervisor::PortId next() { return next_++; }
-    void claim(hypervisor::PortId port, PartitionBus& owner) { owners_[port] = &owner; }
-    void release(hypervisor::PortId port) { owners_.erase(port); }
-    PartitionBus* owner(hypervisor::PortId port) const {
-        const auto found = owners_.find(port);
-        return found != owners_.end() ? found->second : nullptr;
+    void claim(hypervisor::PortId port, PartitionBus& owner) {
+        if (port >= owners_.size()) owners_.resize(port + std::size_t{1});
+        owners_[port] = &owner;
     }
+    void release(hypervisor::PortId port) { owners_[port] = nullptr; }
+    PartitionBus* owner(hypervisor::PortId port) const { return port < owners_.size() ? owners_[port] : nullptr; }
+    // What owner() looks at.
+    void add_needs(hypervisor::PortId port, sim::WorkingSet& set) const { set.add(owners_[port]); }
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -37,7 +39,7 @@ public:
 
 private:
     hypervisor::PortId next_ = 1;
-    std::unordered_map<hypervisor::PortId, PartitionBus*> owners_;  // order: never iterated
+    std::deque<PartitionBus*> owners_;  // by port; null: nobody
 };
 
 // Guest memory through the root's mapping of the pages that it gave the guest.
@@ -123,6 +125,7 @@ private:
     void open_connection(std::uint32_t connection) override;
     void close_connection(std::uint32_t connection) override;
     std::uint32_t processor_count() const override { return vps_; }
+    void add_needs(sim::WorkingSet& set) const override;
 
     void accept_messages();
     void claim_ports();

@@ -44,6 +44,10 @@ public:
     void offloads_changed(const vmbus::OffloadSettings& settings) override;
     bool switch_data_path(bool to_virtual_function) override;
     void rss_changed(const vmbus::RssSettings& settings) override { rss_ = settings; }
+    void add_needs(sim::WorkingSet& set) const override {
+        set.add(*this);
+        network_.add_needs(port_, set);
+    }
 
     template <class Archive>
     void fields(Archive& archive) {

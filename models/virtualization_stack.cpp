@@ -47,6 +47,7 @@ VirtualizationStack::Child::Child(VirtualizationStack& stack, const PartitionCon
                              *stack.placement_, memory_)),
       instructions_counter_(scope.counter("instructions", "instructions", "retired by all virtual processors")) {
     config_.guest = {};
+    if (behavioural_) behavioural_->set_host_needs(devices_.bus().server().needs());
 }
 
 // Spread by partition.

@@ -155,6 +155,7 @@ void VirtualizationStack::Child::arrive(MovablePartition& source) {
     VG_CHECK(reader.remaining() == 0);
     behavioural_ = std::move(moved.software);
     behavioural_->move_to(built_.id, *stack_.placement_, memory_);
+    behavioural_->set_host_needs(devices_.bus().server().needs());
 
     from.end_tracking();
     from.left_ = true;

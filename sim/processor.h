@@ -45,6 +45,8 @@ public:
     virtual void wake(TaskId id) = 0;
     // What the task needs whenever it is awake; null: nobody fetches it.
     virtual WorkingSet* working_set(TaskId /*id*/) { return nullptr; }
+    // What whoever wakes the task needs besides.
+    virtual void add_needs(TaskId /*id*/, WorkingSet& /*set*/) const {}
     // It will have work soon: what it needs, part by part (sim::Foresight).
     virtual bool fetch_ahead(unsigned /*step*/) { return false; }
 };
@@ -71,6 +73,8 @@ public:
         if (WorkingSet* const set = processor_->working_set(id_)) set->add_content(holder, lines);
     }
     WorkingSet* working_set() const { return processor_->working_set(id_); }
+    // For the set of somebody who will wake it.
+    void add_needs(WorkingSet& set) const { processor_->add_needs(id_, set); }
 
 private:
     Processor* processor_;
@@ -84,6 +88,10 @@ public:
     void detach(TaskId id) final;
     void wake(TaskId id) final;
     WorkingSet* working_set(TaskId id) final { return &needs_[id].set; }
+    void add_needs(TaskId id, WorkingSet& set) const final {
+        set.add(tasks_[id]);
+        set.add(needs_[id]);
+    }
     // What those need that were awake since it was asked the last time: they will mostly be those that wake next.
     void fetch_needs() {
         for (Needs& needs : needs_) {

@@ -17,6 +17,8 @@ public:
     // Takes it away from the guest; with a primary go its sub-channels. closed() comes at once if it was open,
     // released() when the guest has let go.
     virtual void rescind(Channel& channel) = 0;
+    // A device needs other things than it has said (ChannelDevice::add_needs).
+    virtual void needs_changed() {}
 };
 
 }  // namespace vmbus

@@ -25,10 +25,10 @@ struct Offer {
     Guid instance;
     std::uint16_t flags = enumerate_device_interface;
     std::uint16_t mmio_megabytes = 0;
-    std::array<std::byte, 120> user_defined{};
     std::uint16_t sub_channel_index = 0;
     // The guest signals through a monitor page, which the host looks at after at most this long; 0: by hypercall.
     std::uint16_t monitor_latency_100ns = 0;
+    std::array<std::byte, 120> user_defined{};
 
     bool operator==(const Offer&) const = default;
     template <class Archive>
@@ -54,6 +54,9 @@ public:
     // No guest can reach it any more; the offer was withdrawn (rescind) or has been released by the guest. After this
     // the device may not touch the channel again.
     virtual void released(Channel& channel) { (void)channel; }
+    // What is needed of it and of this channel when the guest is at work with it (sim/working_set.h). Asked whenever a
+    // channel or a GPADL comes or goes, and after Bus::needs_changed(). Whoever says nothing is not fetched.
+    virtual void add_needs(const Channel& channel, sim::WorkingSet& set) const { (void)channel, (void)set; }
     // Restoring a checkpoint made this primary channel anew, or kept it; of several the last one is the latest offer.
     virtual void adopted(Channel& channel) { (void)channel; }
     // Restoring a checkpoint made this sub-channel anew. The device that answers for it; it is called before the
@@ -96,6 +99,9 @@ public:
     virtual std::uint64_t gpadl_size(std::uint32_t gpadl) const = 0;
     [[nodiscard]] virtual bool gpadl_read(std::uint32_t gpadl, std::uint64_t at, std::span<std::byte> out) = 0;
     [[nodiscard]] virtual bool gpadl_write(std::uint32_t gpadl, std::uint64_t at, std::span<const std::byte> data) = 0;
+
+    // What the calls above need.
+    virtual void add_needs(sim::WorkingSet& /*set*/) const {}
 
     // The guest broke this device's protocol: the reason is traced and counted, is_open() is false from now on, and
     // the channel is closed and rescinded (closed() comes, at this time, but not from within this call). A primary

@@ -87,6 +87,17 @@ void HostChannel::fault(std::string_view reason) {
     server_.fault_later(*this, Refusal::device_fault, 0);
 }
 
+void HostChannel::add_needs(sim::WorkingSet& set) const {
+    set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_.offer.user_defined) -
+                                           reinterpret_cast<const std::byte*>(this)));
+    rings_.add_needs(set);
+    for (auto gpadl = server_.gpadls_.lower_bound({id_, 0});
+         gpadl != server_.gpadls_.end() && gpadl->first.first == id_; ++gpadl) {
+        set.add(*gpadl);
+        if (gpadl->first.second != state_.ring_gpadl) gpadl->second.pages().add_needs(set);
+    }
+}
+
 std::uint64_t HostChannel::gpadl_size(std::uint32_t gpadl) const {
     if (!is_open()) return 0;
     const auto found = server_.gpadls_.find({id_, gpadl});

@@ -45,13 +45,13 @@ public:
     std::uint64_t gpadl_size(std::uint32_t gpadl) const override;
     [[nodiscard]] bool gpadl_read(std::uint32_t gpadl, std::uint64_t at, std::span<std::byte> out) override;
     [[nodiscard]] bool gpadl_write(std::uint32_t gpadl, std::uint64_t at, std::span<const std::byte> data) override;
+    void add_needs(sim::WorkingSet& set) const override;
     void fault(std::string_view reason) override;
 
 private:
     friend class Server;
     struct State {
         std::uint32_t primary = 0;  // 0: it is one
-        Offer offer;
         ChannelPhase phase = ChannelPhase::unoffered;
         bool withheld = false;  // not offered until the guest resets the bus
         bool ending = false;    // its device has let go of it: gone once the guest has, too
@@ -64,6 +64,7 @@ private:
         std::uint32_t ring_gpadl = 0;
         std::uint32_t ring_split = 0;  // page at which the ring to the guest begins
         std::uint32_t target_vp = 0;
+        Offer offer;
 
         bool operator==(const State&) const = default;
         template <class Archive>
@@ -80,8 +81,8 @@ private:
     Server& server_;
     ChannelDevice* device_;
     const std::uint32_t id_;
-    State state_;
     RingPair rings_{RingEnd::host, ReadMode::batched};
+    State state_;
 };
 
 }  // namespace vmbus

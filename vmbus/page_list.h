@@ -1,6 +1,7 @@
 // Guest pages that two sides agreed on, as one run of bytes: what a GPADL describes, or a part of it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -23,6 +24,20 @@ public:
     // Neighbouring pages are one run.
     std::size_t runs() const { return runs_.size(); }
     PageList slice(std::uint64_t at, std::uint64_t length) const;
+
+    // What finding a place in it takes (sim/working_set.h): all of a short list, the beginning of another.
+    void add_needs(sim::WorkingSet& set) const {
+        constexpr std::size_t most = 8;
+        set.add(*this);
+        set.add(runs_.data(), std::min(runs_.size(), most) * sizeof(Run));
+    }
+    // Those bytes of it will be read or written soon.
+    void expect(const GuestMemory& memory, std::uint64_t at, std::uint64_t bytes) const {
+        constexpr std::uint64_t line = sim::WorkingSet::line_bytes;
+        for (const std::uint64_t end = at + bytes; at < end; at += line - at % line) {
+            if (const Run* const run = find(at, 1)) memory.expect(run->gpa + (at - run->start));
+        }
+    }
 
     // False: not all of it is in the list, or in the guest's RAM. Runs before the one that failed may have been moved.
     [[nodiscard]] bool read(GuestMemory& memory, std::uint64_t at, std::span<std::byte> out) const {

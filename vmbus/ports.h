@@ -34,6 +34,8 @@ public:
     virtual void open_connection(std::uint32_t connection) = 0;
     virtual void close_connection(std::uint32_t connection) = 0;
     virtual std::uint32_t processor_count() const = 0;
+    // What a signal takes, either way (sim/working_set.h).
+    virtual void add_needs(sim::WorkingSet& /*set*/) const {}
 };
 
 // The way from a guest's driver to the host: hypercalls. For behavioural guests.

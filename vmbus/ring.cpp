@@ -18,10 +18,10 @@ template <class T>
 std::span<std::byte> writable(T& value) {
     return std::as_writable_bytes(std::span{&value, 1});
 }
-template <class T>
-void append(std::vector<std::byte>& to, const T& value) {
-    const auto bytes = view(value);
-    to.insert(to.end(), bytes.begin(), bytes.end());
+// Puts it at the front of `to`, and answers what is behind it.
+std::span<std::byte> put(std::span<std::byte> to, std::span<const std::byte> bytes) {
+    if (!bytes.empty()) std::memcpy(to.data(), bytes.data(), bytes.size());
+    return to.subspan(bytes.size());
 }
 
 std::uint32_t used_bytes(std::uint32_t write, std::uint32_t read, std::uint32_t size) {
@@ -160,9 +160,10 @@ bool RingReader::take(GuestMemory& memory, Packet& packet) {
     packet.page_set = 0;
     packet.transfers.clear();
     const std::uint32_t extension = header_bytes - static_cast<std::uint32_t>(sizeof descriptor);
-    header_.resize(extension);
+    PacketBytes kept(extension);
+    const std::span<std::byte> header = kept.bytes();
     const std::uint32_t extension_at = advanced(state_.read, sizeof descriptor, data_bytes_);
-    if (extension != 0 && !copy_out(memory, extension_at, header_)) return failed(RingFault::memory);
+    if (extension != 0 && !copy_out(memory, extension_at, header)) return failed(RingFault::memory);
     packet.type = static_cast<PacketType>(descriptor.type);
     switch (packet.type) {
         case PacketType::inband:
@@ -171,10 +172,10 @@ bool RingReader::take(GuestMemory& memory, Packet& packet) {
             break;
         case PacketType::transfer_pages:
             packet.ranges.clear();
-            if (!parse_transfer_pages(header_, packet)) return false;
+            if (!parse_transfer_pages(header, packet)) return false;
             break;
         case PacketType::gpa_direct:
-            if (!parse_gpa_direct(header_, packet)) return false;
+            if (!parse_gpa_direct(header, packet)) return false;
             break;
         default:
             return failed(RingFault::packet_type);
@@ -308,15 +309,13 @@ RingWriter::Result RingWriter::write(GuestMemory& memory, PacketDescriptor descr
     if (state_.pending != 0 && !set_pending(memory, 0)) return Result::fault;
     descriptor.offset8 = static_cast<std::uint16_t>(header_bytes / 8);
     descriptor.length8 = static_cast<std::uint16_t>(length / 8);
-    packet_.resize(total);
-    std::byte* to = packet_.data();
-    std::memcpy(to, &descriptor, sizeof descriptor);
-    if (!extension.empty()) std::memcpy(to + sizeof descriptor, extension.data(), extension.size());
-    if (!payload.empty()) std::memcpy(to + header_bytes, payload.data(), payload.size());
-    std::memset(to + header_bytes + payload.size(), 0, length - header_bytes - payload.size());
+    PacketBytes packet(total);
+    std::span<std::byte> rest = put(put(put(packet.bytes(), view(descriptor)), extension), payload);
+    const std::size_t padding = length - header_bytes - payload.size();
+    std::ranges::fill(rest.first(padding), std::byte{});
     const std::uint64_t trailer = std::uint64_t{state_.write} << 32;
-    std::memcpy(to + length, &trailer, sizeof trailer);
-    if (!copy_in(memory, state_.write, packet_)) {
+    (void)put(rest.subspan(padding), view(trailer));
+    if (!copy_in(memory, state_.write, packet.bytes())) {
         (void)failed(RingFault::memory);
         return Result::fault;
     }
@@ -360,11 +359,9 @@ RingWriter::Result RingPair::send_transfer_pages(GuestMemory& memory, std::uint6
     TransferPagesHeader header;
     header.page_set = page_set;
     header.range_count = static_cast<std::uint32_t>(ranges.size());
-    extension_.clear();
-    append(extension_, header);
-    const auto bytes = std::as_bytes(ranges);
-    extension_.insert(extension_.end(), bytes.begin(), bytes.end());
-    return out.write(memory, descriptor, extension_, payload);
+    PacketBytes extension(sizeof header + ranges.size_bytes());
+    (void)put(put(extension.bytes(), view(header)), std::as_bytes(ranges));
+    return out.write(memory, descriptor, extension.bytes(), payload);
 }
 
 RingWriter::Result RingPair::send_gpa_direct(GuestMemory& memory, std::uint64_t transaction,
@@ -375,14 +372,14 @@ RingWriter::Result RingPair::send_gpa_direct(GuestMemory& memory, std::uint64_t 
     descriptor.transaction = transaction;
     GpaDirectHeader header;
     header.range_count = static_cast<std::uint32_t>(ranges.size());
-    extension_.clear();
-    append(extension_, header);
+    std::size_t bytes = sizeof header;
+    for (const GpaRange& range : ranges) bytes += sizeof(GpaRangeHeader) + range.pages.size() * sizeof range.pages[0];
+    PacketBytes extension(bytes);
+    std::span<std::byte> rest = put(extension.bytes(), view(header));
     for (const GpaRange& range : ranges) {
-        append(extension_, GpaRangeHeader{range.length, range.offset});
-        const auto bytes = std::as_bytes(std::span{range.pages});
-        extension_.insert(extension_.end(), bytes.begin(), bytes.end());
+        rest = put(put(rest, view(GpaRangeHeader{range.length, range.offset})), std::as_bytes(std::span{range.pages}));
     }
-    return out.write(memory, descriptor, extension_, payload);
+    return out.write(memory, descriptor, extension.bytes(), payload);
 }
 
 }  // namespace vmbus

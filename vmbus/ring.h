@@ -4,6 +4,7 @@
 // guests use these classes.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -82,6 +83,20 @@ enum class RingEnd : std::uint8_t { host, guest };
 // How a reader wants to be told of packets: `batched` masks interrupts while it takes packets, `direct` never does.
 enum class ReadMode : std::uint8_t { batched, direct };
 
+// A packet, or a part of one, while it is at hand. Mostly it is short, and stays in memory that is in use anyway.
+class PacketBytes final {
+public:
+    explicit PacketBytes(std::size_t bytes) : bytes_(bytes) {
+        if (bytes > near_.size()) far_.resize(bytes);
+    }
+    std::span<std::byte> bytes() { return {bytes_ <= near_.size() ? near_.data() : far_.data(), bytes_}; }
+
+private:
+    std::size_t bytes_;
+    std::array<std::byte, 256> near_;
+    std::vector<std::byte> far_;
+};
+
 class RingReader {
 public:
     enum class Result : std::uint8_t { packet, empty, fault };
@@ -104,6 +119,15 @@ public:
         return due;
     }
     RingFault fault() const { return state_.fault; }
+    // What each packet takes (sim/working_set.h); and so many bytes of the next will be there soon.
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(*this);
+        pages_.add_needs(set);
+    }
+    void expect(const GuestMemory& memory, std::uint32_t bytes) const {
+        pages_.expect(memory, 0, sizeof(RingControl));
+        pages_.expect(memory, RingControl::data + state_.read, bytes);
+    }
     // There is something to take.
     [[nodiscard]] bool waiting(GuestMemory& memory);
     // Whether the writer knows pending_send_size, and so will signal room when it is a reader.
@@ -149,7 +173,6 @@ private:
     PageList pages_;
     std::uint32_t data_bytes_ = 0;
     State state_;
-    std::vector<std::byte> header_;  // of the packet at hand
 };
 
 class RingWriter {
@@ -179,6 +202,15 @@ public:
     bool blocked() const { return state_.pending != 0; }
     RingFault fault() const { return state_.fault; }
     std::uint32_t data_bytes() const { return data_bytes_; }
+    // As the reader's.
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(*this);
+        pages_.add_needs(set);
+    }
+    void expect(const GuestMemory& memory, std::uint32_t bytes) const {
+        pages_.expect(memory, 0, sizeof(RingControl));
+        pages_.expect(memory, RingControl::data + state_.write, bytes);
+    }
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -216,7 +248,6 @@ private:
     PageList pages_;
     std::uint32_t data_bytes_ = 0;
     State state_;
-    std::vector<std::byte> packet_;  // the one being written
 };
 
 // Both rings of a channel as one end sees them, with the forms of packets.
@@ -242,6 +273,15 @@ public:
         in.detach();
         out.detach();
     }
+    void add_needs(sim::WorkingSet& set) const {
+        in.add_needs(set);
+        out.add_needs(set);
+    }
+    // Of packets each way.
+    void expect(const GuestMemory& memory, std::uint32_t bytes) const {
+        in.expect(memory, bytes);
+        out.expect(memory, bytes);
+    }
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -250,9 +290,6 @@ public:
 
     RingReader in;
     RingWriter out;
-
-private:
-    std::vector<std::byte> extension_;
 };
 
 }  // namespace vmbus

@@ -9,16 +9,16 @@ Server::Server(const sim::Scope& scope, GuestMemory& memory, GuestPort& port, co
       memory_(memory),
       port_(port),
       config_(config),
-      queue_timer_(scope.agenda(), scope.path() + ".queue", [this] { send_queued(); }),
-      fault_timer_(scope.agenda(), scope.path() + ".fault", [this] { end_faulty(); }),
-      room_timer_(scope.agenda(), scope.path() + ".room", [this] { poll_room(); }),
-      monitor_timer_(scope.agenda(), scope.path() + ".monitor", [this] { look_at_monitor_page(); }),
       packets_in_(scope.counter("packets_in", "count", "packets taken from rings")),
       packets_out_(scope.counter("packets_out", "count", "packets put on rings")),
       bytes_in_(scope.counter("bytes_in", "bytes", "payload of packets taken")),
       bytes_out_(scope.counter("bytes_out", "bytes", "payload of packets put")),
       signals_in_(scope.counter("signals_in", "count", "signals of the guest")),
       signals_out_(scope.counter("signals_out", "count", "signals to the guest")),
+      queue_timer_(scope.agenda(), scope.path() + ".queue", [this] { send_queued(); }),
+      fault_timer_(scope.agenda(), scope.path() + ".fault", [this] { end_faulty(); }),
+      room_timer_(scope.agenda(), scope.path() + ".room", [this] { poll_room(); }),
+      monitor_timer_(scope.agenda(), scope.path() + ".monitor", [this] { look_at_monitor_page(); }),
       registration_(scope.register_state(*this)) {
     for (std::size_t n = 0; n < refusal_table.size(); ++n) {
         refusals_[n] =
@@ -33,5 +33,21 @@ Server::Server(const sim::Scope& scope, GuestMemory& memory, GuestPort& port, co
 }
 
 Server::~Server() = default;
+
+void Server::needs_changed() {
+    constexpr std::size_t channel_lines = 4;  // of pointers to what a partition mostly has
+    needs_.clear();
+    for (const auto& [id, channel] : channels_) {
+        if (channel->is_open()) channel->device_->add_needs(*channel, needs_);
+    }
+    if (needs_.empty()) return;
+    needs_.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_.incomplete) -
+                                              reinterpret_cast<const std::byte*>(this)));
+    needs_.add(&packets_in_, 6 * sizeof(sim::Counter));
+    needs_.add_content(state_.relids, 2);
+    needs_.add_content(channels_, channel_lines);
+    memory_.add_needs(needs_);
+    port_.add_needs(needs_);
+}
 
 }  // namespace vmbus

@@ -58,6 +58,7 @@ public:
     Channel& offer(const Offer& offer, ChannelDevice& device) override;
     Channel& offer_sub_channel(Channel& primary, ChannelDevice& device) override;
     void rescind(Channel& channel) override;
+    void needs_changed() override;
 
     // What arrived on the connection for messages.
     void guest_message(std::span<const std::byte> payload);
@@ -68,6 +69,8 @@ public:
 
     void set_socket_listener(SocketListener* listener) { sockets_ = listener; }
 
+    // What the root needs of the bus and its devices when the guest is at work with them (sim/working_set.h).
+    const sim::WorkingSet& needs() const { return needs_; }
     std::uint32_t version() const { return state_.version; }
     const Costs& costs() const { return config_.costs; }
     std::uint64_t gpadl_pages() const { return gpadl_words_; }
@@ -173,24 +176,26 @@ private:
     GuestMemory& memory_;
     GuestPort& port_;
     ServerConfig config_;
-    SocketListener* sockets_ = nullptr;
-    State state_;
-    std::map<std::pair<Guid, Guid>, ChannelDevice*> devices_;             // that have offered, by type and instance
-    sim::FlatMap<std::uint32_t, std::unique_ptr<HostChannel>> channels_;  // by id, in the order of their making
-    std::map<GpadlKey, Gpadl> gpadls_;
-    std::uint64_t gpadl_words_ = 0;
-    sim::Timer queue_timer_;    // the guest's queue was full
-    sim::Timer fault_timer_;    // channels are to be taken away
-    sim::Timer room_timer_;     // guests that do not tell of room
-    sim::Timer monitor_timer_;  // the next look at the monitor page
-    std::array<sim::Counter*, refusal_table.size()> refusals_{};
-    std::array<sim::Counter*, message_table.size()> messages_{};
     sim::Counter& packets_in_;
     sim::Counter& packets_out_;
     sim::Counter& bytes_in_;
     sim::Counter& bytes_out_;
     sim::Counter& signals_in_;
     sim::Counter& signals_out_;
+    sim::FlatMap<std::uint32_t, std::unique_ptr<HostChannel>> channels_;  // by id, in the order of their making
+    std::map<GpadlKey, Gpadl> gpadls_;
+    State state_;
+    // What is above is needed for each packet; this, seldom.
+    SocketListener* sockets_ = nullptr;
+    std::map<std::pair<Guid, Guid>, ChannelDevice*> devices_;  // that have offered, by type and instance
+    std::uint64_t gpadl_words_ = 0;
+    sim::WorkingSet needs_;
+    sim::Timer queue_timer_;    // the guest's queue was full
+    sim::Timer fault_timer_;    // channels are to be taken away
+    sim::Timer room_timer_;     // guests that do not tell of room
+    sim::Timer monitor_timer_;  // the next look at the monitor page
+    std::array<sim::Counter*, refusal_table.size()> refusals_{};
+    std::array<sim::Counter*, message_table.size()> messages_{};
     sim::StateRegistration registration_;
 };
 

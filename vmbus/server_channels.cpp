@@ -138,6 +138,7 @@ void Server::close(std::uint32_t id) {
     // With a primary channel go its sub-channels.
     for (const std::uint32_t sub : sub_channels(id)) take_away(sub);
     channel->device_->closed(*channel);
+    needs_changed();
 }
 
 void Server::take_away(std::uint32_t id) {
@@ -238,6 +239,7 @@ void Server::erase_gpadl(const GpadlKey& key) {
     gpadl_words_ -= found->second.words();
     if (!found->second.complete()) state_.incomplete.erase(key.second);
     gpadls_.erase(found);
+    needs_changed();
 }
 
 void Server::erase_gpadls(std::uint32_t channel) {
@@ -314,6 +316,7 @@ void Server::restore(sim::Reader& reader) {
         reader(kept.rings_);
     }
     for (auto& [id, gone] : before) gone->device_->released(*gone);
+    needs_changed();
 }
 
 }  // namespace vmbus

@@ -159,7 +159,10 @@ std::uint32_t Server::open(HostChannel& channel, const message::OpenChannel& req
     scope_.trace("opened", state.relid, state.target_vp, state.ring_split, pages);
     const std::uint32_t id = channel.id_;
     const std::uint32_t answer = channel.device_->open(channel, request.user_data);
-    if (answer == status::success) return answer;
+    if (answer == status::success) {
+        needs_changed();
+        return answer;
+    }
     HostChannel* left = find(id);
     if (left != nullptr && left->state_.phase == ChannelPhase::open) {
         left->state_.phase = ChannelPhase::offered;
@@ -283,6 +286,7 @@ void Server::gpadl_progress(HostChannel& channel, std::uint32_t number, Gpadl::P
             break;
     }
     if (created.status == status::success) {
+        needs_changed();
         scope_.trace("gpadl", channel.state_.relid, number, gpadls_.find(key)->second.pages().size());
     } else {
         erase_gpadl(key);

@@ -1,5 +1,7 @@
 #include "models/behavioural/behavioural_cpu.h"
 
+#include <utility>
+
 #include "sim/check.h"
 
 namespace models {
@@ -44,6 +46,7 @@ std::uint16_t BehaviouralCpu::post_message(std::uint32_t connection, std::span<c
 }
 
 std::uint16_t BehaviouralCpu::signal_event(std::uint32_t connection, std::uint16_t flag) {
+    called_host_ = true;
     if (vp_ != nullptr) vp_->call_signal_event(connection, flag);
     return 0;
 }
@@ -69,20 +72,23 @@ void BehaviouralCpu::expected() {
     queue_.fetch_needs();
 }
 
-// Of what is needed when it is at work: its own, the hypervisor's, then each task's.
+// Of what is needed when it is at work: its own, the hypervisor's, each task's, the root's.
 const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
     if (n == 0) return &needs_;
     if (n <= hypervisor::BehaviouralProcessor::parts) return &vp_->needs(n - 1);
-    return queue_.needs_of(n - 1 - hypervisor::BehaviouralProcessor::parts);
+    n -= 1 + hypervisor::BehaviouralProcessor::parts;
+    if (n < queue_.tasks()) return queue_.needs_of(n);
+    return ahead_calls_host_ ? host_needs_ : nullptr;
 }
 
 // First all that has its place, then what that points to, then what moves on; of each part a step before where it is.
 bool BehaviouralCpu::fetch_ahead(unsigned step) {
     // Without a partition there is nothing to do, and no memory to do it in.
     if (vp_ == nullptr) return false;
-    const std::size_t tasks = queue_.tasks(), parts = 1 + hypervisor::BehaviouralProcessor::parts + tasks;
+    const std::size_t tasks = queue_.tasks(), parts = 1 + hypervisor::BehaviouralProcessor::parts + tasks + 1;
     if (step == 0) {
         ahead_ = ahead_piece_ = 0;
+        ahead_calls_host_ = std::exchange(called_host_, false);
         queue_.fetch_list();
         return true;
     }

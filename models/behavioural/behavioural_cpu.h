@@ -34,6 +34,8 @@ public:
     hypervisor::VpSoftware& software() { return *this; }
     // Whatever its guest needs when it is at work (sim/working_set.h).
     sim::WorkingSet& needs() { return needs_; }
+    // And what the root needs when it has called the host.
+    void set_host_needs(const sim::WorkingSet& needs) { host_needs_ = &needs; }
     // Null: the partition has gone.
     hypervisor::BehaviouralProcessor* vp() { return vp_; }
 
@@ -90,7 +92,9 @@ private:
     sim::FlatMap<std::uint8_t, InterruptHandler*> handlers_;
     std::array<std::uint64_t, 4> vectors_{};  // those that are allocated
     sim::WorkingSet needs_;
-    std::size_t ahead_ = 0, ahead_piece_ = 0;  // the next part to be fetched, and how much of it has been
+    const sim::WorkingSet* host_needs_ = nullptr;
+    bool called_host_ = false, ahead_calls_host_ = false;  // since it was last fetched ahead for: it mostly will again
+    std::size_t ahead_ = 0, ahead_piece_ = 0;              // the next part to be fetched, and how much of it has been
 };
 
 }  // namespace models

@@ -45,6 +45,14 @@ constexpr std::uint64_t page_register(std::uint64_t page) {
     return page << h::page_register::gpfn_shift | h::page_register::enable;
 }
 
+// The bus's slots in those pages.
+constexpr std::uint64_t events_at(std::uint64_t page) {
+    return page * page_bytes + bus_sint * std::uint64_t{h::event_flags_bytes};
+}
+constexpr std::uint64_t messages_at(std::uint64_t page) {
+    return page * page_bytes + bus_sint * std::uint64_t{h::message_bytes};
+}
+
 constexpr sim::Cause bus_cause = "guest.vmbus.message";
 
 }  // namespace
@@ -70,6 +78,8 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
         memory.add_needs(cpus_.back()->needs());
         cpus_.back()->needs().add(cpus_);
         cpus_.back()->needs().add(at_work_);
+        cpus_.back()->needs().add(bus_port_);
+        cpus_.back()->needs().add_content(state_.pages);
         placement_->place(config.partition, vp, &cpus_.back()->software());
         boots_.back()->slot.wake();
     }
@@ -156,7 +166,7 @@ void BehaviouralGuest::synthetic_interrupt(unsigned vp) {
     h::BehaviouralProcessor* processor = cpus_[vp]->vp();
     if (processor == nullptr) return;
     std::array<std::uint64_t, h::event_flags_bytes / 8> flags{};
-    const std::uint64_t at = state_.pages[vp].events * page_bytes + bus_sint * std::uint64_t{h::event_flags_bytes};
+    const std::uint64_t at = events_at(state_.pages[vp].events);
     if (processor->memory().read(at, std::as_writable_bytes(std::span{flags}))) {
         for (std::size_t word = 0; word < flags.size(); ++word) {
             if (flags[word] == 0) continue;
@@ -174,9 +184,20 @@ void BehaviouralGuest::synthetic_interrupt(unsigned vp) {
 bool BehaviouralGuest::message_waits(unsigned vp) {
     h::BehaviouralProcessor* processor = cpus_[vp]->vp();
     std::uint32_t type = 0;
-    const std::uint64_t at = state_.pages[vp].messages * page_bytes + bus_sint * std::uint64_t{h::message_bytes};
+    const std::uint64_t at = messages_at(state_.pages[vp].messages);
     return processor != nullptr && processor->memory().read(at, std::as_writable_bytes(std::span{&type, 1})) &&
            type != static_cast<std::uint32_t>(h::HvMessageType::none);
+}
+
+// What an interrupt of the bus's looks at.
+void BehaviouralGuest::expect_interrupt(unsigned vp) {
+    const h::BehaviouralProcessor* const processor = cpus_[vp]->vp();
+    if (processor == nullptr) return;
+    const std::uint64_t events = events_at(state_.pages[vp].events);
+    for (std::uint64_t at = 0; at < h::event_flags_bytes; at += sim::WorkingSet::line_bytes) {
+        processor->expect(events + at);
+    }
+    processor->expect(messages_at(state_.pages[vp].messages));
 }
 
 std::optional<sim::Time> BehaviouralGuest::Messages::begin() {
@@ -194,7 +215,7 @@ void BehaviouralGuest::take_message(unsigned vp) {
     h::BehaviouralProcessor* processor = cpus_[vp]->vp();
     if (processor == nullptr) return;
     h::HvMessage message{};
-    const std::uint64_t at = state_.pages[vp].messages * page_bytes + bus_sint * std::uint64_t{h::message_bytes};
+    const std::uint64_t at = messages_at(state_.pages[vp].messages);
     if (!processor->memory().read(at, std::as_writable_bytes(std::span{&message, 1}))) return;
     const auto length = std::min<std::size_t>(message.header.payload_size, sizeof message.payload);
     if (message.header.message_type == 1) bus_.host_message(std::as_bytes(std::span{message.payload}).first(length));

@@ -53,6 +53,10 @@ public:
     void stop();
     // To the processors and the memory of another partition, alike in all that it knows of its own. All of them stand.
     void move_to(hypervisor::PartitionId partition, SoftwarePlacement& placement, vmbus::GuestMemory& memory);
+    // What the root needs when the guest is at work with its bus (sim/working_set.h). It outlives the partition's stay.
+    void set_host_needs(const sim::WorkingSet& needs) {
+        for (auto& cpu : cpus_) cpu->set_host_needs(needs);
+    }
     bool connected() const { return bus_.version() != vmbus::version::none; }
     const ServiceCosts& costs() const { return config_.costs; }
 
@@ -112,6 +116,7 @@ private:
         std::optional<sim::Time> begin() override;
         void account(sim::Account& account) const override;
         void finish() override { guest.take_message(vp); }
+        void fetch_ahead() const override { guest.expect_interrupt(vp); }
         BehaviouralGuest& guest;
         unsigned vp;
         sim::TaskSlot slot;
@@ -170,6 +175,7 @@ private:
     void resume(std::uint32_t step, std::uint64_t value) override;
     void take_message(unsigned vp);
     bool message_waits(unsigned vp);
+    void expect_interrupt(unsigned vp);
 
     // CpuOwner
     void enter(unsigned vp) override { at_work_ = vp; }

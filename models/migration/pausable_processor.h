@@ -32,17 +32,27 @@ public:
     // sim::Processor
     TaskId attach(sim::Task& task) override {
         const auto own = static_cast<TaskId>(turns_.size());
-        turns_.push_back(std::make_unique<Turn>(*this, task, own));
-        turns_.back()->id = below_.attach(*turns_.back());
+        Turn& turn = *turns_.emplace_back(std::make_unique<Turn>(*this, task, own));
+        turn.id = below_.attach(turn);
         if (at_work_.size() < turns_.size()) at_work_.resize(turns_.size());
-        return own;
+        return turn.id;
     }
     void detach(TaskId id) override {
-        below_.detach(turns_[id]->id);
-        turns_[id].reset();
-        at_work_[id] = 0;
+        below_.detach(id);
+        std::unique_ptr<Turn>& turn = *std::ranges::find_if(turns_, [id](const auto& t) { return t && t->id == id; });
+        at_work_[turn->own] = 0;
+        turn.reset();
     }
-    void wake(TaskId id) override { below_.wake(turns_[id]->id); }
+    void wake(TaskId id) override { below_.wake(id); }
+    void add_needs(TaskId id, sim::WorkingSet& set) const override {
+        below_.add_needs(id, set);
+        set.add(*this);
+        for (const auto& turn : turns_) {
+            if (!turn || turn->id != id) continue;
+            set.add(*turn);
+            set.add(at_work_[turn->own]);
+        }
+    }
 
     // Tasks may come back later than this does.
     template <class Archive>
@@ -68,8 +78,8 @@ private:
 
         PausableProcessor& processor;
         sim::Task& task;
-        TaskId own;     // here
-        TaskId id = 0;  // below
+        TaskId own;     // among those here
+        TaskId id = 0;  // below, and for the task
     };
 
     sim::Processor& below_;

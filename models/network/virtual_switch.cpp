@@ -111,6 +111,16 @@ void VirtualSwitch::configure(PortId id, const PortSettings& settings) {
     if (!port->waiting.empty()) port->bucket_timer.arm(port->bucket.ready_at(scope_.now()));
 }
 
+void VirtualSwitch::add_needs(PortId id, sim::WorkingSet& set) const {
+    const Port* const port = find(id);
+    if (port == nullptr) return;
+    set.add(table_[id]);
+    set.add(port, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&port->drops) -
+                                           reinterpret_cast<const std::byte*>(port)));
+    set.add(&port->in_frames, 4 * sizeof(sim::Counter));
+    set.add(port->coalescer);
+}
+
 const PortSettings& VirtualSwitch::settings(PortId id) const {
     const Port* port = find(id);
     VG_CHECK(port != nullptr);

@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,7 +28,9 @@
 #include "models/network/switch_settings.h"
 #include "models/service_costs.h"
 #include "sim/agenda.h"
+#include "sim/queue.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace models {
 
@@ -59,6 +60,9 @@ public:
     bool connected(PortId port) const { return ports_.contains(port); }
     void configure(PortId port, const PortSettings& settings);
     const PortSettings& settings(PortId port) const;
+
+    // What a frame from or to that port needs of it (sim/working_set.h).
+    void add_needs(PortId port, sim::WorkingSet& set) const;
 
     void send(PortId from, Frame&& frame);
     // Between these, frames for ports that want it are coalesced. Batches may be nested.
@@ -124,13 +128,14 @@ private:
         sim::Counter& out_frames;
         sim::Counter& out_bytes;
         bool gone = false;  // disconnected; its memory is kept until nothing is under way
-        std::array<std::uint64_t, drop_reasons> drops{};
         std::vector<FrameObserver*> observers;
         PortSettings settings;
         PortAcl acl;
         TokenBucket bucket;
-        std::deque<Passage> waiting;  // for the bucket
+        sim::Queue<Passage> waiting;  // for the bucket
         std::uint64_t waiting_bytes = 0;
+        // What is above is needed for each frame.
+        std::array<std::uint64_t, drop_reasons> drops{};
         sim::Timer bucket_timer;
         FairQueue uplink;
         sim::Time uplink_free;
@@ -206,7 +211,7 @@ private:
     std::vector<PortId> monitors_;
     std::vector<PortId> leaving_;
     unsigned busy_ = 0;
-    std::deque<std::pair<PortId, Frame>> pending_;
+    sim::Queue<std::pair<PortId, Frame>> pending_;
     unsigned batch_depth_ = 0;
     std::vector<PortId> coalescing_;  // in order: who has frames that wait for the batch's end
     sim::StateRegistration registration_;

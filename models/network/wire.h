@@ -5,12 +5,12 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <vector>
 
 #include "models/network/frame.h"
 #include "sim/agenda.h"
+#include "sim/queue.h"
 #include "sim/scope.h"
 
 namespace models {
@@ -96,7 +96,7 @@ private:
         sim::Counter& dropped_full;
         sim::Counter& dropped_down;
         sim::Counter& dropped_length;
-        std::deque<InFlight> in_flight;
+        sim::Queue<InFlight> in_flight;
         std::size_t queued_bytes = 0;  // of those in flight that have not left yet
         std::size_t left = 0;          // how many at the front of in_flight have left
         sim::Time burst_start;         // of frames back to back

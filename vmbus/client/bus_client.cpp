@@ -284,17 +284,16 @@ void BusClient::set_bit(std::uint64_t gpa, std::uint32_t bit) {
 }
 
 void BusClient::signal_host(ClientChannel& channel) {
-    const message::OfferChannel offer = channel.offer();
     const bool old = state_.version < version::v1_1;
-    const bool dedicated = !old && (offer.dedicated_interrupt & 1) != 0;
-    const bool monitored = (offer.monitor_allocated & 1) != 0 && config_.monitor_pages;
-    if ((!dedicated || monitored) && state_.version < version::v5_0)
-        set_bit(interrupt_page() + to_host_half, offer.relid);
-    if (monitored) {
-        const std::uint64_t pending = monitor_page_to_host() + triggers_at + offer.monitor_id / 32 * std::uint64_t{8};
-        return set_bit(pending, offer.monitor_id % 32u);
+    const bool dedicated = !old && channel.dedicated_interrupt();
+    const auto monitor = config_.monitor_pages ? channel.monitor() : std::nullopt;
+    if ((!dedicated || monitor) && state_.version < version::v5_0)
+        set_bit(interrupt_page() + to_host_half, channel.relid());
+    if (monitor) {
+        const std::uint64_t pending = monitor_page_to_host() + triggers_at + *monitor / 32 * std::uint64_t{8};
+        return set_bit(pending, *monitor % 32u);
     }
-    (void)host_.signal_event(old ? shared_event_connection : offer.connection, 0);
+    (void)host_.signal_event(old ? shared_event_connection : channel.connection(), 0);
 }
 
 void BusClient::host_event(std::uint32_t vp, std::uint16_t flag) {

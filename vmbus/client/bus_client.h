@@ -67,6 +67,13 @@ public:
     // The first of this type with that sub-channel index.
     ClientChannel* find(const Guid& type, std::uint16_t sub_channel_index = 0);
     GuestMemory& memory() { return memory_; }
+    // What a signal takes, either way (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(&scope_, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_.gpadls) -
+                                                  reinterpret_cast<const std::byte*>(&scope_)));
+        set.add_content(channels_, 4);
+        set.add(&host_, 2 * sizeof(void*));
+    }
     PageAllocator& pages() { return pages_; }
 
     // For tests: a message as it is, well formed or not.

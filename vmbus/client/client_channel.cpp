@@ -136,6 +136,10 @@ void ClientChannel::tear_down_gpadl(std::uint32_t gpadl) {
 // Packets
 // ----------------------------------------------------------------------------------------------------------------
 
+void ClientChannel::expect(std::uint32_t bytes) const {
+    if (is_open()) rings_.expect(bus_.memory(), bytes);
+}
+
 bool ClientChannel::receive(Packet& packet) {
     if (!is_open()) return false;
     const RingReader::Result result = rings_.in.receive(bus_.memory(), packet);

@@ -1,8 +1,11 @@
 // A channel at a behavioural guest's end, and what the guest's driver is to it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <map>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,7 +49,21 @@ public:
     ClientChannel& operator=(const ClientChannel&) = delete;
 
     message::OfferChannel offer() const;
-    std::uint16_t relid() const { return static_cast<std::uint16_t>(offer().relid); }
+    std::uint16_t relid() const { return offered<std::uint16_t>(offsetof(message::OfferChannel, relid)); }
+    std::uint16_t sub_channel_index() const {
+        return offered<std::uint16_t>(offsetof(message::OfferChannel, sub_channel_index));
+    }
+    // Which the guest signals.
+    std::uint32_t connection() const { return offered<std::uint32_t>(offsetof(message::OfferChannel, connection)); }
+    bool dedicated_interrupt() const {
+        return (offered<std::uint16_t>(offsetof(message::OfferChannel, dedicated_interrupt)) & 1) != 0;
+    }
+    // In the page to the host, if its bit there stands for a signal.
+    std::optional<std::uint8_t> monitor() const {
+        const bool allocated = (offered<std::uint8_t>(offsetof(message::OfferChannel, monitor_allocated)) & 1) != 0;
+        if (!allocated) return std::nullopt;
+        return offered<std::uint8_t>(offsetof(message::OfferChannel, monitor_id));
+    }
     bool is_open() const { return state_.phase == Phase::open; }
     std::uint32_t target_vp() const { return state_.target_vp; }
     BusClient& bus() { return bus_; }
@@ -73,6 +90,15 @@ public:
                                        std::span<const std::byte> payload);
     [[nodiscard]] bool complete(std::uint64_t transaction, std::span<const std::byte> payload);
     void flush();
+    // What each packet and signal takes (sim/working_set.h); and so many bytes of packets each way will be there soon.
+    void add_needs(sim::WorkingSet& set) const {
+        constexpr std::size_t named = offsetof(message::OfferChannel, sub_channel_index);
+        set.add(this, sizeof(void*) + sizeof driver_);
+        set.add(&state_.offer[named], sizeof(message::OfferChannel) - named);
+        set.add(state_.phase);
+        rings_.add_needs(set);
+    }
+    void expect(std::uint32_t bytes) const;
     // What is wrong with what the host wrote.
     RingFault fault() const { return rings_.fault(); }
 
@@ -98,6 +124,13 @@ private:
     };
 
     static OfferBytes bytes_of_offer(const message::OfferChannel& offer);
+    // One of its fields: not all of its bytes are touched for that.
+    template <class T>
+    T offered(std::size_t at) const {
+        T field;
+        std::memcpy(&field, &state_.offer[at], sizeof field);
+        return field;
+    }
     void attach_rings();
     void ring_created(std::uint32_t status);
     void open_answered(std::uint32_t status);

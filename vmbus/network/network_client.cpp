@@ -27,12 +27,12 @@ NetworkClient::~NetworkClient() = default;
 
 void NetworkClient::offered(ClientChannel& channel) {
     channel.bind(*this);
-    const std::uint32_t vp = channel.offer().sub_channel_index % config_.virtual_processors;
+    const std::uint32_t vp = channel.sub_channel_index() % config_.virtual_processors;
     (void)channel.open(config_.ring_pages, vp);
 }
 
 NetworkClient::Queue& NetworkClient::queue_of(const ClientChannel& channel) {
-    const std::uint16_t index = channel.offer().sub_channel_index;
+    const std::uint16_t index = channel.sub_channel_index();
     VG_CHECK(index < queues_.size(), "channel {}", index);
     return *queues_[index];
 }

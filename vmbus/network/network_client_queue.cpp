@@ -12,6 +12,8 @@ namespace vmbus {
 namespace {
 
 constexpr std::size_t piece_bytes = 256 * 1024;
+// What a frame takes of each ring with its completion, and of a section, if it is short.
+constexpr std::uint32_t expected_packet_bytes = 160, expected_message_bytes = 192;
 constexpr sim::GuestCause driver_cause{"client.driver", "server.driver"};
 
 std::array<std::byte, nvsp::message_bytes> rndis_header(std::uint32_t section, std::size_t section_bytes) {
@@ -35,11 +37,17 @@ NetworkClient::Queue::Queue(NetworkClient& client, const sim::Scope& scope, std:
     slot_.needs(*this);
     slot_.needs(client_);
     slot_.needs(&frames_sent_, 4 * sizeof(sim::Counter));
+    slot_.needs_content(state_.backlog, 2);
+    slot_.needs_content(state_.outgoing, 2);
+    slot_.needs_content(client_.queues_);
 }
 
 void NetworkClient::Queue::opened(ClientChannel& channel) {
     channel_ = &channel;
-    slot_.needs(channel);
+    if (sim::WorkingSet* const set = slot_.working_set()) {
+        channel.add_needs(*set);
+        channel.bus().add_needs(*set);
+    }
     state_.relid = channel.relid();
     state_.called = state_.blocked = false;
 }
@@ -70,6 +78,17 @@ bool NetworkClient::Queue::push(OutgoingFrame&& frame) {
     state_.backlog.push_back(std::move(frame));
     slot_.wake();
     return true;
+}
+
+void NetworkClient::Queue::fetch_ahead() const {
+    if (!is_open()) return;
+    channel_->expect(expected_packet_bytes);
+    const auto& agreed = client_.state_;
+    const GuestMemory& memory = client_.bus_.memory();
+    client_.receive_list_.expect(memory, last_offset_, expected_message_bytes);
+    if (agreed.free_sections.empty()) return;
+    const std::uint32_t& section = agreed.free_sections.back();
+    client_.send_list_.expect(memory, std::uint64_t{section} * agreed.send.section_bytes, expected_message_bytes);
 }
 
 // -- To the ring.
@@ -260,6 +279,7 @@ void NetworkClient::Queue::take_frames(const Taken& packet, std::vector<Incoming
     std::vector<std::byte> message;
     for (std::size_t n = 0; n < packet.ranges.size(); ++n) {
         const auto& [offset, length] = packet.ranges[n];
+        last_offset_ = offset;
         message.resize(length <= client_.state_.receive.section_bytes ? length : 0);
         if (message.empty() || !client_.receive_list_.read(client_.bus_.memory(), offset, message)) {
             wrong();

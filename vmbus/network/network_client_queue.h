@@ -40,6 +40,7 @@ public:
     std::optional<sim::Time> begin() override;
     void finish() override;
     void account(sim::Account& account) const override;
+    void fetch_ahead() const override;
 
     void find_channel() { channel_ = state_.relid != 0 ? client_.bus_.find(state_.relid) : nullptr; }
     template <class Archive>
@@ -142,6 +143,7 @@ private:
     ClientChannel* channel_ = nullptr;
     State state_;
     Parts parts_;
+    std::uint32_t last_offset_ = 0;  // of what the host has sent: the next will mostly be there too
     sim::Counter& frames_sent_;
     sim::Counter& bytes_sent_;
     sim::Counter& frames_received_;

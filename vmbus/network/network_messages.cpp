@@ -126,6 +126,7 @@ void NetworkProvider::take_receive_buffer(Queue& queue, const Request& request) 
     if (count > ReceiveBuffer::control_sections) {
         state_.receive_buffer =
             ReceiveBuffer{message.gpadl, message.id, section_bytes, static_cast<std::uint32_t>(count)};
+        bus_.needs_changed();
         complete.status = nvsp::Status::success;
         complete.sections = 1;
         complete.section_bytes = section_bytes;

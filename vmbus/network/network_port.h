@@ -10,6 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "sim/working_set.h"
+
 namespace vmbus {
 
 struct NetworkAddress {
@@ -131,6 +133,8 @@ public:
     // ones only with coalescing.
     virtual void offloads_changed(const OffloadSettings& settings) { (void)settings; }
     virtual void rss_changed(const RssSettings& settings) { (void)settings; }
+    // What a frame needs there, either way (sim/working_set.h).
+    virtual void add_needs(sim::WorkingSet& /*set*/) const {}
     // The guest moves its traffic to the virtual function or back. True: done. False: it will be, told by
     // NetworkProvider::data_path_switched(); the guest waits.
     virtual bool switch_data_path(bool to_virtual_function) {

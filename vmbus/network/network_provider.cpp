@@ -64,7 +64,7 @@ NetworkProvider::NetworkProvider(const sim::Scope& scope, Bus& bus, NetworkPort&
 
 NetworkProvider::~NetworkProvider() = default;
 
-NetworkProvider::Queue& NetworkProvider::queue_of(const Channel& channel) {
+NetworkProvider::Queue& NetworkProvider::queue_of(const Channel& channel) const {
     const std::uint16_t index = channel.offer().sub_channel_index;
     VG_CHECK(index < queues_.size(), "channel {} of {}", index, queues_.size());
     return *queues_[index];
@@ -275,6 +275,17 @@ void NetworkProvider::signalled(Channel& channel) {
 void NetworkProvider::released(Channel& channel) {
     Queue& queue = queue_of(channel);
     if (queue.channel() == &channel) queue.set_channel(nullptr);
+}
+
+void NetworkProvider::add_needs(const Channel& channel, sim::WorkingSet& set) const {
+    channel.add_needs(set);
+    queue_of(channel).add_needs(set);
+    set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&drops_) -
+                                           reinterpret_cast<const std::byte*>(this)));
+    set.add_content(queues_);
+    set.add_content(config_.costs_of_queue, 2);
+    state_.receive_buffer.add_needs(set);
+    port_.add_needs(set);
 }
 
 // -- Checkpoints.

@@ -98,6 +98,7 @@ public:
     void closed(Channel& channel) override;
     void signalled(Channel& channel) override;
     void released(Channel& channel) override;
+    void add_needs(const Channel& channel, sim::WorkingSet& set) const override;
     ChannelDevice& adopt_sub_channel(Channel& primary_channel, Channel& sub_channel) override;
 
     void save(sim::Writer& writer) const;
@@ -175,7 +176,7 @@ private:
     void apply(const RndisDevice::Changes& changes);
 
     // network_provider.cpp
-    Queue& queue_of(const Channel& channel);
+    Queue& queue_of(const Channel& channel) const;
     Queue& primary() { return *queues_.front(); }
     std::uint16_t choose_queue(const IncomingFrame& frame) const;
     std::optional<NetworkDrop> refusal(const IncomingFrame& frame) const;

@@ -17,8 +17,6 @@ constexpr std::size_t largest_rndis_bytes = 128 * 1024;
 constexpr std::size_t piece_bytes = 256 * 1024;
 // What is kept of an NVSP message: more than the largest has.
 constexpr std::size_t kept_message_bytes = 64;
-// About what the state of a channel takes.
-constexpr std::size_t channel_bytes = 448;
 
 }  // namespace
 
@@ -30,11 +28,7 @@ NetworkProvider::Queue::Queue(NetworkProvider& provider, const sim::Scope& scope
       bytes_sent_(scope.counter("bytes_from_guest", "B", "bytes of those frames")),
       frames_received_(scope.counter("frames_to_guest", "count", "frames put into the guest's receive buffer")),
       bytes_received_(scope.counter("bytes_to_guest", "B", "bytes of those frames")),
-      slot_(processor, *this) {
-    slot_.needs(*this);
-    slot_.needs(provider_);
-    slot_.needs(&frames_sent_, 4 * sizeof(sim::Counter));
-}
+      slot_(processor, *this) {}
 
 // The driver's buffers belong to the primary channel, whichever channel uses them.
 Channel& NetworkProvider::Queue::buffers() {
@@ -43,7 +37,6 @@ Channel& NetworkProvider::Queue::buffers() {
 
 void NetworkProvider::Queue::opened(Channel& channel) {
     channel_ = &channel;
-    slot_.needs(&channel, channel_bytes);
     state_ = {};
     state_.open = true;
 }

@@ -48,6 +48,15 @@ public:
     void finish() override;
     void account(sim::Account& account) const override { account.add("root.network", cost_); }
 
+    // For whoever fetches what it needs before it is woken (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        slot_.add_needs(set);
+        set.add(*this);
+        set.add(&frames_sent_, 4 * sizeof(sim::Counter));
+        set.add_content(state_.backlog);
+        set.add_content(state_.outgoing);
+    }
+
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_);

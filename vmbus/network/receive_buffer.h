@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "sim/working_set.h"
+
 namespace vmbus {
 
 class ReceiveBuffer {
@@ -42,6 +44,13 @@ public:
     [[nodiscard]] bool completed(std::uint16_t channel, std::uint64_t transaction);
     // A channel is gone, with all that it had.
     void forget_channel(std::uint16_t channel);
+
+    // What the next packet needs, if those before it have come back (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        if (state_.free.empty()) return;
+        set.add(state_.free.back());
+        set.add(state_.sections[state_.free.back()]);
+    }
 
     friend bool operator==(const ReceiveBuffer& a, const ReceiveBuffer& b) { return a.state_ == b.state_; }
     template <class Archive>
