@@ -264,7 +264,7 @@ bool Link::read(BusMaster& function, std::uint64_t address, std::uint32_t size, 
     slot.status = DmaStatus::ok;
     slot.used = true;
     slot.dropped = false;
-    if (slot.data.size() < size) slot.data.resize(size);
+    if (slot.data.size() * sizeof(Line) < size) slot.data.resize((size + sizeof(Line) - 1) / sizeof(Line));
     waiting_.push(number);
     pump_reads();
     arm();
@@ -383,7 +383,7 @@ void Link::serve() {
     Function* function = slot.dropped ? nullptr : function_of(slot.place);
     DmaStatus status = DmaStatus::not_sent;
     if (function != nullptr) {
-        status = function->master().read(slot.address + offset, std::span{slot.data}.subspan(offset, size));
+        status = function->master().read(slot.address + offset, slot.bytes(offset, size));
     }
     if (status != DmaStatus::ok) slot.status = status;
     // A refusal is a completion without data (2.2.9).
@@ -413,7 +413,7 @@ void Link::complete() {
             scope_.trace("dma_read", slot.place, slot.address, slot.size, (now() - slot.since).ps());
             client_->read_done(
                 slot.cookie, slot.status,
-                good ? std::span<const std::byte>{slot.data}.first(slot.size) : std::span<const std::byte>{});
+                good ? std::span<const std::byte>{slot.bytes(0, slot.size)} : std::span<const std::byte>{});
         }
         slot.used = false;
         free_slots_.push_back(number);

@@ -112,6 +112,14 @@ private:
             archive(at, headers, data);
         }
     };
+    // A cache line of the simulating computer's: what is copied to its begin is copied in whole lines.
+    struct alignas(64) Line {
+        std::array<std::byte, 64> bytes;
+        template <class Archive>
+        void fields(Archive& archive) {
+            archive(bytes);
+        }
+    };
     // A read of the device: one or more requests.
     struct Slot {
         std::uint64_t address = 0;
@@ -124,7 +132,10 @@ private:
         DmaStatus status = DmaStatus::ok;
         bool used = false;
         bool dropped = false;
-        std::vector<std::byte> data;
+        std::vector<Line> data;
+        std::span<std::byte> bytes(std::uint32_t offset, std::uint32_t count) {
+            return {reinterpret_cast<std::byte*>(data.data()) + offset, count};
+        }
         template <class Archive>
         void fields(Archive& archive) {
             archive(address, size, cookie, asked, answered, since, place, status, used, dropped, data);

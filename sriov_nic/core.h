@@ -59,22 +59,28 @@ struct Core {
         const unsigned pool = pool_of(queue);
         return pool < vfs ? pool : physical_function;
     }
-    // The byte of IVAR or VTIVAR; without "valid" it names no vector.
-    unsigned vector_of(unsigned queue, Direction direction) const {
+    // The vector that tells software of a queue, by its byte of IVAR or VTIVAR.
+    struct Vector {
+        Interrupts* of = nullptr;  // null: there is none
+        unsigned number = 0;
+        // When its moderation ends. Never: it has none.
+        sim::Time quiet_until() const {
+            return of != nullptr && of->throttled(number) ? of->quiet_until(number) : sim::Time::never();
+        }
+    };
+    Vector vector_of(unsigned queue, Direction direction) const {
         const unsigned function = function_of(queue);
         const bool pf = function == physical_function;
         const unsigned own = pf ? queue : queue & (queues_per_pool() - 1);
         const std::uint32_t word = pf ? registers[reg::ivar + 4 * (own >> 1)] : vf_ivar[function][own >> 1];
-        return word >> ((own & 1) * 16 + (direction == Direction::transmit ? 8 : 0)) & 0xff;
+        const unsigned entry = word >> ((own & 1) * 16 + (direction == Direction::transmit ? 8 : 0)) & 0xff;
+        const unsigned number = entry & ivar::vector;
+        const bool named = (entry & ivar::valid) != 0 && (pf || number < virtual_vectors);
+        return {named ? interrupts[function].get() : nullptr, number};
     }
     // When software is told: now, or when the vector's throttle ends. Zero: not by an interrupt, as things are.
-    sim::Time raise(unsigned queue, Direction direction) {
-        const unsigned entry = vector_of(queue, direction);
-        if ((entry & ivar::valid) == 0) return {};
-        const unsigned function = function_of(queue);
-        const unsigned vector = entry & ivar::vector;
-        if (function != physical_function && vector >= virtual_vectors) return {};
-        return interrupts[function]->set_cause(vector);
+    sim::Time raise(const Vector& vector) {
+        return vector.of != nullptr ? vector.of->set_cause(vector.number) : sim::Time::zero();
     }
 
     sim::Scope scope;

@@ -191,7 +191,7 @@ bool Receive::close(Flow& flow) {
             }
         }
         q.head = static_cast<std::uint32_t>((q.first + q.used) % ring_size(q));
-        core_.raise(flow.queue, Direction::receive);
+        core_.raise(core_.vector_of(flow.queue, Direction::receive));
     }
     flow = {};
     --open_flows_;

@@ -284,7 +284,7 @@ Receive::Outcome Receive::write_out(Frame& frame, unsigned queue, const Layout& 
         core_.interrupts[function]->follow(id);
     }
     const sim::Time written = last_write_done();
-    explain(frame, queue, written, core_.raise(queue, Direction::receive));
+    explain(frame, queue, written, core_.raise(core_.vector_of(queue, Direction::receive)));
     return Outcome::done;
 }
 

@@ -302,12 +302,9 @@ void Transmit::report_done(unsigned queue) {
         return;
     }
     if (flush_.has(queue)) return;
-    const unsigned entry = core_.vector_of(queue, Direction::transmit);
-    const Interrupts& interrupts = *core_.interrupts[core_.function_of(queue)];
-    const unsigned vector = entry & ivar::vector;
     const sim::Time now = core_.scope.now();
-    const bool moderated = (entry & ivar::valid) != 0 && interrupts.throttled(vector);
-    flush_.put(queue, moderated ? std::max(now, interrupts.quiet_until(vector)) : now + core_.profile.write_back_idle);
+    const sim::Time quiet = core_.vector_of(queue, Direction::transmit).quiet_until();
+    flush_.put(queue, quiet.is_never() ? now + core_.profile.write_back_idle : std::max(now, quiet));
     // With its descriptors done a queue counts as ready once more, until it is found that its rate has it wait.
     (rate_timer_.armed() ? again_ : flush_again_) = true;
 }
@@ -327,19 +324,19 @@ void Transmit::write_back_and_fetch() {
 // Those that are due, by number. One that is refused, and what becomes due meanwhile, is the next turn's.
 void Transmit::flush_due() {
     const sim::Time now = core_.scope.now();
-    const auto is_due = [&](std::size_t place) { return place < flush_.size() && flush_.at(flush_[place]) <= now; };
+    const auto is_due = [&](std::size_t place) { return place < flush_.size() && flush_.time(place) <= now; };
     if (is_due(0) && !is_due(1)) {
         if (!write_back(flush_.front())) return;
     } else if (is_due(0)) {
         QueueSet due{};
-        for (std::size_t i = 0; is_due(i); ++i) set(due, flush_[i], true);
+        for (std::size_t i = 0; is_due(i); ++i) set(due, flush_[i], flush_.has(flush_[i]));
         for (unsigned queue = first_from(due, 0); queue != queues; queue = first_from(due, queue + 1)) {
             if (!write_back(queue)) return;
         }
     }
     std::size_t i = 0;
-    while (is_due(i)) ++i;
-    const sim::Time next = i < flush_.size() ? flush_.at(flush_[i]) : sim::Time::never();
+    while (i < flush_.size() && (flush_.time(i) <= now || !flush_.has(flush_[i]))) ++i;
+    const sim::Time next = i < flush_.size() ? flush_.time(i) : sim::Time::never();
     if (next != flush_timer_.deadline()) flush_timer_.arm(next);
 }
 
@@ -360,7 +357,7 @@ bool Transmit::write_descriptors(Queue& q, unsigned function) {
         return all;
     }();
     const std::uint32_t size = ring_size(q);
-    std::uint32_t at = ring_index(q, q.written);
+    std::uint32_t at = q.head;
     while (q.written != q.done) {
         const bool wanted = burst || (tx::command_of(q.cache[q.written % cache_size]) & tx::report_status) != 0;
         const std::uint64_t n = burst ? std::min<std::uint64_t>(q.done - q.written, size - at) : 1;
@@ -383,10 +380,17 @@ bool Transmit::write_back(unsigned queue) {
         return false;
     }
     q.reports = 0;
-    flush_.remove(queue);
     // Else nothing is different for it.
     if (q.no_room || q.in_packet || rate_timer_.armed()) evaluate(queue);
-    core_.raise(queue, Direction::transmit);
+    const Core::Vector vector = core_.vector_of(queue, Direction::transmit);
+    core_.raise(vector);
+    // What it sends next will mostly be reported when the moderation of this interrupt ends.
+    const sim::Time quiet = vector.quiet_until();
+    if (!quiet.is_never() && quiet > core_.scope.now()) {
+        flush_.keep_place(queue, quiet);
+    } else {
+        flush_.remove(queue);
+    }
     return true;
 }
 
