@@ -99,11 +99,10 @@ public:
     void read_register(std::uint64_t gpa, unsigned bytes, std::uint32_t who, std::uint32_t step);
     void write_port(std::uint16_t port, unsigned bytes, std::uint32_t value);
     void read_port(std::uint16_t port, unsigned bytes, std::uint32_t who, std::uint32_t step);
-    // What is needed when it is at work: its own, its partition's devices', its ports'.
-    static constexpr std::size_t parts = 3;
-    const sim::WorkingSet& needs(std::size_t part) const {
-        return part == 0 ? needs_ : part == 1 ? partition_.device_needs() : partition_.port_needs();
-    }
+    // What is needed when it is at work: its own, and its partition's devices'. And when it sends and is sent to.
+    static constexpr std::size_t parts = 2;
+    const sim::WorkingSet& needs(std::size_t part) const { return part == 0 ? needs_ : partition_.device_needs(); }
+    const sim::WorkingSet& port_needs() const { return partition_.port_needs(); }
     sim::WorkingSet& needs() { return needs_; }
     // It has a new piece of work.
     void work_arrived() { wake(); }

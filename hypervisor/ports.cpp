@@ -264,7 +264,7 @@ void Ports::deliver() {
 }
 
 void Ports::forget_arrivals(PortId port) {
-    std::erase_if(state_.arrivals, [&](const Arrival& arrival) { return arrival.port == port; });
+    state_.arrivals.erase_if([&](const Arrival& arrival) { return arrival.port == port; });
     state_.waiting.erase(port);
     std::erase_if(state_.events_on_their_way, [&](const auto& event) { return event.first == port; });
 }

@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "hypervisor/tlfs.h"
+#include "sim/queue.h"
 #include "sim/scope.h"
 #include "sim/working_set.h"
 
@@ -151,7 +151,7 @@ private:
         std::map<PortAddress, Port> ports;
         std::map<PortAddress, Connection> connections;
         std::uint64_t next_serial = 1;
-        std::deque<Arrival> arrivals;             // at the root
+        sim::Queue<Arrival> arrivals;             // at the root
         std::map<PortId, std::uint64_t> waiting;  // messages among them, by port
         std::set<std::pair<PortId, std::uint16_t>> events_on_their_way;
 

@@ -99,10 +99,10 @@ public:
         }
     }
     std::size_t tasks() const { return needs_.size(); }
-    // Of one that was ever awake; else nothing.
+    // Of one that was awake since what it takes next was fetched; else nothing.
     const WorkingSet* needs_of(std::size_t task) const { return needs_[task].used ? &needs_[task].set : nullptr; }
-    void fetch_next_of(std::size_t task) const {
-        if (needs_[task].used && tasks_[task] != nullptr) tasks_[task]->fetch_ahead();
+    void fetch_next_of(std::size_t task) {
+        if (std::exchange(needs_[task].used, false) && tasks_[task] != nullptr) tasks_[task]->fetch_ahead();
     }
     // Where those are.
     void fetch_list() const {

@@ -69,6 +69,11 @@ public:
         close_up();
         std::erase(items_, item);
     }
+    template <class Predicate>
+    void erase_if(Predicate matches) {
+        close_up();
+        std::erase_if(items_, matches);
+    }
 
     friend bool operator==(const Queue& a, const Queue& b) {
         return std::equal(a.begin(), a.end(), b.begin(), b.end());

@@ -72,20 +72,22 @@ void BehaviouralCpu::expected() {
     queue_.fetch_needs();
 }
 
-// Of what is needed when it is at work: its own, the hypervisor's, each task's, the root's.
+// Of what is needed when it is at work: its own, the hypervisor's, each task's; and where it calls the host, what the
+// ways there and back need, and the root.
 const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
     if (n == 0) return &needs_;
     if (n <= hypervisor::BehaviouralProcessor::parts) return &vp_->needs(n - 1);
     n -= 1 + hypervisor::BehaviouralProcessor::parts;
     if (n < queue_.tasks()) return queue_.needs_of(n);
-    return ahead_calls_host_ ? host_needs_ : nullptr;
+    if (!ahead_calls_host_) return nullptr;
+    return n == queue_.tasks() ? &vp_->port_needs() : host_needs_;
 }
 
 // First all that has its place, then what that points to, then what moves on; of each part a step before where it is.
 bool BehaviouralCpu::fetch_ahead(unsigned step) {
     // Without a partition there is nothing to do, and no memory to do it in.
     if (vp_ == nullptr) return false;
-    const std::size_t tasks = queue_.tasks(), parts = 1 + hypervisor::BehaviouralProcessor::parts + tasks + 1;
+    const std::size_t tasks = queue_.tasks(), parts = 1 + hypervisor::BehaviouralProcessor::parts + tasks + 2;
     if (step == 0) {
         ahead_ = ahead_piece_ = 0;
         ahead_calls_host_ = std::exchange(called_host_, false);
@@ -102,6 +104,7 @@ bool BehaviouralCpu::fetch_ahead(unsigned step) {
         if (set != nullptr && !set->empty()) return true;
     }
     for (std::size_t task = 0; task < tasks; ++task) queue_.fetch_next_of(task);
+    if (ahead_calls_host_) owner_.expect_synthetic_interrupt(index_);
     return false;
 }
 

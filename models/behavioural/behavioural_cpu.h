@@ -18,6 +18,8 @@ public:
     virtual void enter(unsigned vp) = 0;
     virtual void leave() = 0;
     virtual void synthetic_interrupt(unsigned vp) = 0;
+    // One will come soon: what it looks at may be fetched (sim/prefetch.h).
+    virtual void expect_synthetic_interrupt(unsigned /*vp*/) const {}
     virtual void resume(ContinuationId who, std::uint32_t step, std::uint64_t value) = 0;
 
 protected:
@@ -93,8 +95,9 @@ private:
     std::array<std::uint64_t, 4> vectors_{};  // those that are allocated
     sim::WorkingSet needs_;
     const sim::WorkingSet* host_needs_ = nullptr;
-    bool called_host_ = false, ahead_calls_host_ = false;  // since it was last fetched ahead for: it mostly will again
-    std::size_t ahead_ = 0, ahead_piece_ = 0;              // the next part to be fetched, and how much of it has been
+    // Whether it has called the host since it was last fetched ahead for; then it is taken that it will do so again.
+    bool called_host_ = false, ahead_calls_host_ = false;
+    std::size_t ahead_ = 0, ahead_piece_ = 0;  // the next part to be fetched, and how much of it has been
 };
 
 }  // namespace models

@@ -181,16 +181,7 @@ void BehaviouralGuest::synthetic_interrupt(unsigned vp) {
     if (message_waits(vp)) messages_[vp]->slot.wake();
 }
 
-bool BehaviouralGuest::message_waits(unsigned vp) {
-    h::BehaviouralProcessor* processor = cpus_[vp]->vp();
-    std::uint32_t type = 0;
-    const std::uint64_t at = messages_at(state_.pages[vp].messages);
-    return processor != nullptr && processor->memory().read(at, std::as_writable_bytes(std::span{&type, 1})) &&
-           type != static_cast<std::uint32_t>(h::HvMessageType::none);
-}
-
-// What an interrupt of the bus's looks at.
-void BehaviouralGuest::expect_interrupt(unsigned vp) {
+void BehaviouralGuest::expect_synthetic_interrupt(unsigned vp) const {
     const h::BehaviouralProcessor* const processor = cpus_[vp]->vp();
     if (processor == nullptr) return;
     const std::uint64_t events = events_at(state_.pages[vp].events);
@@ -198,6 +189,14 @@ void BehaviouralGuest::expect_interrupt(unsigned vp) {
         processor->expect(events + at);
     }
     processor->expect(messages_at(state_.pages[vp].messages));
+}
+
+bool BehaviouralGuest::message_waits(unsigned vp) {
+    h::BehaviouralProcessor* processor = cpus_[vp]->vp();
+    std::uint32_t type = 0;
+    const std::uint64_t at = messages_at(state_.pages[vp].messages);
+    return processor != nullptr && processor->memory().read(at, std::as_writable_bytes(std::span{&type, 1})) &&
+           type != static_cast<std::uint32_t>(h::HvMessageType::none);
 }
 
 std::optional<sim::Time> BehaviouralGuest::Messages::begin() {

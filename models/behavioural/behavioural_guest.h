@@ -116,7 +116,6 @@ private:
         std::optional<sim::Time> begin() override;
         void account(sim::Account& account) const override;
         void finish() override { guest.take_message(vp); }
-        void fetch_ahead() const override { guest.expect_interrupt(vp); }
         BehaviouralGuest& guest;
         unsigned vp;
         sim::TaskSlot slot;
@@ -175,12 +174,12 @@ private:
     void resume(std::uint32_t step, std::uint64_t value) override;
     void take_message(unsigned vp);
     bool message_waits(unsigned vp);
-    void expect_interrupt(unsigned vp);
 
     // CpuOwner
     void enter(unsigned vp) override { at_work_ = vp; }
     void leave() override { at_work_ = 0; }
     void synthetic_interrupt(unsigned vp) override;
+    void expect_synthetic_interrupt(unsigned vp) const override;
     void resume(ContinuationId who, std::uint32_t step, std::uint64_t value) override;
 
     // vmbus::BusDriver

@@ -23,7 +23,7 @@ void NeighbourCache::send(const IpAddress& next_hop, Frame&& frame) {
     }
     // Outputs come last, when the entries are in order again.
     const bool ask_now = place == entries_.end() || place->second.asked == 0;
-    std::deque<Frame> given_up;
+    std::vector<Frame> given_up;
     if (place == entries_.end()) {
         given_up = make_room();
         place = entries_.try_emplace(next_hop).first;
@@ -32,7 +32,7 @@ void NeighbourCache::send(const IpAddress& next_hop, Frame&& frame) {
     if (entry.waiting.size() >= settings_.waiting_frames) {
         // The oldest goes, as RFC 1122 2.3.2.2 prefers.
         given_up.push_back(std::move(entry.waiting.front()));
-        entry.waiting.pop_front();
+        entry.waiting.erase(entry.waiting.begin());
     }
     entry.waiting.push_back(std::move(frame));
     if (ask_now) count_question(entry);
@@ -44,12 +44,12 @@ void NeighbourCache::send(const IpAddress& next_hop, Frame&& frame) {
 void NeighbourCache::learn(const IpAddress& address, const MacAddress& mac) {
     if (mac.is_multicast() || mac.is_zero() || address.is_unspecified() || address.is_multicast()) return;
     auto place = entries_.find(address);
-    std::deque<Frame> given_up;
+    std::vector<Frame> given_up;
     if (place == entries_.end()) {
         given_up = make_room();
         place = entries_.try_emplace(address).first;
     }
-    std::deque<Frame> waiting = std::exchange(place->second.waiting, {});
+    std::vector<Frame> waiting = std::exchange(place->second.waiting, {});
     place->second = Entry{true, mac, 0, agenda_.now(), {}};
     schedule();
     for (Frame& frame : given_up) output_.unresolved(std::move(frame));
@@ -66,7 +66,7 @@ void NeighbourCache::count_question(Entry& entry) {
 
 void NeighbourCache::expired() {
     std::vector<IpAddress> questions;
-    std::deque<Frame> given_up;
+    std::vector<Frame> given_up;
     for (auto place = entries_.begin(); place != entries_.end();) {
         Entry& entry = place->second;
         if (entry.complete || entry.at > agenda_.now()) {
@@ -97,7 +97,7 @@ void NeighbourCache::schedule() {
     }
 }
 
-std::deque<Frame> NeighbourCache::make_room() {
+std::vector<Frame> NeighbourCache::make_room() {
     if (entries_.size() < settings_.capacity) return {};
     auto oldest = entries_.begin();
     for (auto place = entries_.begin(); place != entries_.end(); ++place) {
@@ -105,7 +105,7 @@ std::deque<Frame> NeighbourCache::make_room() {
         const auto rank = [](const Entry& entry) { return std::pair{!entry.complete, entry.at}; };
         if (rank(place->second) < rank(oldest->second)) oldest = place;
     }
-    std::deque<Frame> waiting = std::move(oldest->second.waiting);
+    std::vector<Frame> waiting = std::move(oldest->second.waiting);
     entries_.erase(oldest);
     return waiting;
 }

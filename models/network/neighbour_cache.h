@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <vector>
 
 #include "models/network/addresses.h"
@@ -55,7 +54,7 @@ private:
         MacAddress mac;
         std::uint32_t asked = 0;
         sim::Time at;  // complete: last confirmed; else when to ask again
-        std::deque<Frame> waiting;
+        std::vector<Frame> waiting;
         template <class Archive>
         void fields(Archive& archive) {
             archive(complete, mac, asked, at, waiting);
@@ -64,7 +63,7 @@ private:
     void count_question(Entry& entry);
     void expired();
     void schedule();
-    std::deque<Frame> make_room();
+    std::vector<Frame> make_room();
 
     sim::Agenda& agenda_;
     NeighbourOutput& output_;

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@
 #include "models/network/peer/pinger.h"
 #include "models/network/peer/tcp_stack.h"
 #include "sim/agenda.h"
+#include "sim/queue.h"
 #include "sim/scope.h"
 #include "sim/working_set.h"
 
@@ -161,7 +161,7 @@ private:
     std::optional<DhcpServer> dhcp_;
     DhcpState dhcp_state_{dhcp_};
     Pinger pinger_;
-    std::deque<Arrival> inbox_;
+    sim::Queue<Arrival> inbox_;
     sim::Timer inbox_timer_;
     std::uint16_t next_identification_ = 1;
     sim::StateRegistration registration_;
