@@ -104,6 +104,17 @@ public:
     const sim::WorkingSet& needs(std::size_t part) const { return part == 0 ? needs_ : partition_.device_needs(); }
     const sim::WorkingSet& port_needs() const { return partition_.port_needs(); }
     sim::WorkingSet& needs() { return needs_; }
+    // Some time before: the sets themselves; first where the partition's are.
+    void fetch_parts() const {
+        sim::prefetch(&scope_);  // and partition_
+        sim::prefetch(&needs_);
+    }
+    void fetch_partition_parts() const {
+        sim::prefetch(&partition_.device_needs());
+        sim::prefetch(&port_needs());
+    }
+    // And what has no place of its own.
+    void fetch_next() const { synthetic_.fetch_ahead(); }
     // It has a new piece of work.
     void work_arrived() { wake(); }
 

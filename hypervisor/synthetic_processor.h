@@ -11,6 +11,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/guest_context.h"
 #include "hypervisor/synthetic_partition.h"
+#include "sim/prefetch.h"
 #include "sim/queue.h"
 #include "sim/scope.h"
 
@@ -79,6 +80,10 @@ public:
     // EOI assist (TLFS 10.3.5): before an interrupt is delivered the guest may be excused from its EOI; afterwards what
     // it has done of it is carried out.
     void excuse_eoi(std::uint8_t vector, bool level_triggered);
+    // The word that says so may be fetched (sim/prefetch.h).
+    void fetch_ahead() const {
+        if (const auto spa = assist_page_.spa()) sim::prefetch(assist_page_.memory().at(*spa, sizeof(std::uint32_t)));
+    }
     void settle_eoi();
     // As a guest does at the end of an interrupt: if it is excused it takes the bit away, and all is done.
     [[nodiscard]] bool take_excuse();

@@ -175,7 +175,7 @@ Iommu::Place Iommu::look_up(RequesterId requester, std::uint64_t address, bool w
         second, memory_, start, address, request, recorder);
     place.references += found.references;
     if (const auto noted = walked_.find(requester); noted != walked_.end()) {
-        for (unsigned i = 0; i < recorder.count; ++i) noted->second.note(memory_.at(recorder.seen[i].spa, 8));
+        for (unsigned i = 0; i < recorder.count; ++i) noted->second->note(memory_.at(recorder.seen[i].spa, 8));
     }
     if (look == Look::timed) {
         ++walks_;
@@ -203,8 +203,10 @@ Iommu::Place Iommu::look_up(RequesterId requester, std::uint64_t address, bool w
 }
 
 void Iommu::add_needs(RequesterId requester, sim::WorkingSet& set) {
-    const Walked& walked = walked_[requester];
-    for (const void* const& line : walked.lines) set.add_content(line);
+    std::unique_ptr<Walked>& walked = walked_[requester];
+    if (walked == nullptr) walked = std::make_unique<Walked>();
+    set.add(*walked);
+    for (const void* const& line : walked->lines) set.add_content(line);
 }
 
 void Iommu::Walked::note(const void* entry) {

@@ -6,7 +6,7 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -16,6 +16,7 @@
 #include "pci/iommu_faults.h"
 #include "pci/iommu_format.h"
 #include "pci/ports.h"
+#include "sim/flat_map.h"
 #include "sim/scope.h"
 #include "sim/working_set.h"
 
@@ -143,7 +144,7 @@ private:
     sim::Counter& remapped_;
     sim::Counter& posted_;
     IommuCaches caches_;
-    std::map<RequesterId, Walked> walked_;  // of those that somebody needs ahead
+    sim::FlatMap<RequesterId, std::unique_ptr<Walked>> walked_;  // of those that somebody needs ahead
     IommuFaults faults_;
     State state_;
 };

@@ -320,7 +320,18 @@ void Link::run() {
     do run_due();
     while (timer_.go_on(next()));
     running_ = false;
+    if (next().is_never()) rest();
     arm();
+}
+
+// Nothing is on its way.
+void Link::rest() {
+    posted_.begin_anew();
+    notices_.begin_anew();
+    waiting_.begin_anew();
+    serving_.begin_anew();
+    completing_.begin_anew();
+    downward_.begin_anew();
 }
 
 void Link::run_due() {

@@ -178,6 +178,7 @@ private:
 
     void run();
     void run_due();
+    void rest();
     void arm();
     sim::Time next() const {
         return std::min(std::min(std::min(heads_[of_posted], heads_[of_serving]), heads_[of_completing]),

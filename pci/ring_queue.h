@@ -41,6 +41,10 @@ public:
     void push(const T& item) { add() = item; }
     void pop() { ++head_; }
     void clear() { head_ = tail_; }
+    // One that is empty goes on in the lines in which it began.
+    void begin_anew() {
+        if (empty()) head_ = tail_ = 0;
+    }
 
     // Keeps the queue in the order of `before`; items that are equal stay in the order they came.
     template <class Before>

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sim/prefetch.h"
+
 namespace sim {
 
 bool Agenda::run_next() {
@@ -104,6 +106,7 @@ void Agenda::put(Entry& place, std::size_t position, Timer& timer, Time at, std:
     if (position <= arity && timer.foresight_ != nullptr && timer.told_ == Timer::Told::no) {
         timer.told_ = Timer::Told::in_part;
         timer.step_ = 0;
+        prefetch(timer.foresight_);
         timer.agenda_.near_.push_back(&timer);
     }
 }

@@ -10,4 +10,12 @@ inline void prefetch(const void* at) {
     asm volatile("");
 }
 
+// Of all of [at, at + bytes), which is not empty.
+inline void prefetch(const void* at, unsigned long bytes) {
+    constexpr unsigned long line = 64;
+    const auto* const from = static_cast<const char*>(at);
+    for (unsigned long offset = 0; offset < bytes; offset += line) prefetch(from + offset);
+    prefetch(from + bytes - 1);
+}
+
 }  // namespace sim

@@ -29,7 +29,9 @@ public:
     // asks; what is not said here is the processor's own cause for its tasks.
     virtual void account(Account& account) const { (void)account; }
     // What it will touch next that has no place of its own, as the next of a ring: it may be fetched (sim/prefetch.h).
+    // And some time before, what says where that is.
     virtual void fetch_ahead() const {}
+    virtual void fetch_places() const {}
 };
 
 // Where tasks run: each gets one piece in turn.
@@ -47,8 +49,9 @@ public:
     virtual WorkingSet* working_set(TaskId /*id*/) { return nullptr; }
     // What whoever wakes the task needs besides.
     virtual void add_needs(TaskId /*id*/, WorkingSet& /*set*/) const {}
-    // It will have work soon: what it needs, part by part (sim::Foresight).
+    // It will have work soon: what it needs, part by part (sim::Foresight). And what must be here for that.
     virtual bool fetch_ahead(unsigned /*step*/) { return false; }
+    virtual void add_own_needs(WorkingSet& /*set*/) const {}
 };
 
 // A task's place on a processor, held by the task's owner.
@@ -99,16 +102,22 @@ public:
         }
     }
     std::size_t tasks() const { return needs_.size(); }
-    // Of one that was awake since what it takes next was fetched; else nothing.
+    // Of one that was awake since fetch_next(); else nothing.
     const WorkingSet* needs_of(std::size_t task) const { return needs_[task].used ? &needs_[task].set : nullptr; }
-    void fetch_next_of(std::size_t task) {
-        if (std::exchange(needs_[task].used, false) && tasks_[task] != nullptr) tasks_[task]->fetch_ahead();
+    // The last of what is fetched ahead, of all of those.
+    void fetch_places() const {
+        for (std::size_t task = 0; task < tasks_.size(); ++task) {
+            if (needs_[task].used) tasks_[task]->fetch_places();
+        }
+    }
+    void fetch_next() {
+        for (std::size_t task = 0; task < tasks_.size(); ++task) {
+            if (std::exchange(needs_[task].used, false)) tasks_[task]->fetch_ahead();
+        }
     }
     // Where those are.
     void fetch_list() const {
-        for (std::size_t at = 0; at < needs_.size(); at += WorkingSet::line_bytes / sizeof(Needs) + 1) {
-            prefetch(&needs_[at]);
-        }
+        if (!needs_.empty()) prefetch(needs_.data(), needs_.size() * sizeof(Needs));
     }
 
     // What the queue itself needs.
@@ -156,7 +165,7 @@ private:
     struct Needs {
         WorkingSet set;
         bool awake = false;  // since fetch_needs()
-        bool used = false;
+        bool used = false;   // since fetch_next()
     };
     std::vector<Needs> needs_;
     State state_;

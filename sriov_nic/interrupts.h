@@ -87,6 +87,7 @@ public:
         set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_) -
                                                reinterpret_cast<const std::byte*>(this)) +
                           2 * sim::WorkingSet::line_bytes);
+        set.add(state_.fired);
     }
     void reset();
     template <class Archive>

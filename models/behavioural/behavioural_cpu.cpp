@@ -7,10 +7,9 @@
 namespace models {
 
 BehaviouralCpu::BehaviouralCpu(CpuOwner& owner, unsigned index) : owner_(owner), index_(index), queue_(*this) {
-    needs_.add(*this);
+    add_own_needs(needs_);
     needs_.add(&owner, sizeof(void*));
     needs_.add_content(handlers_);
-    queue_.add_needs(needs_);
 }
 
 std::uint8_t BehaviouralCpu::allocate_vector(InterruptHandler& handler) {
@@ -72,6 +71,11 @@ void BehaviouralCpu::expected() {
     queue_.fetch_needs();
 }
 
+void BehaviouralCpu::add_own_needs(sim::WorkingSet& set) const {
+    set.add(*this);
+    queue_.add_needs(set);
+}
+
 // Of what is needed when it is at work: its own, the hypervisor's, each task's; and where it calls the host, what the
 // ways there and back need, and the root.
 const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
@@ -83,27 +87,48 @@ const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
     return n == queue_.tasks() ? &vp_->port_needs() : host_needs_;
 }
 
-// First all that has its place, then what that points to, then what moves on; of each part a step before where it is.
+// First where the parts are, and where what they name is; then all of that which has its place; then what that points
+// to; then what moves on. Nothing is looked into in the step in which it is asked for.
 bool BehaviouralCpu::fetch_ahead(unsigned step) {
     // Without a partition there is nothing to do, and no memory to do it in.
     if (vp_ == nullptr) return false;
-    const std::size_t tasks = queue_.tasks(), parts = 1 + hypervisor::BehaviouralProcessor::parts + tasks + 2;
-    if (step == 0) {
-        ahead_ = ahead_piece_ = 0;
-        ahead_calls_host_ = std::exchange(called_host_, false);
-        queue_.fetch_list();
-        return true;
+    const std::size_t parts = 1 + hypervisor::BehaviouralProcessor::parts + queue_.tasks() + 2;
+    switch (step) {
+        case 0:
+            ahead_ = ahead_piece_ = 0;
+            ahead_calls_host_ = std::exchange(called_host_, false);
+            queue_.fetch_list();
+            vp_->fetch_parts();
+            return true;
+        case 1:
+            if (ahead_calls_host_) sim::prefetch(host_needs_);
+            vp_->fetch_partition_parts();
+            return true;
+        case 2:
+            for (std::size_t n = 0; n < parts; ++n) {
+                if (const sim::WorkingSet* const set = part(n)) set->fetch_list();
+            }
+            return true;
+        default:
+            break;
     }
     while (ahead_ < 2 * parts) {
         const sim::WorkingSet* const set = part(ahead_ % parts);
+        const bool some = set != nullptr && !set->empty();
         const bool more =
-            set != nullptr && (ahead_ < parts ? set->fetch_some(ahead_piece_) : set->fetch_some_contents(ahead_piece_));
-        if (more) return true;
-        ahead_piece_ = 0;
-        if (const sim::WorkingSet* const next = part(++ahead_ % parts)) next->fetch_list();
-        if (set != nullptr && !set->empty()) return true;
+            some && (ahead_ < parts ? set->fetch_some(ahead_piece_) : set->fetch_some_contents(ahead_piece_));
+        if (!more) {
+            ++ahead_;
+            ahead_piece_ = 0;
+        }
+        if (some) return true;
     }
-    for (std::size_t task = 0; task < tasks; ++task) queue_.fetch_next_of(task);
+    if (ahead_++ == 2 * parts) {
+        queue_.fetch_places();
+        return true;
+    }
+    queue_.fetch_next();
+    vp_->fetch_next();
     if (ahead_calls_host_) owner_.expect_synthetic_interrupt(index_);
     return false;
 }

@@ -51,6 +51,7 @@ public:
     void wake(TaskId id) override { queue_.wake(id); }
     sim::WorkingSet* working_set(TaskId id) override { return queue_.working_set(id); }
     bool fetch_ahead(unsigned step) override;
+    void add_own_needs(sim::WorkingSet& set) const override;
     void charge(sim::Cause cause, sim::Time time) override;
     void charge_then(sim::Cause cause, sim::Time time, ContinuationId who, std::uint32_t step,
                      std::uint64_t value) override;

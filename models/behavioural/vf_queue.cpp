@@ -231,13 +231,19 @@ void VfQueue::post(std::uint32_t index) {
                      {receive_buffer(index), 0});
 }
 
+void VfQueue::fetch_places() const {
+    if (!is_open()) return;
+    sim::prefetch(&state_.buffer_pages[state_.take / 2]);
+    if (!state_.free_pages.empty()) sim::prefetch(&state_.free_pages.back());
+    sim::prefetch(&state_.sent[state_.next]);
+}
+
 void VfQueue::fetch_ahead() const {
     if (!is_open()) return;
     memory_.expect(state_.transmit_ring + std::uint64_t{state_.next} * descriptor_bytes);
     memory_.expect(state_.receive_ring + std::uint64_t{state_.take} * descriptor_bytes);
     memory_.expect(receive_buffer(state_.take));
     if (!state_.free_pages.empty()) memory_.expect(state_.free_pages.back() * queue_page_bytes);
-    sim::prefetch(&state_.sent[state_.next]);
 }
 
 ModeratedTraffic VfQueue::begin_receive(std::uint32_t budget) {

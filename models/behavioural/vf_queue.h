@@ -70,7 +70,8 @@ public:
 
     std::uint32_t in_transmit_ring() const { return (state_.next - state_.clean) & (layout_.transmit_descriptors - 1); }
 
-    // The next places of both rings with their buffers.
+    // The next places of both rings with their buffers; before, where the buffers are.
+    void fetch_places() const;
     void fetch_ahead() const;
     // Beside what lies within this object.
     void add_needs(sim::WorkingSet& set) const {

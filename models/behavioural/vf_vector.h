@@ -97,6 +97,9 @@ private:
     std::optional<sim::Time> begin() override;
     void finish() override;
     void account(sim::Account& account) const override;
+    void fetch_places() const override {
+        for (const Pair& pair : pairs_) pair.queue->fetch_places();
+    }
     void fetch_ahead() const override {
         for (const Pair& pair : pairs_) pair.queue->fetch_ahead();
     }

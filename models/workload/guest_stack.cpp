@@ -66,7 +66,8 @@ void GuestStack::add_needs(sim::WorkingSet& set, unsigned processor) const {
     set.add(lanes_);
     set.add(lanes_.data(), lanes_.size() * sizeof lanes_.front());
     set.add(lane);
-    set.add(lane.processor_);
+    set.add(scope_);
+    lane.processor_.add_own_needs(set);
 }
 
 bool GuestStack::fetch_ahead(unsigned processor, unsigned step) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "sim/processor.h"
@@ -77,6 +78,38 @@ TEST_CASE("contents are where their holders say at the time, or nowhere") {
     CHECK_FALSE(set.fetch_some_contents(at));
 }
 
+TEST_CASE("who does not wake is no more fetched ahead, until he wakes again") {
+    struct Looked final : sim::Task {
+        std::optional<sim::Time> begin() override { return std::nullopt; }
+        void finish() override {}
+        void fetch_ahead() const override { ++times; }
+        mutable int times = 0;
+    };
+    sim::Simulation simulation{1};
+    sim::SerialProcessor processor{simulation.scope("processor"), sim::Time::zero()};
+    Looked often, once;
+    const sim::TaskSlot often_slot{processor, often}, once_slot{processor, once};
+    once_slot.needs(once);
+    processor.fetch_next();
+    CHECK(once.times == 0);
+    constexpr int all = 10;
+    for (int n = 0; n < all; ++n) {
+        if (n == 0) processor.wake(1);
+        processor.wake(0);
+        simulation.agenda().run_until(simulation.agenda().now() + sim::Time::us(1));
+        processor.fetch_next();
+    }
+    CHECK(often.times == all);
+    CHECK(once.times > 0);
+    CHECK(once.times < all);
+    CHECK(processor.needs_of(1) == nullptr);
+    const int before = once.times;
+    processor.wake(1);
+    CHECK(processor.needs_of(1) != nullptr);
+    processor.fetch_next();
+    CHECK(once.times == before + 1);
+}
+
 TEST_CASE("a task that has gone takes its needs with it") {
     struct Nothing final : sim::Task {
         std::optional<sim::Time> begin() override { return std::nullopt; }
@@ -96,7 +129,8 @@ TEST_CASE("a task that has gone takes its needs with it") {
     slot.reset();
     content.reset();
     CHECK(processor.needs_of(0) == nullptr);
-    processor.fetch_next_of(0);
+    processor.fetch_places();
+    processor.fetch_next();
     processor.fetch_list();
 }
 
