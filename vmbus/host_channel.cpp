@@ -91,8 +91,9 @@ void HostChannel::add_needs(sim::WorkingSet& set) const {
     set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_.offer.user_defined) -
                                            reinterpret_cast<const std::byte*>(this)));
     rings_.add_needs(set);
+    unsigned left = 8;  // a driver has two or three; a guest may make thousands
     for (auto gpadl = server_.gpadls_.lower_bound({id_, 0});
-         gpadl != server_.gpadls_.end() && gpadl->first.first == id_; ++gpadl) {
+         gpadl != server_.gpadls_.end() && gpadl->first.first == id_ && left != 0; ++gpadl, --left) {
         set.add(*gpadl);
         if (gpadl->first.second != state_.ring_gpadl) gpadl->second.pages().add_needs(set);
     }

@@ -239,7 +239,9 @@ void Server::erase_gpadl(const GpadlKey& key) {
     gpadl_words_ -= found->second.words();
     if (!found->second.complete()) state_.incomplete.erase(key.second);
     gpadls_.erase(found);
-    needs_changed();
+    // Nobody needs what belongs to a channel that is not open.
+    const HostChannel* const channel = find(key.first);
+    if (channel != nullptr && channel->state_.phase == ChannelPhase::open) needs_changed();
 }
 
 void Server::erase_gpadls(std::uint32_t channel) {

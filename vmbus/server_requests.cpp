@@ -286,7 +286,7 @@ void Server::gpadl_progress(HostChannel& channel, std::uint32_t number, Gpadl::P
             break;
     }
     if (created.status == status::success) {
-        needs_changed();
+        if (channel.is_open()) needs_changed();
         scope_.trace("gpadl", channel.state_.relid, number, gpadls_.find(key)->second.pages().size());
     } else {
         erase_gpadl(key);
