@@ -88,7 +88,7 @@ void Link::log_errors(std::uint32_t bits) {
     if (device != nullptr && device->present()) device->log_correctable(bits);
 }
 
-bool Link::reserve(std::uint32_t bytes) {
+inline bool Link::reserve(std::uint32_t bytes) {
     std::uint64_t head = arena_head_;
     const std::uint64_t left_to_seam = arena_bytes - head % arena_bytes;
     if (left_to_seam < bytes) head += left_to_seam;
@@ -98,11 +98,10 @@ bool Link::reserve(std::uint32_t bytes) {
 }
 
 // In the order of reserve().
-void Link::release(std::uint32_t data, std::uint32_t size) {
+inline void Link::release(std::uint32_t size) {
     const std::uint64_t left_to_seam = arena_bytes - arena_tail_ % arena_bytes;
     if (left_to_seam < size) arena_tail_ += left_to_seam;
     arena_tail_ += size;
-    data_.give_back(data, size);
 }
 
 // Posted credits come back when memory has the data, by a DLLP downwards. They are counted when they are needed.
@@ -192,13 +191,15 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
     Posted& entry = posted_.add();
     entry.address = address;
     entry.size = size;
-    entry.data = data_.take(size);
     entry.place = function.place();
     entry.kind = Kind::write;
-    std::byte* const kept = data_.at(entry.data);
+    constexpr std::size_t few = std::tuple_size_v<FewBytes>;
+    entry.few = {};
+    entry.data = size <= few ? 0 : data_.take(size);
+    std::byte* const kept = size <= few ? entry.few.data() : data_.at(entry.data);
     // Mostly it is a descriptor, for which the library's function would first have to see how long it is.
-    if (constexpr std::size_t descriptor = 16; size == descriptor) {
-        std::memcpy(kept, data.data(), descriptor);
+    if (size == few) {
+        std::memcpy(kept, data.data(), few);
     } else {
         std::memcpy(kept, data.data(), size);
     }
@@ -317,11 +318,12 @@ void Link::arm() {
 // All that is due, the earliest first; at the same instant what arrives at the host goes first.
 void Link::run() {
     running_ = true;
-    do run_due();
-    while (timer_.go_on(next()));
+    sim::Time first;
+    do first = run_due();
+    while (timer_.go_on(first));
     running_ = false;
-    if (next().is_never()) rest();
-    arm();
+    if (first.is_never()) rest();
+    if (first != timer_.deadline()) timer_.arm(first);
 }
 
 // Nothing is on its way.
@@ -334,9 +336,11 @@ void Link::rest() {
     downward_.begin_anew();
 }
 
-void Link::run_due() {
+// When the next is due that is not yet.
+sim::Time Link::run_due() {
     const sim::Time present = now();
-    for (sim::Time first = next(); first <= present; first = next()) {
+    sim::Time first = next();
+    for (; first <= present; first = next()) {
         if (heads_[of_posted] == first) {
             arrive();
         } else if (heads_[of_serving] == first) {
@@ -359,15 +363,18 @@ void Link::run_due() {
             if (client_ != nullptr) client_->link_ready();
         }
     }
+    return first;
 }
 
-inline void Link::carry_out(std::uint16_t place, Kind kind, std::uint64_t address, std::uint32_t size,
-                            std::uint32_t data) {
+inline void Link::carry_out_write(std::uint16_t place, std::uint64_t address, std::span<const std::byte> data) {
     Function* function = function_of(place);
     if (function == nullptr) return;
-    if (kind == Kind::message) return function->master().message(address, data);
-    scope_.trace("dma_write", place, address, size);
-    (void)function->master().write(address, data_.span(data, size));
+    scope_.trace("dma_write", place, address, data.size());
+    (void)function->master().write(address, data);
+}
+
+inline void Link::carry_out_message(std::uint16_t place, std::uint64_t address, std::uint32_t data) {
+    if (Function* function = function_of(place); function != nullptr) function->master().message(address, data);
 }
 
 void Link::arrive() {
@@ -376,12 +383,18 @@ void Link::arrive() {
     const std::uint32_t size = first.size, data = first.data;
     const std::uint16_t place = first.place;
     const Kind kind = first.kind;
+    const FewBytes few = first.few;
     posted_.pop();
     look(of_posted, posted_, &Posted::due);
-    const bool message = kind == Kind::message || kind == Kind::dropped_message;
-    ++(message ? messages_ : writes_);
-    if (kind == Kind::message || kind == Kind::write) carry_out(place, kind, address, size, data);
-    if (!message) release(data, size);
+    if (kind == Kind::message || kind == Kind::dropped_message) {
+        ++messages_;
+        if (kind == Kind::message) carry_out_message(place, address, data);
+        return;
+    }
+    ++writes_;
+    if (kind == Kind::write) carry_out_write(place, address, bytes_of(size, data, few));
+    release(size);
+    if (size > few.size()) data_.give_back(data, size);
 }
 
 void Link::serve() {
@@ -453,7 +466,12 @@ void Link::forget(BusMaster& function) {
         if (posted_[i].place != place || !waiting) continue;
         const Posted entry = posted_[i];
         posted_[i].kind = entry.kind == Kind::write ? Kind::dropped : Kind::dropped_message;
-        if (entry.sent <= now()) carry_out(place, entry.kind, entry.address, entry.size, entry.data);
+        if (entry.sent > now()) continue;
+        if (entry.kind == Kind::message) {
+            carry_out_message(place, entry.address, entry.data);
+        } else {
+            carry_out_write(place, entry.address, bytes_of(entry.size, entry.data, entry.few));
+        }
     }
     waiting_.erase_if([&](std::uint32_t number) {
         if (slots_[number].place != place) return false;

@@ -78,17 +78,22 @@ public:
 
 private:
     enum class Kind : std::uint8_t { write, message, dropped, dropped_message };
+    // A write of so few bytes has them with it: mostly it is a descriptor.
+    using FewBytes = std::array<std::byte, 16>;
     struct Posted {
         sim::Time sent;
         sim::Time due;
         std::uint64_t address = 0;
         std::uint32_t size = 0;
         std::uint32_t data = 0;  // place of the bytes, or a message's content
+        FewBytes few{};
         std::uint16_t place = 0;
         Kind kind = Kind::write;
         template <class Archive>
         void fields(Archive& archive) {
             archive(sent, due, address, size, data, place, kind);
+            const bool write = kind == Kind::write || kind == Kind::dropped;
+            if (write && size <= few.size()) archive(few);
         }
     };
     struct Notice {
@@ -164,8 +169,12 @@ private:
 
     sim::Time now() const { return scope_.now(); }
     Function* function_of(std::uint16_t place) const { return bus_.function_at(place); }
+    // The bytes of a write: `few`, or those at the place.
+    std::span<const std::byte> bytes_of(std::uint32_t size, std::uint32_t place, const FewBytes& few) {
+        return size <= few.size() ? std::span{few}.first(size) : data_.span(place, size);
+    }
     bool reserve(std::uint32_t bytes);
-    void release(std::uint32_t data, std::uint32_t size);
+    void release(std::uint32_t size);
     void send_posted(RequesterId requester, Posted& entry);
     sim::Time wait_for_credits(std::uint32_t headers, std::uint32_t data);
     [[gnu::noinline]] sim::Time count_credits(std::uint32_t headers, std::uint32_t data);
@@ -177,7 +186,7 @@ private:
     void refuse(BusMaster& function, std::uint32_t cookie, bool of_read);
 
     void run();
-    void run_due();
+    [[nodiscard]] sim::Time run_due();
     void rest();
     void arm();
     sim::Time next() const {
@@ -203,7 +212,8 @@ private:
     [[gnu::noinline]] sim::Time replay_down(WireBytes wire);
     void log_errors(std::uint32_t bits);
     void arrive();
-    void carry_out(std::uint16_t place, Kind kind, std::uint64_t address, std::uint32_t size, std::uint32_t data);
+    void carry_out_write(std::uint16_t place, std::uint64_t address, std::span<const std::byte> data);
+    void carry_out_message(std::uint16_t place, std::uint64_t address, std::uint32_t data);
     void serve();
     void complete();
     void notify(const Notice& notice);
@@ -232,7 +242,8 @@ private:
     RingQueue<Down> downward_;          // processors' writes
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_slots_;
-    // Room for the data of writes on their way: a ring, without a seam in a write. The bytes themselves are in data_.
+    // Room for the data of writes on their way: a ring, without a seam in a write. The bytes themselves, where they are
+    // more than a few, are in data_.
     std::uint64_t arena_head_ = 0;
     std::uint64_t arena_tail_ = 0;
     sim::Pieces data_;

@@ -296,6 +296,7 @@ TEST_CASE("a link restored in mid-flight goes on exactly as it was") {
         const auto data = pattern(300, 9);
         for (unsigned i = 0; i < 20; ++i) {
             (void)rig.link.write(rig.master(), 0x1000 + 300 * i, data, i, i % 2 == 0);
+            (void)rig.link.write(rig.master(), 0x3000 + 32 * i, std::span{data}.first(1 + i), 200 + i, false);
             (void)rig.link.read(rig.master(), 0x1000 + 300 * i, 700, 100 + i);
             if (i % 3 == 0) rig.link.message(rig.master(), 0xfee0'0000, i);
         }
