@@ -92,6 +92,10 @@ private:
         return true;
     }
     static Time top_below(const Heap& heap) {
+        static_assert(arity == 4);
+        if (heap.size() > arity) {
+            return std::min(std::min(heap[1].at, heap[2].at), std::min(heap[3].at, heap[4].at));
+        }
         Time first = Time::never();
         for (std::size_t i = 1; i < std::min(heap.size(), arity + 1); ++i) first = std::min(first, heap[i].at);
         return first;

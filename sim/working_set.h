@@ -43,21 +43,26 @@ public:
     void fetch() const {
         for (std::size_t n = 0; n < contents_; ++n) fetch_lines(pieces_[n].place * line_bytes, pieces_[n].lines);
     }
-    // Some of it, from where the last call has ended, at first 0: no more than a computer has under way at once, while
-    // others act. False: that was the end.
-    bool fetch_some(std::size_t& at) const {
-        for (std::size_t lines = 0; at < contents_ && lines < at_once; lines += pieces_[at++].lines) {
+    // What is fetched in one go. Each line's page may have to be looked up in the computer's tables, which lie in its
+    // memory too and take longer than the line. Some dozens of look-ups go on at once, if they are near each other in
+    // the program.
+    static constexpr std::size_t at_once = 64;
+    // Some of it, from where the last call has ended, at first 0, as long as there is room for lines. False: that was
+    // the end.
+    bool fetch_some(std::size_t& at, std::size_t& room) const {
+        for (; at < contents_ && room != 0; ++at) {
             fetch_lines(pieces_[at].place * line_bytes, pieces_[at].lines);
+            room -= std::min<std::size_t>(room, pieces_[at].lines);
         }
         return at < contents_;
     }
     // Likewise, some time after the lines, when the holders are here.
-    bool fetch_some_contents(std::size_t& at) const {
-        at = std::max(at, contents_);
-        for (std::size_t lines = 0; at < pieces_.size() && lines < at_once; lines += pieces_[at++].lines) {
+    bool fetch_some_contents(std::size_t& at, std::size_t& room) const {
+        for (at = std::max(at, contents_); at < pieces_.size() && room != 0; ++at) {
             std::uintptr_t content = 0;
             std::memcpy(&content, reinterpret_cast<const void*>(pieces_[at].place), sizeof content);
             fetch_lines(content, pieces_[at].lines);
+            room -= std::min<std::size_t>(room, pieces_[at].lines);
         }
         return at < pieces_.size();
     }
@@ -74,7 +79,7 @@ private:
         std::uintptr_t lines : 12;
     };
     static_assert(sizeof(Piece) == 8);
-    static constexpr std::size_t most = 256, at_once = 12;
+    static constexpr std::size_t most = 256;
 
     static void fetch_lines(std::uintptr_t from, std::size_t lines) {
         for (std::size_t n = 0; n < lines; ++n) prefetch(reinterpret_cast<const void*>(from + n * line_bytes));

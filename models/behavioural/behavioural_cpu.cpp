@@ -87,8 +87,8 @@ const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
     return n == queue_.tasks() ? &vp_->port_needs() : host_needs_;
 }
 
-// First where the parts are, and where what they name is; then all of that which has its place; then what that points
-// to; then what moves on. Nothing is looked into in the step in which it is asked for.
+// First where the parts are, and where what they name is; then all of that which has its place; then what says where
+// other things are; then those, and what moves on. Nothing is looked into in the step in which it is asked for.
 bool BehaviouralCpu::fetch_ahead(unsigned step) {
     // Without a partition there is nothing to do, and no memory to do it in.
     if (vp_ == nullptr) return false;
@@ -112,20 +112,23 @@ bool BehaviouralCpu::fetch_ahead(unsigned step) {
         default:
             break;
     }
-    while (ahead_ < 2 * parts) {
-        const sim::WorkingSet* const set = part(ahead_ % parts);
-        const bool some = set != nullptr && !set->empty();
-        const bool more =
-            some && (ahead_ < parts ? set->fetch_some(ahead_piece_) : set->fetch_some_contents(ahead_piece_));
-        if (!more) {
-            ++ahead_;
-            ahead_piece_ = 0;
-        }
-        if (some) return true;
+    std::size_t room = sim::WorkingSet::at_once;
+    for (; ahead_ < parts; ++ahead_, ahead_piece_ = 0) {
+        const sim::WorkingSet* const set = part(ahead_);
+        if (set != nullptr && set->fetch_some(ahead_piece_, room)) return true;
     }
-    if (ahead_++ == 2 * parts) {
-        queue_.fetch_places();
+    if (ahead_ == parts) {
+        ++ahead_;
         return true;
+    }
+    if (ahead_ == parts + 1) {
+        queue_.fetch_places();
+        ++ahead_;
+        return true;
+    }
+    for (; ahead_ < 2 * parts + 2; ++ahead_, ahead_piece_ = 0) {
+        const sim::WorkingSet* const set = part(ahead_ - parts - 2);
+        if (set != nullptr && set->fetch_some_contents(ahead_piece_, room)) return true;
     }
     queue_.fetch_next();
     vp_->fetch_next();

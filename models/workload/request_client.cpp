@@ -97,7 +97,7 @@ void RequestClient::schedule() {
 // Its own, then what lies below on the processor of the next request.
 bool RequestClient::fetch_ahead(unsigned step) {
     constexpr unsigned own_steps = 3;
-    std::size_t first = 0;
+    std::size_t first = 0, room = sim::WorkingSet::at_once;
     switch (step) {
         case 0:
             needs_.fetch_list();
@@ -106,7 +106,7 @@ bool RequestClient::fetch_ahead(unsigned step) {
             needs_.fetch();
             return true;
         case 2:
-            (void)needs_.fetch_some_contents(first);
+            (void)needs_.fetch_some_contents(first, room);
             return true;
         default:
             return sockets_.fetch_ahead(processor_of(state_.next_connection), step - own_steps);

@@ -243,8 +243,8 @@ private:
         const sim::WorkingSet& needs = guest_.server.needs();
         VG_CHECK(!open_.empty() || needs.empty());
         needs.fetch();
-        std::size_t at = 0;
-        while (needs.fetch_some_contents(at)) continue;
+        std::size_t at = 0, room = ~std::size_t{0};
+        VG_CHECK(!needs.fetch_some_contents(at, room));
     }
 
     // ChannelDevice

@@ -15,15 +15,16 @@ namespace working_set_test {
 
 namespace {
 
-// Calls until the end, by parts.
+// Lines in one go, and calls until the end.
+constexpr std::size_t a_few = 12;
 std::size_t parts_of_lines(const sim::WorkingSet& set) {
     std::size_t at = 0, calls = 1;
-    while (set.fetch_some(at)) ++calls;
+    for (std::size_t room = a_few; set.fetch_some(at, room); room = a_few) ++calls;
     return calls;
 }
 std::size_t parts_of_contents(const sim::WorkingSet& set) {
     std::size_t at = 0, calls = 1;
-    while (set.fetch_some_contents(at)) ++calls;
+    for (std::size_t room = a_few; set.fetch_some_contents(at, room); room = a_few) ++calls;
     return calls;
 }
 
@@ -69,13 +70,14 @@ TEST_CASE("contents are where their holders say at the time, or nowhere") {
     set.add(growing);
     for (int n = 0; n < 5000; ++n) {
         growing.push_back(n);
-        std::size_t at = 0;
-        CHECK_FALSE(set.fetch_some_contents(at));
+        std::size_t at = 0, room = a_few;
+        CHECK_FALSE(set.fetch_some_contents(at, room));
     }
     once.reset();
     growing = {};
-    std::size_t at = 0;
-    CHECK_FALSE(set.fetch_some_contents(at));
+    std::size_t at = 0, room = a_few;
+    CHECK_FALSE(set.fetch_some_contents(at, room));
+    CHECK(room == a_few - 3);
 }
 
 TEST_CASE("who does not wake is no more fetched ahead, until he wakes again") {
@@ -124,8 +126,8 @@ TEST_CASE("a task that has gone takes its needs with it") {
     slot->needs_content(*content);
     slot->wake();
     REQUIRE(processor.needs_of(0) != nullptr);
-    std::size_t at = 0;
-    CHECK_FALSE(processor.needs_of(0)->fetch_some_contents(at));
+    std::size_t at = 0, room = a_few;
+    CHECK_FALSE(processor.needs_of(0)->fetch_some_contents(at, room));
     slot.reset();
     content.reset();
     CHECK(processor.needs_of(0) == nullptr);
