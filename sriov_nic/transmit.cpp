@@ -85,7 +85,9 @@ void Transmit::write(unsigned queue, TxRegister which, std::uint32_t value) {
             break;
         case TxRegister::tdlen:
             // A running ring keeps its size: nothing says what else would happen.
-            if ((q.control & txdctl::enable) == 0 || q.length == 0) q.length = value & ring_bits::length;
+            if ((q.control & txdctl::enable) != 0 && q.length != 0) break;
+            q.length = value & ring_bits::length;
+            if ((q.control & txdctl::enable) != 0 && ring_size(q) != 0) q.head %= ring_size(q);
             break;
         case TxRegister::dca_txctrl:
             q.dca = value;
@@ -357,18 +359,17 @@ bool Transmit::write_descriptors(Queue& q, unsigned function) {
         return all;
     }();
     const std::uint32_t size = ring_size(q);
-    std::uint32_t at = q.head;
+    // The head is where the first that has not been written is, here too when there is no room for more.
     while (q.written != q.done) {
         const bool wanted = burst || (tx::command_of(q.cache[q.written % cache_size]) & tx::report_status) != 0;
-        const std::uint64_t n = burst ? std::min<std::uint64_t>(q.done - q.written, size - at) : 1;
-        if (wanted && !core_.bus.write(function, q.base + std::uint64_t{at} * descriptor_bytes,
+        const std::uint64_t n = burst ? std::min<std::uint64_t>(q.done - q.written, size - q.head) : 1;
+        if (wanted && !core_.bus.write(function, q.base + std::uint64_t{q.head} * descriptor_bytes,
                                        std::as_bytes(std::span{reported}.first(n)))) {
             return false;
         }
         q.written += n;
-        at = at + n == size ? 0 : at + static_cast<std::uint32_t>(n);
+        q.head = q.head + n == size ? 0 : q.head + static_cast<std::uint32_t>(n);
     }
-    q.head = at;
     return true;
 }
 

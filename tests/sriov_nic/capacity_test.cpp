@@ -284,6 +284,34 @@ TEST_CASE("write-back: at once, by eight, when moderation's time is up, or as th
     CHECK(head.reclaim() == 0);
 }
 
+// Reports around the ring's end are two writes, of which the second is refused.
+TEST_CASE("what is written back goes on where there was no more room") {
+    Rig rig;
+    QueueDriver& driver = rig.open(0);
+    rig.run(Time::us(30));
+    const auto send = [&](std::uint32_t frames) {
+        for (std::uint32_t n = 0; n < frames; ++n) REQUIRE(driver.send(frame(stranger, mac_of(0), 100)));
+        driver.notify();
+        rig.run(Time::us(100));
+    };
+    constexpr std::uint32_t before_end = 4, behind = 6;
+    for (std::uint32_t left = QueueDriverLayout{}.transmit_descriptors - before_end; left != 0;) {
+        const std::uint32_t some = std::min(left, 20u);
+        send(some);
+        CHECK(driver.reclaim() == some);
+        left -= some;
+    }
+    rig.bus.writes_left = 0;
+    send(before_end + behind);
+    CHECK(driver.reclaim() == 0);
+    for (const std::uint32_t reported : {before_end, behind}) {
+        rig.bus.writes_left = 1;
+        rig.controller.bus_ready();
+        rig.run(Time::us(10));
+        CHECK(driver.reclaim() == reported);
+    }
+}
+
 TEST_CASE("a full bus delays and loses nothing") {
     Rig rig;
     rig.bus.room = 2;
@@ -303,6 +331,8 @@ TEST_CASE("a full bus delays and loses nothing") {
     }
     CHECK(rig.bus.refusals > 50);
     CHECK(rig.wire.count == 50);
+    CHECK(first.reclaim() == 50);
+    CHECK(second.reclaim() == 50);
     for (int i = 0; i < 50; ++i) {
         const auto got = second.receive();
         REQUIRE(got.bytes.size() == 1000);
