@@ -112,6 +112,7 @@ void Server::handle_open(const message::OpenChannel& request) {
     if (channel == nullptr) return refuse(Refusal::unknown_relid, request.relid);
     if (channel->state_.phase == ChannelPhase::rescinded) return;  // the guest has yet to read that
     if (channel->state_.phase == ChannelPhase::open) return refuse(Refusal::channel_state, request.relid);
+    if (channel->state_.faulty) return;  // closed by the guest meanwhile, and about to be taken away
     const std::uint32_t id = channel->id_;
     message::OpenChannelResult result;
     result.relid = request.relid;

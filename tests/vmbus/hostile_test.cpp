@@ -187,9 +187,11 @@ TEST_CASE("a fault that the device finds") {
     }
     SUBCASE("the guest closes and opens it first") {
         guest.close(1);
-        REQUIRE(guest.open(1, 101) == 0u);
+        // As of one that has been taken away, of which it has yet to read: the device is not asked to open what ends.
+        CHECK_FALSE(guest.open(1, 101));
         guest.run(1_ps);
-        CHECK(device.closes == 2);
+        CHECK(device.opens == 1);
+        CHECK(device.closes == 1);
         CHECK(guest.hear<message::RescindOffer>());
     }
     SUBCASE("the guest begins anew first") {
