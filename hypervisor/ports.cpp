@@ -66,7 +66,6 @@ HvStatus Ports::create(PortAddress address, std::uint64_t connection_partition, 
     }
     port.serial = state_.next_serial++;
     state_.ports[address] = port;
-    forget_routes();
     scope_.trace("port.create", address.partition, address.id, info.port_type, port.sint, port.vp);
     return HvStatus::success;
 }
@@ -90,7 +89,7 @@ HvStatus Ports::connect(PortAddress connection, PortAddress port, const HvConnec
         if (info.parameters[i] != 0) return HvStatus::invalid_parameter;
     }
     state_.connections[connection] = {port, found->second.serial, found->second.type, monitor ? info.parameters[0] : 0};
-    forget_routes();
+    if (2 * state_.connections.size() > routes_.size()) forget_routes();
     scope_.trace("port.connect", connection.partition, connection.id, port.partition, port.id);
     return HvStatus::success;
 }

@@ -182,7 +182,7 @@ private:
     RootReceiver& receiver_;
     State state_;
     // By an address's hash, or behind it where others are; which place it is decides nothing. All are forgotten
-    // whenever an object comes or goes.
+    // whenever an object goes, or when there are more connections than half the places.
     struct alignas(64) Known {
         PortAddress from;
         Route route;  // without a port: none

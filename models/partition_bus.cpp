@@ -74,7 +74,7 @@ PartitionBus::PartitionBus(const sim::Scope& scope, h::RootClient& client, PortN
 }
 
 void PartitionBus::accept_messages() {
-    state_.message_port = numbers_.next();
+    state_.message_port = numbers_.take();
     numbers_.claim(state_.message_port, *this);
     const h::PortAddress port{root_, state_.message_port};
     // The root takes messages of its own ports wherever it runs.
@@ -88,7 +88,7 @@ const PartitionBus::WayToGuest& PartitionBus::way(sim::FlatMap<std::uint32_t, Wa
                                                   bool events) {
     const auto [place, added] = ways.try_emplace(vp);
     if (!added) return place->second;
-    const h::PortId number = numbers_.next();
+    const h::PortId number = numbers_.take();
     const h::PortAddress port{partition_, number};
     const h::HvStatus created = events ? client_.create_event_port(port, root_, vp, message_sint, 0, event_flag_count)
                                        : client_.create_message_port(port, root_, vp, message_sint);
@@ -113,7 +113,7 @@ void PartitionBus::signal_event(std::uint32_t vp, std::uint16_t flag) {
 
 void PartitionBus::open_connection(std::uint32_t connection) {
     if (state_.port_of_connection.contains(connection)) return;
-    const h::PortId number = numbers_.next();
+    const h::PortId number = numbers_.take();
     const h::PortAddress port{root_, number};
     constexpr std::uint32_t root_vp = 0;
     VG_CHECK(client_.create_event_port(port, partition_, root_vp, message_sint, 0, 1) == h::HvStatus::success);
@@ -128,7 +128,8 @@ void PartitionBus::close_connection(std::uint32_t connection) {
     if (found == state_.port_of_connection.end()) return;
     VG_CHECK(client_.disconnect_port({partition_, connection}) == h::HvStatus::success);
     VG_CHECK(client_.delete_port({root_, found->second}) == h::HvStatus::success);
-    numbers_.release(found->second);
+    numbers_.disclaim(found->second, *this);
+    numbers_.give_back(found->second);
     state_.connection_of_port.erase(found->second);
     state_.port_of_connection.erase(found);
 }
@@ -166,9 +167,9 @@ void PartitionBus::claim_ports() {
     for (const auto& [port, connection] : state_.connection_of_port) numbers_.claim(port, *this);
 }
 
-void PartitionBus::release_ports() {
-    if (state_.message_port != 0) numbers_.release(state_.message_port);
-    for (const auto& [port, connection] : state_.connection_of_port) numbers_.release(port);
+void PartitionBus::disclaim_ports() {
+    if (state_.message_port != 0) numbers_.disclaim(state_.message_port, *this);
+    for (const auto& [port, connection] : state_.connection_of_port) numbers_.disclaim(port, *this);
 }
 
 void PartitionBus::take_down() {
@@ -177,10 +178,12 @@ void PartitionBus::take_down() {
     for (const auto* ways : {&state_.messages, &state_.events}) {
         for (const auto& [vp, to] : *ways) {
             VG_CHECK(client_.disconnect_port({root_, to.connection}) == h::HvStatus::success);
+            numbers_.give_back(to.connection);
         }
     }
     VG_CHECK(client_.delete_port({root_, state_.message_port}) == h::HvStatus::success);
-    release_ports();
+    disclaim_ports();
+    numbers_.give_back(state_.message_port);
     state_ = {};
 }
 

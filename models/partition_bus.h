@@ -10,6 +10,7 @@
 #include "hypervisor/root_client.h"
 #include "models/host_memory.h"
 #include "models/partition_memory.h"
+#include "sim/check.h"
 #include "sim/flat_map.h"
 #include "vmbus/ports.h"
 #include "vmbus/server.h"
@@ -19,27 +20,40 @@ namespace models {
 class PageLog;
 class PartitionBus;
 
-// Numbers for ports and connections of the root's, unique in the machine, and whose port each is. 0 is none.
+// Numbers for ports and connections of the root's, unique in the machine, and whose port each is. 0 is none. There are
+// as many as were ever in use at once.
 class PortNumbers final {
 public:
-    hypervisor::PortId next() { return next_++; }
+    hypervisor::PortId take() {
+        if (free_.empty()) return next_++;
+        const hypervisor::PortId number = free_.back();
+        free_.pop_back();
+        return number;
+    }
+    void give_back(hypervisor::PortId number) { free_.push_back(number); }
+
     void claim(hypervisor::PortId port, PartitionBus& owner) {
+        if (port > hypervisor::connection_id_mask) throw sim::UserError("checkpoint: a port's number is too large");
         if (port >= owners_.size()) owners_.resize(port + std::size_t{1});
         owners_[port] = &owner;
     }
-    void release(hypervisor::PortId port) { owners_[port] = nullptr; }
+    // While a machine is restored somebody else may have claimed it already.
+    void disclaim(hypervisor::PortId port, const PartitionBus& owner) {
+        if (owners_[port] == &owner) owners_[port] = nullptr;
+    }
     PartitionBus* owner(hypervisor::PortId port) const { return port < owners_.size() ? owners_[port] : nullptr; }
     // What owner() looks at.
     void add_needs(hypervisor::PortId port, sim::WorkingSet& set) const { set.add(owners_[port]); }
 
     template <class Archive>
     void fields(Archive& archive) {
-        archive(next_);  // owners claim their ports anew
+        archive(next_, free_);  // owners claim their ports anew
     }
 
 private:
     hypervisor::PortId next_ = 1;
-    std::deque<PartitionBus*> owners_;  // by port; null: nobody
+    std::vector<hypervisor::PortId> free_;  // taken before; the last one goes first
+    std::deque<PartitionBus*> owners_;      // by port; null: nobody
 };
 
 // Guest memory through the root's mapping of the pages that it gave the guest.
@@ -89,7 +103,7 @@ public:
 
     template <class Archive>
     void fields(Archive& archive) {
-        if constexpr (Archive::reading) release_ports();
+        if constexpr (Archive::reading) disclaim_ports();
         archive(state_);
         if constexpr (Archive::reading) claim_ports();
     }
@@ -129,7 +143,7 @@ private:
 
     void accept_messages();
     void claim_ports();
-    void release_ports();
+    void disclaim_ports();
     const WayToGuest& way(sim::FlatMap<std::uint32_t, WayToGuest>& ways, std::uint32_t vp, bool events);
 
     hypervisor::RootClient& client_;

@@ -112,6 +112,7 @@ bool BehaviouralCpu::fetch_ahead(unsigned step) {
         default:
             break;
     }
+    // What ahead_ counts: each part for its places, two steps, each part once more for its contents.
     std::size_t room = sim::WorkingSet::at_once;
     for (; ahead_ < parts; ++ahead_, ahead_piece_ = 0) {
         const sim::WorkingSet* const set = part(ahead_);

@@ -98,7 +98,7 @@ private:
     const sim::WorkingSet* host_needs_ = nullptr;
     // Whether it has called the host since it was last fetched ahead for; then it is taken that it will do so again.
     bool called_host_ = false, ahead_calls_host_ = false;
-    std::size_t ahead_ = 0, ahead_piece_ = 0;  // how far it is with that, and within a part
+    std::size_t ahead_ = 0, ahead_piece_ = 0;  // how far fetch_ahead() is, and within a part
 };
 
 }  // namespace models
