@@ -1,7 +1,7 @@
 #include "sim/trace.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
+#include <xxh_x86dispatch.h>  // takes the widest vectors that the processor has; the hash is the same
 
 #include <algorithm>
 #include <array>
