@@ -70,7 +70,7 @@ public:
     bool has_pages() const { return !state_.pages.empty(); }
     void add_needs(sim::WorkingSet& set) const {
         set.add(*this);
-        set.add_content(state_.pages);
+        set.add_content(state_.pages, 2);
     }
 
     template <class Archive>

@@ -25,8 +25,10 @@ void CpuLedger::begin(PartitionId partition, sim::Time start) {
     VG_CHECK(start >= end_, "a processor's time goes backwards");
     idle_ += start - end_;
     end_ = start;
-    constexpr std::uint64_t line = 64 / sizeof(sim::Time);
-    for (std::uint64_t cause = 0; cause < row_; cause += line) sim::prefetch(cells_.data() + partition * row_ + cause);
+}
+
+void CpuLedger::expect(PartitionId partition) const {
+    if (row_ != 0) sim::prefetch(cells_.data() + partition * row_, row_ * sizeof(sim::Time));
 }
 
 sim::Time& CpuLedger::cell(PartitionId partition, std::uint16_t cause) {

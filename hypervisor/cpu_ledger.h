@@ -50,6 +50,8 @@ public:
 
     // From `start` on this processor works for a partition. What passed since the end of what it did before was idle.
     void begin(PartitionId partition, sim::Time start);
+    // It will soon: what is added to may be fetched meanwhile.
+    void expect(PartitionId partition) const;
     void add(sim::Cause cause, sim::Time time);
     sim::Time end() const { return end_; }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pci/ports.h"
+#include "sim/working_set.h"
 
 namespace pci {
 
@@ -27,6 +28,14 @@ public:
     // The range that answers [address, address + size), as far as one alone does; nullptr otherwise.
     const Range* find(Space space, std::uint64_t address, unsigned size) const;
     bool empty() const { return claims_.empty(); }
+    // What an access to one of the owner's ranges of memory needs, as they are now.
+    void add_needs(unsigned owner, sim::WorkingSet& set) const {
+        for (const Segment& segment : segments(Space::memory)) {
+            if (segment.owner != owner) continue;
+            set.add(segment);
+            set.add(segment.range.target, sim::WorkingSet::line_bytes);
+        }
+    }
 
     // For tests: the pieces of one space in order of address, with owners.
     struct Segment {

@@ -85,6 +85,11 @@ public:
     // The function at a place of this bus, as devices there see each other; nullptr if there is none.
     Function* function_at(unsigned index) const { return index < functions_.size() ? functions_[index] : nullptr; }
     void reset_all(ResetKind kind);
+    // What a processor's access to the function there needs.
+    void add_needs(unsigned index, sim::WorkingSet& set) const {
+        map_.add_needs(index, set);
+        set.add(functions_[index]);
+    }
 
     template <class Archive>
     void fields(Archive& archive) {

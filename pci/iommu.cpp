@@ -97,6 +97,7 @@ IommuContext Iommu::context_of(RequesterId requester, Look look, unsigned& refer
         fault = FaultReason::context_table_access;
         return {};
     }
+    if (Walked* const walked = walked_of(requester)) walked->note(memory_.at(at, 8));
     IommuContext context;
     context.root = low & remap::address_mask;
     context.domain = static_cast<std::uint16_t>(high >> remap::domain_shift);
@@ -174,8 +175,9 @@ Iommu::Place Iommu::look_up(RequesterId requester, std::uint64_t address, bool w
     const slat::Translation found = slat::translate_from<slat::TranslateOptions{.leave_flags = true}>(
         second, memory_, start, address, request, recorder);
     place.references += found.references;
-    if (const auto noted = walked_.find(requester); noted != walked_.end()) {
-        for (unsigned i = 0; i < recorder.count; ++i) noted->second->note(memory_.at(recorder.seen[i].spa, 8));
+    Walked* const walked = walked_of(requester);
+    for (unsigned i = 0; walked != nullptr && i < recorder.count; ++i) {
+        walked->note(memory_.at(recorder.seen[i].spa, 8));
     }
     if (look == Look::timed) {
         ++walks_;
@@ -197,8 +199,9 @@ Iommu::Place Iommu::look_up(RequesterId requester, std::uint64_t address, bool w
         caches_.insert_table(level, context.domain, address, entry & mmu::pte::address, rights);
     }
     caches_.insert(context.domain, address, {found.spa, place.ready, rights, found.page_shift});
-    caches_.keep_recent(requester.value, address, inside({found.spa, {}, rights, found.page_shift}, 0),
-                        found.page_shift, rights);
+    const void* const kept = caches_.keep_recent(
+        requester.value, address, inside({found.spa, {}, rights, found.page_shift}, 0), found.page_shift, rights);
+    if (walked != nullptr) walked->note(kept);
     return place;
 }
 

@@ -106,9 +106,9 @@ private:
         std::uint64_t high = 0;
     };
 
-    // Lines of the simulating computer's memory, the oldest replaced first.
+    // Lines of the simulating computer's memory that look-ups for a requester needed, the oldest replaced first.
     struct Walked {
-        std::array<const void*, 16> lines{};
+        std::array<const void*, 24> lines{};
         unsigned next = 0;
         void note(const void* entry);
     };
@@ -121,6 +121,10 @@ private:
     template <class Byte, class Access>
     DmaStatus access(RequesterId requester, std::uint64_t address, std::span<Byte> bytes, bool write, Access&& piece);
     void expect(std::uint64_t spa, std::uint64_t bytes) const;
+    Walked* walked_of(RequesterId requester) {
+        const auto noted = walked_.find(requester);
+        return noted != walked_.end() ? noted->second.get() : nullptr;
+    }
     void blocked(RequesterId requester, std::uint64_t address, bool write, FaultReason reason);
 
     FaultReason entry_of(const InterruptMessage& message, std::uint32_t& index, InterruptEntry& entry) const;

@@ -135,13 +135,15 @@ public:
         }
         return std::nullopt;
     }
-    // `spa` is where the page begins that is so large. Of one of 1 GiB each piece of 2 MiB is kept by itself.
-    void keep_recent(std::uint16_t requester, std::uint64_t address, std::uint64_t spa, std::uint8_t page_shift,
-                     const slat::PageRights& rights) {
+    // `spa` is where the page begins that is so large. Of one of 1 GiB each piece of 2 MiB is kept by itself. What is
+    // returned is its place.
+    const Recent* keep_recent(std::uint16_t requester, std::uint64_t address, std::uint64_t spa,
+                              std::uint8_t page_shift, const slat::PageRights& rights) {
         const std::uint8_t shift = std::min(page_shift, mmu::shift_2m);
         const std::uint64_t within = (std::uint64_t{1} << page_shift) - 1, kept = (std::uint64_t{1} << shift) - 1;
-        recent_[recent_index(requester, address >> shift)] = {
-            address & ~kept, spa | (address & within & ~kept), requester, shift, rights.readable, rights.writable};
+        Recent& place = recent_[recent_index(requester, address >> shift)];
+        place = {address & ~kept, spa | (address & within & ~kept), requester, shift, rights.readable, rights.writable};
+        return &place;
     }
     void drop_recent() {
         recent_.assign(recent_.size(), {});

@@ -28,7 +28,9 @@ void Histogram::add(std::uint64_t value, std::uint64_t times) {
     const std::size_t block = index / block_size;
     if (block >= blocks_.size()) blocks_.resize(block + 1);
     if (blocks_[block].empty()) blocks_[block].resize(block_size);
-    blocks_[block][index % block_size] += times;
+    std::uint64_t& bucket = blocks_[block][index % block_size];
+    bucket += times;
+    last_ = {Hint{&blocks_[block]}, Hint{&bucket}};
     count_ += times;
     min_ = std::min(min_, value);
     max_ = std::max(max_, value);

@@ -3,10 +3,13 @@
 // in a thousand. Count, least, greatest and sum are exact. Integers only; two histograms of the same kind add up.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
+
+#include "sim/working_set.h"
 
 namespace sim {
 
@@ -30,6 +33,11 @@ public:
     // Those that are not empty, in rising order: the greatest value that belongs there, and how many there were.
     std::vector<std::pair<std::uint64_t, std::uint64_t>> buckets() const;
 
+    // What the next value will need if it falls where the last one did. The set ends before this.
+    void add_needs(WorkingSet& set) const {
+        for (const Hint& hint : last_) set.add_content(hint);
+    }
+
     friend bool operator==(const Histogram&, const Histogram&) = default;
     template <class Archive>
     void fields(Archive& archive) {
@@ -41,6 +49,11 @@ public:
     static std::uint64_t upper_of(std::size_t index);
 
 private:
+    // A place to be fetched, perhaps in vain: nobody looks there by it.
+    struct Hint {
+        const void* at = nullptr;
+        friend bool operator==(const Hint&, const Hint&) { return true; }
+    };
     static constexpr unsigned sub_bucket_bits = 11;
     static constexpr std::size_t block_size = 256;
 
@@ -50,6 +63,7 @@ private:
     std::uint64_t sum_ = 0;
     // Counts in blocks, of which only those with something in them have memory.
     std::vector<std::vector<std::uint64_t>> blocks_;
+    std::array<Hint, 2> last_;
 };
 
 }  // namespace sim

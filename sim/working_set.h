@@ -61,7 +61,7 @@ public:
         for (at = std::max(at, contents_); at < pieces_.size() && room != 0; ++at) {
             std::uintptr_t content = 0;
             std::memcpy(&content, reinterpret_cast<const void*>(pieces_[at].place), sizeof content);
-            fetch_lines(content, pieces_[at].lines);
+            fetch_content(content, pieces_[at].lines);
             room -= std::min<std::size_t>(room, pieces_[at].lines);
         }
         return at < pieces_.size();
@@ -83,6 +83,11 @@ private:
 
     static void fetch_lines(std::uintptr_t from, std::size_t lines) {
         for (std::size_t n = 0; n < lines; ++n) prefetch(reinterpret_cast<const void*>(from + n * line_bytes));
+    }
+    // So much as fills so many lines: most begin in the middle of one.
+    static void fetch_content(std::uintptr_t from, std::size_t lines) {
+        fetch_lines(from, lines);
+        prefetch(reinterpret_cast<const void*>(from + lines * line_bytes - 1));
     }
     void add_line(std::uintptr_t line) {
         for (std::size_t n = 0; n < contents_; ++n) {

@@ -7,7 +7,7 @@ namespace sriov_nic {
 
 namespace {
 
-constexpr unsigned rar_entries = 128, vlvf_entries = 64, mirror_rules = 4;
+constexpr unsigned vlvf_entries = 64, mirror_rules = 4;
 
 constexpr std::size_t slot_of(MacKey mac) {
     return static_cast<std::size_t>(mac * 0x9e3779b97f4a7c15ull >> 55);
@@ -32,16 +32,18 @@ unsigned EmbeddedSwitch::default_pool() const {
 void EmbeddedSwitch::build() {
     valid_ = true;
     exact_ = {};
-    for (unsigned i = 0; i < rar_entries; ++i) {
+    exact_index_ = {};
+    std::uint8_t known = 0;
+    for (unsigned i = 0; i < most_exact; ++i) {
         const std::uint32_t at = i < 16 ? reg::ral + 8 * i : reg::rar_table + 8 * i;
         const std::uint32_t high = registers_[at + 4];
         if ((high & rah::valid) == 0) continue;
         const MacKey mac = std::uint64_t{high & 0xffff} << 32 | registers_[at];
-        std::size_t slot = slot_of(mac);
-        while (exact_[slot].used && exact_[slot].mac != mac) slot = (slot + 1) % exact_slots;
-        exact_[slot].used = true;
-        exact_[slot].mac = mac;
-        exact_[slot].pools |= registers_.pair(reg::mpsar + 8 * i);
+        const std::size_t slot = slot_for(mac);
+        if (exact_index_[slot] == 0) exact_index_[slot] = ++known;
+        Exact& exact = exact_[exact_index_[slot] - 1u];
+        exact.mac = mac;
+        exact.pools |= registers_.pair(reg::mpsar + 8 * i);
     }
     vlan_entry_.fill(0);
     for (unsigned i = vlvf_entries; i-- > 0;) {
@@ -59,11 +61,16 @@ void EmbeddedSwitch::build() {
     for (unsigned i = 0; i < mirror_rules; ++i) mirrors_ |= (registers_[reg::mrctl + 4 * i] & 0xf) != 0;
 }
 
+// Where the address is, or would be.
+std::size_t EmbeddedSwitch::slot_for(MacKey mac) const {
+    std::size_t slot = slot_of(mac);
+    while (exact_index_[slot] != 0 && exact_[exact_index_[slot] - 1u].mac != mac) slot = (slot + 1) % exact_slots;
+    return slot;
+}
+
 const EmbeddedSwitch::Exact* EmbeddedSwitch::find(MacKey mac) const {
-    for (std::size_t slot = slot_of(mac); exact_[slot].used; slot = (slot + 1) % exact_slots) {
-        if (exact_[slot].mac == mac) return &exact_[slot];
-    }
-    return nullptr;
+    const unsigned index = exact_index_[slot_for(mac)];
+    return index != 0 ? &exact_[index - 1] : nullptr;
 }
 
 bool EmbeddedSwitch::in_table(std::uint32_t table, MacKey mac) const {

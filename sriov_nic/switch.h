@@ -38,11 +38,11 @@ private:
     struct Exact {
         MacKey mac = 0;
         Pools pools = 0;
-        bool used = false;
     };
-    static constexpr std::size_t exact_slots = 512;
+    static constexpr std::size_t exact_slots = 512, most_exact = 128;  // entries of RAR
 
     void build();
+    std::size_t slot_for(MacKey mac) const;
     const Exact* find(MacKey mac) const;
     bool in_table(std::uint32_t table, MacKey mac) const;
     Pools vlan_pools(const FrameInfo& frame) const;
@@ -53,9 +53,10 @@ private:
     const RegisterValues& registers_;
     // Derived.
     bool valid_ = false;
-    std::array<Exact, exact_slots> exact_{};
-    std::array<std::uint8_t, 4096> vlan_entry_{};  // entry of VLVF + 1
-    std::array<Pools, 5> olr_{};                   // pools by bit of VMOLR, from bit 24 on
+    std::array<Exact, most_exact> exact_{};                // close together: each frame looks at some
+    std::array<std::uint8_t, exact_slots> exact_index_{};  // by an address's hash, or behind it: which, from 1 on
+    std::array<std::uint8_t, 4096> vlan_entry_{};          // entry of VLVF + 1
+    std::array<Pools, 5> olr_{};                           // pools by bit of VMOLR, from bit 24 on
     bool mirrors_ = false;
 };
 

@@ -102,7 +102,9 @@ private:
         std::array<Doorbell, most> all{};
         void ring(std::uint64_t end, sim::Time now) {
             if (count != 0 && all[(first + count - 1) % most].end >= end) return;
-            if (count == 0) first = 0;
+            // They stay in the first cache line while they are few.
+            if (count == 1 && first != 0) all[0] = all[first];
+            if (count <= 1) first = 0;
             if (count < most) all[(first + count++) % most].at = now;
             all[(first + count - 1) % most].end = end;
         }

@@ -76,7 +76,8 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
         messages_.push_back(std::make_unique<Messages>(*this, vp));
         cpus_.back()->needs().add(stores_);
         memory.add_needs(cpus_.back()->needs());
-        cpus_.back()->needs().add(cpus_);
+        cpus_.back()->needs().add(scope_);
+        cpus_.back()->needs().add_content(cpus_);
         cpus_.back()->needs().add(at_work_);
         cpus_.back()->needs().add(bus_port_);
         cpus_.back()->needs().add_content(state_.pages);

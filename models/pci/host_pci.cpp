@@ -295,6 +295,7 @@ void HostPci::add_needs(std::uint64_t device, sim::WorkingSet& set) {
     if (id.bus() == 0 || id.bus() > ports_.size()) return;
     if (const pci::Function* const function = ports_[id.bus() - 1]->bridge.secondary().function_at(id.devfn())) {
         function->add_needs(set);
+        ports_[id.bus() - 1]->bridge.secondary().add_needs(id.devfn(), set);
         iommu_.add_needs(id, set);
     }
 }

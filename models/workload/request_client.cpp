@@ -40,6 +40,7 @@ RequestClient::RequestClient(const sim::Scope& scope, Sockets& sockets, const Se
     state_.connections.resize(settings.connections);
     needs_.add(*this);
     needs_.add(state_.connections.front());
+    latency().add_needs(needs_);
     needs_.add_content(state_.patience);
     needs_.add_content(state_.arrivals);
     needs_.add_content(settings_.request);

@@ -118,6 +118,7 @@ private:
     void schedule();
     void take_next();
 
+    sim::WorkingSet needs_;  // first: it is in the cache line of the Foresight above
     Sockets& sockets_;
     Settings settings_;
     SocketUserId user_;
@@ -126,7 +127,6 @@ private:
     Arrivals arrivals_;
     sim::Timer timer_;
     sim::Timer patience_timer_;
-    sim::WorkingSet needs_;
     sim::StateRegistration registration_;
 };
 
