@@ -26,6 +26,8 @@ public:
     virtual void write_sent(std::uint32_t cookie, DmaStatus status) = 0;
     // There is room again after read() or write() said false.
     virtual void link_ready() = 0;
+    // The time of DmaPort::wake_at has come.
+    virtual void woken() = 0;
 
 protected:
     ~DmaClient() = default;
@@ -52,6 +54,10 @@ public:
     // arrived when this returns, so that nothing of it comes under the name of whoever has the place next; what has not
     // left never will.
     virtual void forget(BusMaster& function) = 0;
+    // The device's clock: at `at`, before anything else that the port does then, the client is woken, once. A later
+    // call takes the place of this one; never: not at all. Device and port mostly act by turns, and with a timer of its
+    // own each would make the other's way through the agenda longer.
+    virtual void wake_at(sim::Time at) = 0;
 
 protected:
     ~DmaPort() = default;

@@ -266,11 +266,23 @@ void Iommu::expect(std::uint64_t spa, std::uint64_t bytes) const {
     for (std::uint64_t at = 0; at < std::min(bytes, most); at += line) sim::prefetch(from + at);
 }
 
-// The link asks when a request leaves; the walk begins when it arrives. A fault costs its walk.
 sim::Time Iommu::served(const HostAccess& access, sim::Time arrival) {
     const bool message =
         access.write && access.address - RootComplex::message_window < RootComplex::message_window_bytes;
-    if (message) return timing_.served(access, arrival + (state_.remapping ? config_.interrupt : sim::Time::zero()));
+    if (!message) return memory_served(access, arrival);
+    return timing_.served(access, arrival + (state_.remapping ? config_.interrupt : sim::Time::zero()));
+}
+
+// The link asks when a request leaves; the walk begins when it arrives. A fault costs its walk. Mostly it is one page.
+sim::Time Iommu::memory_served(const HostAccess& access, sim::Time arrival) {
+    if ((access.address & 4095) + access.size > 4096) return pages_served(access, arrival);
+    const Place place = translate(access.requester, access.address, access.write, Look::timed, arrival);
+    if (place.fault != FaultReason::none) return place.ready;
+    expect(place.spa, access.size);
+    return timing_.served({access.requester, place.spa, access.size, access.write}, place.ready);
+}
+
+sim::Time Iommu::pages_served(const HostAccess& access, sim::Time arrival) {
     sim::Time ready = arrival;
     std::uint64_t first_spa = 0;
     const std::uint64_t last = access.address + (access.size - 1);

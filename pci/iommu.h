@@ -120,6 +120,8 @@ private:
     [[gnu::noinline]] Place look_up(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now);
     template <class Byte, class Access>
     DmaStatus access(RequesterId requester, std::uint64_t address, std::span<Byte> bytes, bool write, Access&& piece);
+    [[gnu::noinline]] sim::Time memory_served(const HostAccess& access, sim::Time arrival);
+    [[gnu::noinline]] sim::Time pages_served(const HostAccess& access, sim::Time arrival);
     void expect(std::uint64_t spa, std::uint64_t bytes) const;
     Walked* walked_of(RequesterId requester) {
         const auto noted = walked_.find(requester);

@@ -52,6 +52,7 @@ Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig
     VG_CHECK(config.limits.max_payload >= 64 && config.limits.max_read_request >= 64);
     VG_CHECK(config.errors.one_in_packets != 1);
     for (std::uint32_t slot = read_room; slot-- > 0;) free_slots_.push_back(slot);
+    heads_[of_clock] = sim::Time::never();
     look_at_all();
 }
 
@@ -315,7 +316,7 @@ void Link::arm() {
     if (first != timer_.deadline()) timer_.arm(first);
 }
 
-// All that is due, the earliest first; at the same instant what arrives at the host goes first.
+// All that is due, the earliest first; at the same instant the device's clock goes first, then what reaches the host.
 void Link::run() {
     running_ = true;
     sim::Time first;
@@ -341,7 +342,10 @@ sim::Time Link::run_due() {
     const sim::Time present = now();
     sim::Time first = next();
     for (; first <= present; first = next()) {
-        if (heads_[of_posted] == first) {
+        if (seldom_ == first && heads_[of_clock] == first) {
+            set_head(of_clock, sim::Time::never());
+            if (client_ != nullptr) client_->woken();
+        } else if (heads_[of_posted] == first) {
             arrive();
         } else if (heads_[of_serving] == first) {
             serve();

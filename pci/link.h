@@ -1,6 +1,7 @@
 // A link between a device and the root complex, in time: packets, credits, tags, ordering, replays, and the host's
 // latency behind it. Every time is computed when a request is accepted; events are few: a write has one, when memory
-// changes; each request of a read two, when the host takes the data and when their last byte is in the device.
+// changes; each request of a read two, when the host takes the data and when their last byte is in the device. The
+// device's clock is one of them.
 #pragma once
 
 #include <algorithm>
@@ -49,6 +50,10 @@ public:
                              std::uint32_t cookie, bool notify) override;
     void message(BusMaster& function, std::uint64_t address, std::uint32_t data) override;
     void forget(BusMaster& function) override;
+    void wake_at(sim::Time at) override {
+        set_head(of_clock, at);
+        arm();
+    }
     sim::Time last_write_done() const override { return last_posted_; }
 
     // The processors' side, with addresses of the bus. A write is posted: it reaches the device at the time that is
@@ -70,7 +75,7 @@ public:
     void fields(Archive& archive) {
         archive(up_, down_, random_, posted_, notices_, credits_, waiting_, serving_, completing_, downward_);
         archive(arena_head_, arena_tail_, headers_left_, data_left_, tags_left_, at_host_, room_used_, last_posted_,
-                starved_, timer_);
+                starved_, heads_[of_clock], timer_);
         for (Slot& slot : slots_) archive(slot);
         archive(free_slots_, data_);
         if constexpr (Archive::reading) look_at_all();
@@ -190,14 +195,19 @@ private:
     void rest();
     void arm();
     sim::Time next() const {
-        return std::min(std::min(std::min(heads_[of_posted], heads_[of_serving]), heads_[of_completing]),
-                        std::min(heads_[of_notices], heads_[of_downward]));
+        return std::min(std::min(heads_[of_posted], heads_[of_serving]), std::min(heads_[of_completing], seldom_));
     }
-    // What is done for the queues, in this order at the same instant, and when the first of each is due.
-    enum Work : std::uint8_t { of_posted, of_serving, of_completing, of_notices, of_downward, works };
+    // What is done for the device's clock and for the queues, in this order at the same instant, and when the first of
+    // each is due.
+    enum Work : std::uint8_t { of_clock, of_posted, of_serving, of_completing, of_notices, of_downward, works };
+    void set_head(Work work, sim::Time at) {
+        heads_[work] = at;
+        const bool often = work == of_posted || work == of_serving || work == of_completing;
+        if (!often) seldom_ = std::min(std::min(heads_[of_clock], heads_[of_notices]), heads_[of_downward]);
+    }
     template <class T>
     void look(Work work, const RingQueue<T>& queue, sim::Time T::*at) {
-        heads_[work] = queue.empty() ? sim::Time::never() : queue.front().*at;
+        set_head(work, queue.empty() ? sim::Time::never() : queue.front().*at);
     }
     void look_at_all();
     sim::Time send_up(sim::Time from, WireBytes wire) {
@@ -256,6 +266,7 @@ private:
     std::uint32_t room_used_ = 0;
     sim::Time last_posted_;
     std::array<sim::Time, works> heads_;
+    sim::Time seldom_;  // the earliest of those heads that change seldom
     bool starved_ = false;
     bool running_ = false;
     sim::Timer timer_;

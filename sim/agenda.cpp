@@ -24,6 +24,7 @@ bool Agenda::fire_until(Time end) {
     Timer& timer = *heap.front().timer;
     timer.position_ = Timer::unarmed;
     open_ = &heap;
+    others_ = unknown;
     now_ = floor_ = first;
     ++fired_;
     timer.expired_();
@@ -65,6 +66,7 @@ void Agenda::run_until(Time end) {
 }
 
 void Agenda::insert(Timer& timer, Time at, std::uint64_t sequence) {
+    others_ = std::min(others_, at);
     Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
     if (open_ == &heap) {
         open_ = nullptr;
@@ -84,6 +86,7 @@ void Agenda::remove(Timer& timer) {
 }
 
 void Agenda::move(Timer& timer, Time at, std::uint64_t sequence) {
+    others_ = std::min(others_, at);
     sift(heaps_[static_cast<std::size_t>(timer.priority_)], timer.position_, timer, at, sequence);
 }
 

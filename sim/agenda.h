@@ -86,7 +86,12 @@ private:
     }
     // Whether a device's timer that is armed for `at` now will be the next to fire: then it has.
     bool next_is(Time at) {
-        if (at < floor_ || at > limit_ || at >= top(Priority::device) || at > top(Priority::processor)) return false;
+        if (at >= others_) {
+            if (others_ != unknown) return false;
+            others_ = std::min(top(Priority::device), top(Priority::processor));
+            if (at >= others_) return false;
+        }
+        if (at < floor_ || at > limit_) return false;
         now_ = floor_ = at;
         ++fired_;
         return true;
@@ -119,6 +124,9 @@ private:
     Time now_;
     Time floor_;                 // the time of the event that is being carried out
     Time limit_ = Time::ps(-1);  // of run_until; before all times outside
+    // While one that was fired acts: no other is armed for before. Asked for by few, it is found when it is asked for.
+    static constexpr Time unknown = Time::ps(-1);
+    Time others_ = unknown;
     std::uint64_t next_sequence_ = 0;
     std::uint64_t fired_ = 0;
 };

@@ -5,7 +5,7 @@
 namespace sim {
 
 namespace {
-constexpr std::uint64_t checkpoint_magic = 0x35'4b'43'47'56ull;  // "VGCK5"
+constexpr std::uint64_t checkpoint_magic = 0x36'4b'43'47'56ull;  // "VGCK6"
 }
 
 // The components come first: what is of another machine is refused before anything of this one has changed.

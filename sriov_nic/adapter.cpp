@@ -151,17 +151,10 @@ public:
         }
     }
     std::uint64_t read_bar(unsigned bar, std::uint64_t offset, unsigned size) override {
-        if (bar != virtual_register_bar) return read_msix(msix, offset, size);
-        return read_dwords(offset, size,
-                           [this](std::uint32_t at) { return adapter_.controller_.read_virtual(vf_, at); });
+        return adapter_.read_virtual_bar(vf_, bar, offset, size);
     }
     void write_bar(unsigned bar, std::uint64_t offset, unsigned size, std::uint64_t value) override {
-        if (bar == virtual_register_bar) {
-            return write_dwords(offset, size, value, [this](std::uint32_t at, std::uint32_t v) {
-                adapter_.controller_.write_virtual(vf_, at, v);
-            });
-        }
-        if (offset < msix_pending_offset) msix.write_table(offset, size, value);
+        adapter_.write_virtual_bar(vf_, bar, offset, size, value);
     }
     void function_reset(pci::ResetKind) override { adapter_.controller_.function_reset(vf_); }
     void add_needs(sim::WorkingSet& set) const override {
@@ -201,11 +194,19 @@ pci::Function& Adapter::physical() {
 }
 
 std::uint64_t Adapter::read_virtual_bar(unsigned vf, unsigned bar, std::uint64_t offset, unsigned size) {
-    return vf < max_pools && virtuals_[vf] != nullptr ? virtuals_[vf]->read_bar(bar, offset, size) : ~std::uint64_t{0};
+    if (vf >= max_pools || virtuals_[vf] == nullptr) return ~std::uint64_t{0};
+    if (bar != virtual_register_bar) return read_msix(virtuals_[vf]->msix, offset, size);
+    return read_dwords(offset, size, [&](std::uint32_t at) { return controller_.read_virtual(vf, at); });
 }
 
 void Adapter::write_virtual_bar(unsigned vf, unsigned bar, std::uint64_t offset, unsigned size, std::uint64_t value) {
-    if (vf < max_pools && virtuals_[vf] != nullptr) virtuals_[vf]->write_bar(bar, offset, size, value);
+    if (vf >= max_pools || virtuals_[vf] == nullptr) return;
+    if (bar == virtual_register_bar) {
+        write_dwords(offset, size, value,
+                     [&](std::uint32_t at, std::uint32_t v) { controller_.write_virtual(vf, at, v); });
+    } else if (offset < msix_pending_offset) {
+        virtuals_[vf]->msix.write_table(offset, size, value);
+    }
 }
 
 pci::VirtualFunctionOwner::Made Adapter::make_vf(unsigned vf, pci::Slot slot) {

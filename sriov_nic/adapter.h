@@ -52,6 +52,7 @@ public:
     void read_done(std::uint32_t cookie, pci::DmaStatus status, std::span<const std::byte> data) override;
     void write_sent(std::uint32_t, pci::DmaStatus) override {}
     void link_ready() override { controller_.bus_ready(); }
+    void woken() override { controller_.woken(); }
 
     // All state; the link's and the bus's come before it.
     void save(sim::Writer& writer) const;
@@ -76,6 +77,7 @@ private:
     void interrupt(unsigned function, unsigned vector) override;
     sim::Time last_write_done() const override { return dma_.last_write_done(); }
     void forget(unsigned function) override;
+    void wake_at(sim::Time at) override { dma_.wake_at(at); }
     pci::BusMaster* master(unsigned function);
 
     sim::Scope scope_;

@@ -19,6 +19,7 @@ const RegisterMap<Controller>& virtual_map() {
 
 Controller::Controller(const sim::Scope& scope, const Profile& profile, BusPort& bus, Wire& wire)
     : bank_(physical_map()),
+      virtual_map_(virtual_map()),
       core_(scope, profile, bus, wire, bank_.values()),
       mac_(core_),
       receive_(core_, mac_),
@@ -41,7 +42,7 @@ void Controller::add_needs(unsigned vf, sim::WorkingSet& set) const {
 
 // What a VF's table does not know reads 0; so does everything of a VF that is not enabled.
 std::uint32_t Controller::read_virtual(unsigned vf, std::uint32_t offset) {
-    const Row<Controller>* row = vf < core_.vfs ? virtual_map().at(offset) : nullptr;
+    const Row<Controller>* row = vf < core_.vfs ? virtual_map_.at(offset) : nullptr;
     if (row == nullptr || row->read == nullptr) {
         if (row == nullptr) ++touches_unknown_;
         return 0;
@@ -51,7 +52,7 @@ std::uint32_t Controller::read_virtual(unsigned vf, std::uint32_t offset) {
 }
 
 void Controller::write_virtual(unsigned vf, std::uint32_t offset, std::uint32_t value) {
-    const Row<Controller>* row = vf < core_.vfs ? virtual_map().at(offset) : nullptr;
+    const Row<Controller>* row = vf < core_.vfs ? virtual_map_.at(offset) : nullptr;
     if (row == nullptr || row->write == nullptr) {
         if (row == nullptr) ++touches_unknown_;
         return;

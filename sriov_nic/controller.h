@@ -30,6 +30,7 @@ public:
     // The bus answers.
     void read_done(std::uint32_t cookie, bool ok, std::span<const std::byte> data);
     void bus_ready();
+    void woken() { core_.throttle_clock.run(); }
     // The wire: a frame without FCS whose last bit came now.
     void received(std::span<const std::byte> frame, bool good_fcs = true) { mac_.received(frame, good_fcs); }
     void set_link(bool up);
@@ -215,6 +216,7 @@ private:
     void reset_virtual(unsigned vf);
 
     Bank<Controller> bank_;
+    const RegisterMap<Controller>& virtual_map_;
     Core core_;
     Mac mac_;
     Receive receive_;

@@ -43,11 +43,11 @@ struct Core {
           wire(w),
           registers(r),
           bridge(r),
-          throttle_clock(s.agenda(), s.path() + ".throttle") {
+          throttle_clock(s.agenda(), b, p.moderation_quantum) {
         for (unsigned f = 0; f < functions; ++f) {
             const bool pf = f == physical_function;
             interrupts[f] = std::make_unique<Interrupts>(pf ? s.child("pf") : s.child("vf" + std::to_string(f)), b,
-                                                         throttle_clock, f, p.moderation_quantum);
+                                                         throttle_clock, f);
         }
     }
     Core(const Core&) = delete;
@@ -69,14 +69,19 @@ struct Core {
         }
     };
     Vector vector_of(unsigned queue, Direction direction) const {
-        const unsigned function = function_of(queue);
-        const bool pf = function == physical_function;
-        const unsigned own = pf ? queue : queue & (queues_per_pool() - 1);
-        const std::uint32_t word = pf ? registers[reg::ivar + 4 * (own >> 1)] : vf_ivar[function][own >> 1];
-        const unsigned entry = word >> ((own & 1) * 16 + (direction == Direction::transmit ? 8 : 0)) & 0xff;
+        const unsigned pool = pool_of(queue);
+        if (pool >= vfs) {
+            return named(physical_function, registers[reg::ivar + 4 * (queue >> 1)], queue, direction,
+                         physical_vectors);
+        }
+        const unsigned own = queue & (queues_per_pool() - 1);
+        return named(pool, vf_ivar[pool][own >> 1], own, direction, virtual_vectors);
+    }
+    Vector named(unsigned function, std::uint32_t word, unsigned queue, Direction direction, unsigned vectors) const {
+        const unsigned entry = word >> ((queue & 1) * 16 + (direction == Direction::transmit ? 8 : 0)) & 0xff;
         const unsigned number = entry & ivar::vector;
-        const bool named = (entry & ivar::valid) != 0 && (pf || number < virtual_vectors);
-        return {named ? interrupts[function].get() : nullptr, number};
+        const bool valid = (entry & ivar::valid) != 0 && number < vectors;
+        return {valid ? interrupts[function].get() : nullptr, number};
     }
     // When software is told: now, or when the vector's throttle ends. Zero: not by an interrupt, as things are.
     sim::Time raise(const Vector& vector) {

@@ -4,14 +4,14 @@
 
 namespace sriov_nic {
 
-Interrupts::Interrupts(const sim::Scope& scope, BusPort& bus, ThrottleClock& clock, unsigned function,
-                       sim::Time quantum)
-    : bus_(bus), clock_(clock), quantum_(quantum), function_(function), scope_(scope) {
+Interrupts::Interrupts(const sim::Scope& scope, BusPort& bus, ThrottleClock& clock, unsigned function)
+    : bus_(bus), clock_(clock), function_(function), scope_(scope) {
     clock_.connect(function, *this);
 }
 
 void Interrupts::reset() {
     state_ = {};
+    fired_ = 0;
     followed_.clear();
     following_ = false;
     clock_.forget(function_);
@@ -65,7 +65,7 @@ void Interrupts::write_throttle(unsigned vector, std::uint32_t value) {
     Throttle& throttle = state_.throttles[vector];
     throttle.interval = static_cast<std::uint16_t>(value & eitr::interval);
     if ((value & eitr::counter_write_disable) != 0) return;
-    throttle.quiet_until = scope_.now() + quantum_ * (value >> 21 & 0x7f);
+    throttle.quiet_until = scope_.now() + clock_.quantum() * (value >> 21 & 0x7f);
     update();
 }
 
@@ -75,8 +75,8 @@ inline bool Interrupts::fire(unsigned vector) {
         clock_.wake_at(function_, throttle.quiet_until);
         return false;
     }
-    throttle.quiet_until = scope_.now() + quantum_ * (throttle.interval >> 3);
-    ++state_.fired;
+    throttle.quiet_until = scope_.now() + clock_.quantum() * (throttle.interval >> 3);
+    ++fired_;
     scope_.trace("msix", vector, state_.cause);
     if (following_) mark_followed();
     bus_.interrupt(function_, vector);

@@ -15,7 +15,7 @@ namespace sriov_nic {
 
 class Interrupts final : private ThrottleClock::Sleeper {
 public:
-    Interrupts(const sim::Scope& scope, BusPort& bus, ThrottleClock& clock, unsigned function, sim::Time quantum);
+    Interrupts(const sim::Scope& scope, BusPort& bus, ThrottleClock& clock, unsigned function);
     Interrupts(const Interrupts&) = delete;
 
     // Bit n of a cause is vector n. The others (mailbox, link) share the vector that IVAR_MISC names.
@@ -50,7 +50,7 @@ public:
     // When the vector may fire at the earliest, and whether it is throttled at all.
     sim::Time quiet_until(unsigned vector) const { return state_.throttles[vector].quiet_until; }
     bool throttled(unsigned vector) const { return state_.throttles[vector].interval != 0; }
-    std::uint64_t fired() const { return state_.fired; }
+    std::uint64_t fired() const { return fired_; }
 
     struct Throttle {
         sim::Time quiet_until;
@@ -73,11 +73,10 @@ public:
         std::array<Throttle, physical_vectors> throttles{};
         std::uint32_t other_cause = 0;
         std::uint32_t other_mask = 0;
-        std::uint64_t fired = 0;
         bool operator==(const State&) const = default;
         template <class Archive>
         void fields(Archive& a) {
-            a(cause, mask, auto_clear, auto_mask, pending, other_cause, other_mask, other_pending, other_vector, fired,
+            a(cause, mask, auto_clear, auto_mask, pending, other_cause, other_mask, other_pending, other_vector,
               throttles);
         }
     };
@@ -87,12 +86,11 @@ public:
         set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_) -
                                                reinterpret_cast<const std::byte*>(this)) +
                           2 * sim::WorkingSet::line_bytes);
-        set.add(state_.fired);
     }
     void reset();
     template <class Archive>
     void fields(Archive& archive) {
-        archive(state_, followed_);
+        archive(state_, fired_, followed_);
         following_ = !followed_.empty();
     }
 
@@ -106,9 +104,9 @@ private:
     // What a vector that fires needs comes first, as the scope's own does.
     BusPort& bus_;
     ThrottleClock& clock_;
-    sim::Time quantum_;
     unsigned function_;
     bool following_ = false;  // any of followed_, whose line is not looked at for it
+    std::uint64_t fired_ = 0;
     sim::Scope scope_;
     static constexpr std::size_t most_followed = 64;
     std::vector<sim::RequestId> followed_;  // what journeys say is told again after a restore

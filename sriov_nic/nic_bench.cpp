@@ -25,7 +25,11 @@ constexpr std::uint32_t transmit_control = 8u << 16 | 1u << 8 | 32, receive_cont
 class FixedBus final : public BusPort {
 public:
     FixedBus(sim::Agenda& agenda, std::size_t bytes)
-        : memory(bytes), agenda_(agenda), pending_(4096), timer_(agenda, "bench.bus", [this] { answer(); }) {}
+        : memory(bytes),
+          agenda_(agenda),
+          pending_(4096),
+          timer_(agenda, "bench.bus", [this] { answer(); }),
+          clock_(agenda, "bench.clock", [this] { controller->woken(); }) {}
     bool read(unsigned, std::uint64_t address, std::uint32_t size, std::uint32_t cookie) override {
         if (pending_.full()) return false;
         // It will be read soon: the simulating computer may fetch it now.
@@ -42,6 +46,7 @@ public:
     }
     void interrupt(unsigned, unsigned) override { ++interrupts; }
     void forget(unsigned) override {}
+    void wake_at(sim::Time at) override { clock_.arm(at); }
 
     std::vector<std::byte> memory;
     Controller* controller = nullptr;
@@ -67,7 +72,7 @@ private:
     }
     sim::Agenda& agenda_;
     Fifo<Pending> pending_;
-    sim::Timer timer_;
+    sim::Timer timer_, clock_;
 };
 
 struct CountingWire final : Wire {

@@ -1,11 +1,11 @@
-// When functions look at their throttled interrupts again: one timer for all of them. With one for each the agenda
-// would be as long as there are functions, for everybody.
+// When functions look at their throttled interrupts again, and the transmit side at descriptors that wait for the same
+// moments: the adapter's clock on the bus, one for all of them. With a timer for each the agenda would be as long as
+// there are functions, for everybody.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
-#include <string>
-#include <utility>
 
 #include "sim/agenda.h"
 #include "sim/prefetch.h"
@@ -24,13 +24,21 @@ public:
         ~Sleeper() = default;
     };
 
-    ThrottleClock(sim::Agenda& agenda, std::string name)
-        : agenda_(agenda), timer_(agenda, std::move(name), [this] { run(); }) {}
+    // `quantum`: what throttles count in.
+    ThrottleClock(const sim::Agenda& agenda, BusPort& bus, sim::Time quantum)
+        : agenda_(agenda), bus_(bus), quantum_(quantum) {}
     ThrottleClock(const ThrottleClock&) = delete;
     void connect(unsigned function, Sleeper& sleeper) { sleepers_[function] = &sleeper; }
     // Who acts before any function at the same time: descriptors that the end of a throttle writes back come before the
     // interrupt that tells of them (82599 datasheet, 7.2.3.5).
     void connect_first(Sleeper& sleeper) { first_ = &sleeper; }
+    // He is woken at `at`, once, and no more when he would have been before. Never: not at all.
+    void wake_first_at(sim::Time at) {
+        first_at_ = at;
+        if (!running_) arm();
+    }
+    sim::Time first_at() const { return first_at_; }
+    sim::Time quantum() const { return quantum_; }
 
     // The function is woken at `at`, or before if it has asked for that.
     void wake_at(unsigned function, sim::Time at) {
@@ -43,19 +51,16 @@ public:
         if (!running_) arm();
     }
 
-    template <class Archive>
-    void fields(Archive& archive) {
-        archive(due_, timer_);
-    }
-
-private:
-    void arm() {
-        if (due_.first() != timer_.deadline()) timer_.arm(due_.first());
-    }
+    // The bus says that the time has come.
     void run() {
         running_ = true;
-        if (first_ != nullptr) first_->wake();
-        while (due_.first() <= agenda_.now()) {
+        armed_ = sim::Time::never();
+        const sim::Time now = agenda_.now();
+        if (first_at_ <= now) {
+            first_at_ = sim::Time::never();
+            first_->wake();
+        }
+        while (due_.first() <= now) {
             const unsigned function = due_.front();
             due_.remove(function);
             sleepers_[function]->wake();
@@ -69,12 +74,27 @@ private:
         arm();
     }
 
-    sim::Agenda& agenda_;
+    // The bus keeps the time that it was told.
+    template <class Archive>
+    void fields(Archive& archive) {
+        archive(due_, first_at_, armed_);
+    }
+
+private:
+    void arm() {
+        const sim::Time next = std::min(first_at_, due_.first());
+        if (next != armed_) bus_.wake_at(armed_ = next);
+    }
+
+    const sim::Agenda& agenda_;
+    BusPort& bus_;
+    sim::Time quantum_;
     Sleeper* first_ = nullptr;
+    sim::Time first_at_ = sim::Time::never();
     std::array<Sleeper*, functions> sleepers_{};
     DueList<functions> due_;
+    sim::Time armed_ = sim::Time::never();  // on the bus
     bool running_ = false;
-    sim::Timer timer_;
 };
 
 }  // namespace sriov_nic

@@ -13,7 +13,6 @@ Transmit::Transmit(Core& core, LoopbackTarget& loopback)
       memory_(core.profile.transmit_buffer_bytes),
       frames_(std::bit_ceil(core.profile.transmit_buffer_bytes / PacketMemory::least_bytes)),
       egress_(core.scope.agenda(), core.scope.path() + ".egress", [this] { pump(); }),
-      flush_timer_(core.scope.agenda(), core.scope.path() + ".write_back", [this] { flush_timer_expired(); }),
       rate_timer_(core.scope.agenda(), core.scope.path() + ".rate", [this] { enables_changed(); }) {
     core_.throttle_clock.connect_first(*this);
     reset();
@@ -43,7 +42,7 @@ void Transmit::reset() {
     credit_ = {};
     wire_free_ = loopback_free_ = paused_until_ = too_early_until_ = {};
     egress_.disarm();
-    flush_timer_.disarm();
+    core_.throttle_clock.wake_first_at(sim::Time::never());
     rate_timer_.disarm();
 }
 
@@ -55,7 +54,7 @@ std::uint32_t Transmit::read(unsigned queue, TxRegister which) const {
         case TxRegister::tdbah:
             return static_cast<std::uint32_t>(q.base >> 32);
         case TxRegister::tdlen:
-            return q.length;
+            return std::uint32_t{q.size} * descriptor_bytes;
         case TxRegister::dca_txctrl:
             return q.dca;
         case TxRegister::tdh:
@@ -65,9 +64,9 @@ std::uint32_t Transmit::read(unsigned queue, TxRegister which) const {
         case TxRegister::txdctl:
             return q.control;
         case TxRegister::tdwbal:
-            return static_cast<std::uint32_t>(q.head_write_back);
+            return static_cast<std::uint32_t>(q.head_address) | (q.reports_head ? 1 : 0);
         case TxRegister::tdwbah:
-            return static_cast<std::uint32_t>(q.head_write_back >> 32);
+            return static_cast<std::uint32_t>(q.head_address >> 32);
     }
     return 0;
 }
@@ -85,21 +84,21 @@ void Transmit::write(unsigned queue, TxRegister which, std::uint32_t value) {
             break;
         case TxRegister::tdlen:
             // A running ring keeps its size: nothing says what else would happen.
-            if ((q.control & txdctl::enable) != 0 && q.length != 0) break;
-            q.length = value & ring_bits::length;
-            if ((q.control & txdctl::enable) != 0 && ring_size(q) != 0) q.head %= ring_size(q);
+            if ((q.control & txdctl::enable) != 0 && q.size != 0) break;
+            q.size = static_cast<std::uint16_t>((value & ring_bits::length) / descriptor_bytes);
+            if ((q.control & txdctl::enable) != 0 && q.size != 0) q.head %= q.size;
             break;
         case TxRegister::dca_txctrl:
             q.dca = value;
             break;
         case TxRegister::tdh:
-            if ((q.control & txdctl::enable) == 0) q.head = value & ring_bits::index;
+            if ((q.control & txdctl::enable) == 0) q.head = static_cast<std::uint16_t>(value & ring_bits::index);
             break;
         case TxRegister::tdt:
-            q.tail = value & ring_bits::index;
-            if (q.tail < ring_size(q)) {
+            q.tail = static_cast<std::uint16_t>(value & ring_bits::index);
+            if (q.tail < q.size) {
                 const std::uint32_t at = ring_index(q, q.fetched);
-                told_[queue].doorbells.ring(q.fetched + (q.tail >= at ? q.tail - at : q.tail + ring_size(q) - at),
+                told_[queue].doorbells.ring(q.fetched + (q.tail >= at ? q.tail - at : q.tail + q.size - at),
                                             core_.scope.now());
             }
             evaluate(queue);
@@ -115,10 +114,11 @@ void Transmit::write(unsigned queue, TxRegister which, std::uint32_t value) {
             break;
         }
         case TxRegister::tdwbal:
-            q.head_write_back = low(q.head_write_back);
+            q.reports_head = (value & 1) != 0;
+            q.head_address = low(q.head_address) & ~std::uint64_t{3};
             break;
         case TxRegister::tdwbah:
-            q.head_write_back = high(q.head_write_back);
+            q.head_address = high(q.head_address);
             break;
     }
 }
@@ -132,10 +132,11 @@ void Transmit::enable(unsigned queue) {
         cutting_.active = false;
     }
     ++q.epoch;
-    if (ring_size(q) != 0) q.head %= ring_size(q);
+    if (q.size != 0) q.head %= q.size;
     q.first = q.head;
     q.fetched = q.started = q.done = q.written = 0;
-    q.ends = q.reports = q.fetching = q.taken = q.rest = 0;
+    q.ends = q.reports = q.fetching = 0;
+    q.taken = q.rest = 0;
     q.in_packet = q.stopped = false;
     told_[queue].forget();
     flush_.remove(queue);
@@ -143,7 +144,7 @@ void Transmit::enable(unsigned queue) {
 
 bool Transmit::running(unsigned queue) const {
     const Queue& q = queues_[queue];
-    if ((q.control & txdctl::enable) == 0 || q.stopped || q.length == 0) return false;
+    if ((q.control & txdctl::enable) == 0 || q.stopped || q.size == 0) return false;
     if ((core_.registers[reg::dmatxctl] & dmatxctl::enable) == 0) return false;
     if (!core_.bridge.virtualization()) return true;
     const unsigned pool = core_.pool_of(queue);
@@ -164,7 +165,7 @@ void Transmit::evaluate(unsigned queue) {
     set(ready_, queue, on && (q.in_packet || q.ends != 0));
     q.no_room = false;
     if (!on || q.fetching != 0) return set(fetch_, queue, false);
-    const std::uint32_t size = ring_size(q);
+    const std::uint32_t size = q.size;
     const std::uint32_t at = ring_index(q, q.fetched);
     const std::uint32_t waiting = q.tail >= size ? 0 : q.tail >= at ? q.tail - at : q.tail + size - at;
     std::uint64_t on_chip = q.fetched - q.written;
@@ -201,7 +202,7 @@ void Transmit::fetch_descriptors() {
 
 bool Transmit::fetch(unsigned queue) {
     Queue& q = queues_[queue];
-    const std::uint32_t size = ring_size(q);
+    const std::uint32_t size = q.size;
     const std::uint32_t at = ring_index(q, q.fetched);
     const std::uint32_t waiting = q.tail >= at ? q.tail - at : size - at;  // up to the ring's end
     const auto room = static_cast<std::uint32_t>(cache_size - (q.fetched - q.written));
@@ -211,7 +212,7 @@ bool Transmit::fetch(unsigned queue) {
         core_.bus_full = true;
         return false;
     }
-    q.fetching = n;
+    q.fetching = static_cast<std::uint8_t>(n);
     told_[queue].asked = core_.scope.now();
     set(fetch_, queue, false);
     return true;
@@ -312,15 +313,10 @@ void Transmit::report_done(unsigned queue) {
 }
 
 // Time has passed, and nothing else: frames that wait for it have their own timers, but for one that may go already.
-void Transmit::flush_timer_expired() {
+void Transmit::wake() {
     const bool may_commit = frames_.first() != finish_ && core_.scope.now() >= too_early_until_;
     if (may_commit || rate_timer_.armed()) return pump();
     write_back_and_fetch();
-}
-
-void Transmit::write_back_and_fetch() {
-    if (flush_.first() <= core_.scope.now() || flush_.first() != flush_timer_.deadline()) flush_due();
-    if ((fetch_[0] | fetch_[1]) != 0) fetch_descriptors();
 }
 
 // Those that are due, by number. One that is refused, and what becomes due meanwhile, is the next turn's.
@@ -339,17 +335,17 @@ void Transmit::flush_due() {
     std::size_t i = 0;
     while (i < flush_.size() && (flush_.time(i) <= now || !flush_.has(flush_[i]))) ++i;
     const sim::Time next = i < flush_.size() ? flush_.time(i) : sim::Time::never();
-    if (next != flush_timer_.deadline()) flush_timer_.arm(next);
+    if (next != core_.throttle_clock.first_at()) core_.throttle_clock.wake_first_at(next);
 }
 
 // False: the bus has no room; what has been written is.
 bool Transmit::write_descriptors(Queue& q, unsigned function) {
-    if ((q.head_write_back & 1) != 0) {
-        const std::uint32_t head = ring_index(q, q.done);
-        const auto bytes = std::as_bytes(std::span{&head, 1});
-        if (!core_.bus.write(function, q.head_write_back & ~std::uint64_t{3}, bytes)) return false;
+    if (q.reports_head) {
+        const std::uint16_t place = ring_index(q, q.done);
+        const std::uint32_t head = place;
+        if (!core_.bus.write(function, q.head_address, std::as_bytes(std::span{&head, 1}))) return false;
         q.written = q.done;
-        q.head = head;
+        q.head = place;
         return true;
     }
     const bool burst = txdctl::write_back(q.control) != 0;
@@ -358,7 +354,7 @@ bool Transmit::write_descriptors(Queue& q, unsigned function) {
         for (Descriptor& d : all) d.high = std::uint64_t{tx::done} << 32;
         return all;
     }();
-    const std::uint32_t size = ring_size(q);
+    const std::uint32_t size = q.size;
     // The head is where the first that has not been written is, here too when there is no room for more.
     while (q.written != q.done) {
         const bool wanted = burst || (tx::command_of(q.cache[q.written % cache_size]) & tx::report_status) != 0;
@@ -368,7 +364,7 @@ bool Transmit::write_descriptors(Queue& q, unsigned function) {
             return false;
         }
         q.written += n;
-        q.head = q.head + n == size ? 0 : q.head + static_cast<std::uint32_t>(n);
+        q.head = q.head + n == size ? std::uint16_t{0} : static_cast<std::uint16_t>(q.head + n);
     }
     return true;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -42,7 +43,10 @@ public:
     std::uint32_t read(unsigned queue, TxRegister which) const;
     void write(unsigned queue, TxRegister which, std::uint32_t value);
     // RTTBCNRC of the queue.
-    void set_rate_factor(unsigned queue, std::uint32_t value) { queues_[queue].rate = value; }
+    void set_rate_factor(unsigned queue, std::uint32_t value) {
+        queues_[queue].rate = value;
+        queues_[queue].rated = (value & rttbcnrc::enable) != 0;
+    }
     // RTTDT1C of the queue: its pool's share, where pools are weighted.
     void set_share(unsigned queue, std::uint32_t value);
     std::uint32_t rate_factor(unsigned queue) const { return queues_[queue].rate; }
@@ -72,7 +76,7 @@ public:
     void fields(Archive& a) {
         a(queues_, told_, headers_, fetch_, ready_, flush_, slots_, free_slots_, memory_, frames_, finish_, last_pool_,
           last_of_pool_, share_, credit_, cutting_, wire_free_, loopback_free_, paused_until_, too_early_until_,
-          egress_, flush_timer_, rate_timer_);
+          egress_, rate_timer_);
     }
 
 private:
@@ -177,43 +181,55 @@ private:
             a(doorbells, asked, moments, until, begin, count, batches);
         }
     };
-    // What each frame needs comes first, in few of the simulating computer's cache lines.
+    // Each of these groups lies in one of the simulating computer's cache lines.
     struct alignas(64) Queue {
-        std::uint32_t length = 0, tail = 0, control = 0;
-        std::uint32_t head = 0;  // descriptor `done` in the ring
-        // Descriptors are counted from when the queue was enabled; the ring index follows from `first`.
-        std::uint64_t fetched = 0, started = 0, done = 0, written = 0;
-        std::uint32_t first = 0;
-        std::uint32_t ends = 0;     // of packets among those fetched and not started
-        std::uint32_t reports = 0;  // wished for among those done and not written
-        std::uint32_t fetching = 0;
+        // What fetches, reports and write-backs need. Descriptors are counted from when the queue was enabled; the
+        // place in the ring follows from `first`, where that was.
+        std::uint16_t size = 0, tail = 0;  // of the ring, in descriptors
+        std::uint16_t head = 0;            // descriptor `written` in the ring
+        std::uint16_t first = 0;
+        std::uint32_t control = 0;
         std::uint32_t epoch = 0;
-        bool stopped = false;      // on a packet that cannot be
-        bool header_read = false;  // the header of a segmented packet came
-        bool no_room = false;      // on the chip, for descriptors that would be fetched
-        // The packet that is being cut.
-        bool in_packet = false;
-        std::uint32_t flags = 0, options = 0;  // of its first descriptor
-        TxContext context;
+        std::uint64_t fetched = 0, started = 0, done = 0, written = 0;
+        std::uint64_t base = 0;
+        std::uint8_t ends = 0;     // of packets among those fetched and not started
+        std::uint8_t reports = 0;  // wished for among those done and not written
+        std::uint8_t fetching = 0;
+        bool reports_head = false;  // instead of descriptors
+        bool stopped = false;       // on a packet that cannot be
+        bool no_room = false;       // on the chip, for descriptors that would be fetched
+        bool in_packet = false;     // that is being cut
+        bool rated = false;         // RTTBCNRC holds it back
+
+        // The packet that is being cut, or was last.
+        alignas(64) std::uint32_t flags = 0;
+        std::uint32_t options = 0;  // of its first descriptor
+        std::array<TxContext, 2> contexts{};
         std::uint64_t packet_end = 0;  // one past its last descriptor
-        std::uint32_t taken = 0;       // bytes of descriptor `started`
         std::uint32_t rest = 0;        // payload of a segmented packet that is not cut yet
         std::uint32_t segment = 0;
-        std::uint32_t header_bytes = 0;
-        std::uint32_t rate = 0;  // RTTBCNRC
+        std::uint16_t taken = 0;  // bytes of descriptor `started`
+        std::uint16_t header_bytes = 0;
+        bool header_read = false;  // the header of a segmented packet came
         sim::Time may_send;
-        std::uint64_t base = 0;
-        std::uint64_t head_write_back = 0;
-        std::uint32_t dca = 0;
-        std::array<TxContext, 2> contexts{};
+
         alignas(64) std::array<Descriptor, cache_size> cache{};
+        std::uint64_t head_address = 0;
+        std::uint32_t dca = 0, rate = 0;
+
+        // What the packet's frames need to know. A legacy descriptor has its own tag.
+        TxContext context() const {
+            if ((flags & tx::extended) != 0) return contexts[tx::context_index(options) & 1];
+            return {options & 0xffff'0000, 0, 0};
+        }
         template <class Archive>
         void fields(Archive& a) {
-            a(base, length, tail, control, dca, head_write_back, head, fetched, started, done, written, first, ends,
-              reports, fetching, epoch, stopped, cache, contexts, in_packet, flags, options, context, packet_end, taken,
-              rest, segment, header_bytes, rate, may_send, header_read, no_room);
+            a(base, size, tail, control, dca, head_address, reports_head, head, fetched, started, done, written, first,
+              ends, reports, fetching, epoch, stopped, cache, contexts, in_packet, flags, options, packet_end, taken,
+              rest, segment, header_bytes, rate, rated, may_send, header_read, no_room);
         }
     };
+    static_assert(offsetof(Queue, cache) == 128);
     // A full buffer holds thousands. What is needed when one leaves comes first, in two cache lines.
     struct alignas(64) Frame {
         std::uint32_t place = 0, length = 0;  // in the buffer, with headroom
@@ -269,13 +285,12 @@ private:
     unsigned next_pool();
 
     bool running(unsigned queue) const;
-    static std::uint32_t ring_size(const Queue& q) { return q.length / descriptor_bytes; }
-    static std::uint32_t ring_index(const Queue& q, std::uint64_t count) {
-        return static_cast<std::uint32_t>((q.first + count) % ring_size(q));
+    static std::uint16_t ring_index(const Queue& q, std::uint64_t count) {
+        return static_cast<std::uint16_t>((q.first + count) % q.size);
     }
     void enable(unsigned queue);
     void evaluate(unsigned queue);
-    void fetch_descriptors();
+    [[gnu::noinline]] void fetch_descriptors();
     bool fetch(unsigned queue);
 
     bool may_cut() const { return cutting_.active || (ready_[0] | ready_[1]) != 0; }
@@ -308,12 +323,12 @@ private:
     void report_done(unsigned queue);
     bool write_descriptors(Queue& q, unsigned function);
     bool write_back(unsigned queue);
-    void wake() override {
-        if (flush_.first() <= core_.scope.now()) flush_timer_expired();
+    void wake() override;
+    void write_back_and_fetch() {
+        if (flush_.first() <= core_.scope.now() || flush_.first() != core_.throttle_clock.first_at()) flush_due();
+        if ((fetch_[0] | fetch_[1]) != 0) fetch_descriptors();
     }
-    void flush_timer_expired();
-    void write_back_and_fetch();
-    void flush_due();
+    [[gnu::noinline]] void flush_due();
 
     Core& core_;
     LoopbackTarget& loopback_;
@@ -335,7 +350,7 @@ private:
     sim::Time wire_free_, loopback_free_, paused_until_;
     // While nothing happens to the transmit side, no frame leaves before.
     sim::Time too_early_until_;
-    sim::Timer egress_, flush_timer_, rate_timer_;
+    sim::Timer egress_, rate_timer_;
     bool pumping_ = false;
     bool again_ = false;
     bool flush_again_ = false;  // descriptors of frames that were finished meanwhile

@@ -105,7 +105,8 @@ bool Transmit::start_packet(unsigned queue) {
     const Descriptor first = q.cache[q.started % cache_size];
     q.flags = tx::command_of(first);
     q.options = static_cast<std::uint32_t>(first.high >> 32);
-    q.segment = q.taken = 0;
+    q.segment = 0;
+    q.taken = 0;
     std::uint64_t total = 0;
     bool sound = true;
     std::uint64_t i = q.started;
@@ -120,15 +121,13 @@ bool Transmit::start_packet(unsigned queue) {
     }
     q.packet_end = i + 1;
     --q.ends;
-    const bool extended = (q.flags & tx::extended) != 0;
-    q.context = extended ? q.contexts[tx::context_index(q.options) & 1]
-                         : TxContext{q.options & 0xffff'0000, 0, 0};  // a legacy descriptor has its own tag
-    if (extended && (q.flags & tx::segmentation) != 0) {
-        const TxContext& c = q.context;
-        q.header_bytes = tx::mac_bytes(c.macip) + tx::ip_bytes(c.macip) + tx::l4_bytes(c.mss);
-        sound = sound && tx::segment_bytes(c.mss) != 0 && q.header_bytes >= mac_header_bytes &&
-                q.header_bytes <= headers_[queue].size() && q.header_bytes < total &&
-                q.header_bytes + tx::segment_bytes(c.mss) <= largest_frame;
+    if ((q.flags & tx::extended) != 0 && (q.flags & tx::segmentation) != 0) {
+        const TxContext c = q.context();
+        const std::uint32_t header = tx::mac_bytes(c.macip) + tx::ip_bytes(c.macip) + tx::l4_bytes(c.mss);
+        q.header_bytes = static_cast<std::uint16_t>(header);
+        sound = sound && tx::segment_bytes(c.mss) != 0 && header >= mac_header_bytes &&
+                header <= headers_[queue].size() && header < total &&
+                header + tx::segment_bytes(c.mss) <= largest_frame;
         if (sound) q.rest = static_cast<std::uint32_t>(std::min<std::uint64_t>(total - q.header_bytes, 1u << 18));
         if (sound && tx::payload(q.options) != 0) q.rest = std::min(q.rest, tx::payload(q.options));
     } else {
@@ -154,7 +153,7 @@ bool Transmit::start_frame(unsigned queue) {
         evaluate(queue);
         return true;
     }
-    const std::uint32_t chunk = q.header_bytes == 0 ? q.rest : std::min(q.rest, tx::segment_bytes(q.context.mss));
+    const std::uint32_t chunk = q.header_bytes == 0 ? q.rest : std::min(q.rest, tx::segment_bytes(q.context().mss));
     const std::uint32_t length = q.header_bytes + chunk;
     const std::uint32_t reserved = std::max(length, least_frame) + headroom;
     if (!memory_.fits(reserved)) return false;
@@ -167,7 +166,7 @@ bool Transmit::start_frame(unsigned queue) {
     f.length = length;
     f.flags = q.flags;
     f.options = q.options;
-    f.context = q.context;
+    f.context = q.context();
     f.segment = q.segment;
     f.packet_end = q.packet_end;
     f.header_bytes = q.header_bytes;
@@ -182,14 +181,13 @@ bool Transmit::start_frame(unsigned queue) {
     cutting_.rest = length - skipped;
     q.rest -= chunk;
     ++q.segment;
-    charge_rate(q, length);
+    if (q.rated) charge_rate(q, length);
     if ((core_.registers[reg::rttdcs] & rttdcs::weighted_pools) != 0) credit_[core_.pool_of(queue)] -= length;
     return true;
 }
 
 // RTTBCNRC: link speed divided by the queue's rate, with 14 bits of fraction (8.2.3.10.16).
 void Transmit::charge_rate(Queue& q, std::uint32_t bytes) {
-    if ((q.rate & rttbcnrc::enable) == 0) return;
     const auto factor = static_cast<std::int64_t>(q.rate & rttbcnrc::factor);
     const auto gap = [&](std::int64_t wire_ps) { return sim::Time::ps(wire_ps * factor >> 14); };
     // Whoever was late for lack of other resources catches up, within RTTBCNRM's window.
@@ -222,7 +220,7 @@ bool Transmit::issue_reads() {
         ++f.outstanding;
         cutting_.place += n;
         cutting_.rest -= n;
-        q.taken += n;
+        q.taken = static_cast<std::uint16_t>(q.taken + n);
     }
     f.cut = true;
     cutting_.active = false;
@@ -252,7 +250,7 @@ void Transmit::forget(unsigned function) {
     for (unsigned queue = 0; queue < queues; ++queue) {
         if (core_.function_of(queue) != function) continue;
         queues_[queue].base = 0;
-        queues_[queue].length = 0;
+        queues_[queue].size = 0;
         enable(queue);
         evaluate(queue);
     }

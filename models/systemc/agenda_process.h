@@ -22,6 +22,7 @@ public:
 
     // Brings the agenda to SystemC's time: before anything from outside reaches the model.
     void catch_up();
+    sim::Agenda& agenda() { return agenda_; }
     // Something from outside has reached it: look again when its next event is.
     void changed() { wake_.notify(sc_core::SC_ZERO_TIME); }
 

@@ -31,7 +31,8 @@ DmaSocket::DmaSocket(const sc_core::sc_module_name& module_name, AgendaProcess& 
       socket("socket"),
       process_(process),
       config_(config),
-      byte_time_(pci::usable_rate(config.rate).byte_time()) {
+      byte_time_(pci::usable_rate(config.rate).byte_time()),
+      clock_(process.agenda(), std::string{module_name} + ".clock", [this] { client_->woken(); }) {
     SC_HAS_PROCESS(DmaSocket);
     SC_THREAD(deliver);
     SC_METHOD(answer);

@@ -49,6 +49,7 @@ public:
     // What has not arrived yet is dropped, whether it has left or not: a transaction that a target keeps waiting cannot
     // be hurried.
     void forget(pci::BusMaster& function) override;
+    void wake_at(sim::Time at) override { clock_.arm(at); }
 
 private:
     struct Request {
@@ -87,6 +88,7 @@ private:
     unsigned reads_ = 0, writes_ = 0;
     bool starved_ = false;
     sc_core::sc_event requested_, answered_;
+    sim::Timer clock_;
 };
 
 }  // namespace models::systemc

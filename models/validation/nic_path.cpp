@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <memory>
 
 #include "pci/capability_registers.h"
 #include "pci/iommu.h"
@@ -108,6 +109,14 @@ struct Registers final : sriov_nic::RegisterPort {
     unsigned vf;
 };
 
+// What a function's guest has of it.
+struct alignas(64) Guest {
+    Guest(sriov_nic::Adapter& adapter, unsigned vf, std::span<std::byte> memory, const QueueDriverLayout& layout)
+        : registers(adapter, vf), driver(registers, memory, layout, 0) {}
+    Registers registers;
+    sriov_nic::QueueDriver driver;
+};
+
 // The 82599's link, as docs/timing.md has it.
 pci::LinkConfig link_config() {
     pci::LinkConfig config;
@@ -191,22 +200,21 @@ struct Machine {
         // Rings lie at different places of their pages, or all would meet in the same sets of the computer's caches.
         const std::uint64_t place = vf % 256 * std::uint64_t{5 * 4096} % (vf_bytes / 2);
         const QueueDriverLayout layout = layout_at(place);
-        registers.push_back(std::make_unique<Registers>(adapter, vf));
         const auto own = memory.part(tables_bytes + vf * vf_bytes + place, layout.bytes());
-        drivers.push_back(std::make_unique<sriov_nic::QueueDriver>(*registers.back(), own, layout, 0));
-        drivers.back()->open(transmit_control, receive_control, throttle);
+        guests.push_back(std::make_unique<Guest>(adapter, vf, own, layout));
+        guests.back()->driver.open(transmit_control, receive_control, throttle);
     }
 
     void run() { simulation.agenda().run_until(simulation.agenda().now() + turn); }
     // Drivers of many functions take turns, each about as often as its moderated interrupt would call it.
-    std::size_t stride() const { return std::clamp<std::size_t>(drivers.size() / 4, 1, 16); }
+    std::size_t stride() const { return std::clamp<std::size_t>(guests.size() / 4, 1, 16); }
     // As a driver in its poll: what came is taken, vectors are on again.
     std::uint64_t take(std::uint64_t number) {
         std::uint64_t frames = 0;
-        for (std::size_t vf = number % stride(); vf < drivers.size(); vf += stride()) {
-            sriov_nic::QueueDriver& one = *drivers[vf];
+        for (std::size_t vf = number % stride(); vf < guests.size(); vf += stride()) {
+            auto& [registers, one] = *guests[vf];
             for (; !one.receive().bytes.empty(); ++frames) one.release();
-            registers[vf]->write_register(sriov_nic::vf_reg::eims, 3);
+            registers.write_register(sriov_nic::vf_reg::eims, 3);
         }
         return frames;
     }
@@ -224,8 +232,7 @@ struct Machine {
     CountingWire wire;
     sriov_nic::Adapter adapter;
     sriov_nic::PhysicalDriver driver;
-    std::vector<std::unique_ptr<Registers>> registers;
-    std::vector<std::unique_ptr<sriov_nic::QueueDriver>> drivers;
+    std::vector<std::unique_ptr<Guest>> guests;
 };
 
 struct Addresses {
@@ -249,7 +256,7 @@ std::vector<std::byte> frame_of(MacKey to, MacKey from, std::uint32_t bytes) {
 void fill(Machine& machine, const std::vector<Addresses>& senders, std::vector<std::byte>& frame, std::uint64_t number,
           bool written) {
     for (std::size_t vf = number % machine.stride(); vf < senders.size(); vf += machine.stride()) {
-        sriov_nic::QueueDriver& one = *machine.drivers[vf];
+        sriov_nic::QueueDriver& one = machine.guests[vf]->driver;
         (void)one.reclaim();
         if (one.in_ring() + wake_threshold > machine.rings.descriptors) continue;
         senders[vf].put_into(frame);
@@ -379,7 +386,7 @@ std::int64_t nic_time_to_full(std::uint32_t frame_bytes) {
     // Frames without a descriptor wait and are not dropped.
     constexpr std::uint32_t split =
         sriov_nic::vf_reg::rdbal + static_cast<std::uint32_t>(sriov_nic::RxRegister::srrctl);
-    sriov_nic::RegisterPort& own = *machine.registers[0];
+    sriov_nic::RegisterPort& own = machine.guests[0]->registers;
     own.write_register(split, own.read_register(split) & ~sriov_nic::srrctl::drop_enable);
     machine.adapter.write_register(sriov_nic::reg::qde, sriov_nic::qde::write);
     // The driver posts all descriptors but one.

@@ -192,6 +192,7 @@ private:
         ended();
     }
     void write_sent(std::uint32_t, pci::DmaStatus) override { ended(); }
+    void woken() override {}
     void link_ready() override {
         blocked_ = false;
         go_on();

@@ -19,9 +19,11 @@ struct CountingEngine final : pci::DmaClient {
     }
     void write_sent(std::uint32_t, pci::DmaStatus) override { ++writes; }
     void link_ready() override { ++ready; }
+    void woken() override { ++woke; }
     std::uint64_t reads = 0;
     std::uint64_t writes = 0;
     std::uint64_t ready = 0;
+    std::uint64_t woke = 0;
 };
 
 // Addresses near what is mapped, near the edges, and anywhere.

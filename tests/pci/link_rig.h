@@ -38,6 +38,7 @@ struct RecordingEngine final : pci::DmaClient {
         events.push_back({agenda.now().ps(), "sent " + std::to_string(cookie) + " " + name(status)});
     }
     void link_ready() override { events.push_back({agenda.now().ps(), "ready"}); }
+    void woken() override { events.push_back({agenda.now().ps(), "woken"}); }
 
     sim::Agenda& agenda;
     std::vector<Event> events;

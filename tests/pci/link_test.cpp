@@ -289,6 +289,25 @@ TEST_CASE("processors' writes reach the device in time; a read pushes them") {
     CHECK(rig.link.read_now(0xf000'0000, 4).value == 0xffff'ffff);
 }
 
+TEST_CASE("the device's clock: once, at the time that was asked for last, before what else is due then") {
+    LinkRig rig;
+    rig.link.wake_at(700_ns);
+    rig.link.wake_at(504'271_ps);  // when the read will end
+    REQUIRE(rig.link.read(rig.master(), 0x2000, 64, 9));
+    rig.run();
+    CHECK(rig.engine.events == std::vector<Event>{{504'271, "woken"}, {504'271, "read 9 ok 64"}});
+    const sim::Time now = rig.simulation.agenda().now();
+    rig.link.wake_at(now + 5_us);
+    rig.link.wake_at(sim::Time::never());
+    rig.run();
+    CHECK(rig.engine.events.size() == 2);
+    rig.link.wake_at(now);  // has passed: now
+    rig.run();
+    REQUIRE(rig.engine.events.size() == 3);
+    CHECK(rig.engine.events.back() == Event{(now + 1_ms).ps(), "woken"});
+    CHECK(rig.link.idle());
+}
+
 TEST_CASE("a link restored in mid-flight goes on exactly as it was") {
     pci::LinkConfig config = LinkRig::round_link();
     config.errors = {10, 300_ns, 10_us};
@@ -300,6 +319,7 @@ TEST_CASE("a link restored in mid-flight goes on exactly as it was") {
             (void)rig.link.read(rig.master(), 0x1000 + 300 * i, 700, 100 + i);
             if (i % 3 == 0) rig.link.message(rig.master(), 0xfee0'0000, i);
         }
+        rig.link.wake_at(7_us);
     };
     LinkRig straight(config);
     start(straight);
@@ -309,6 +329,7 @@ TEST_CASE("a link restored in mid-flight goes on exactly as it was") {
     LinkRig other(config);
     other.set_config(other.who, pci::header::command, 2, pci::command::bus_master);
     other.run_until(4_us);
+    other.link.wake_at(5_us);  // is forgotten
     other.host.memory = straight.host.memory;
     sim::restore_from_bytes(other.link, saved);
     straight.run();

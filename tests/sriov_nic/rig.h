@@ -22,7 +22,10 @@ using namespace sriov_nic;  // NOLINT: a test's own namespace
 // One flat memory for everybody; a bus that can be full, and answers that come after a fixed time.
 struct Bus final : BusPort {
     Bus(sim::Simulation& s, std::size_t bytes)
-        : simulation(s), memory(bytes), timer(s.agenda(), "bus", [this] { answer(); }) {}
+        : simulation(s),
+          memory(bytes),
+          timer(s.agenda(), "bus", [this] { answer(); }),
+          clock(s.agenda(), "clock", [this] { controller->woken(); }) {}
 
     bool read(unsigned function, std::uint64_t address, std::uint32_t size, std::uint32_t cookie) override {
         if (pending.size() >= room) {
@@ -54,6 +57,7 @@ struct Bus final : BusPort {
     void forget(unsigned function) override {
         std::erase_if(pending, [function](const Pending& p) { return p.function == function; });
     }
+    void wake_at(sim::Time at) override { clock.arm(at); }
     void answer() {
         while (!pending.empty() && pending.front().at <= simulation.agenda().now()) {
             const Pending p = pending.front();
@@ -85,12 +89,12 @@ struct Bus final : BusPort {
     };
     template <class Archive>
     void fields(Archive& a) {
-        a(memory, timer, pending, reads, writes, outside);
+        a(memory, timer, clock, pending, reads, writes, outside);
     }
 
     sim::Simulation& simulation;
     std::vector<std::byte> memory;
-    sim::Timer timer;
+    sim::Timer timer, clock;
     sim::Time latency = sim::Time::ns(600);
     std::deque<Pending> pending;
     std::size_t room = 64;
