@@ -45,9 +45,8 @@ public:
 
     bool enabled() const { return enabled_; }
     void add_needs(sim::WorkingSet& set) const {
-        set.add(*this);
-        set.add(state_.entries.data(), state_.entries.size() * sizeof state_.entries.front());
-        set.add(state_.pending.data(), sizeof state_.pending.front());
+        set.add_between(this, &state_.pending);
+        set.add(state_.entries.front());  // mostly the queues'
     }
     unsigned vectors() const { return static_cast<unsigned>(state_.entries.size()); }
     void raise(unsigned vector);

@@ -26,6 +26,10 @@ public:
     void add(const T& object) {
         add(&object, sizeof object);
     }
+    // From one member of an object to before another.
+    void add_between(const void* from, const void* to) {
+        add(from, static_cast<std::size_t>(static_cast<const std::byte*>(to) - static_cast<const std::byte*>(from)));
+    }
     // What `holder` points to with its first word, wherever that is by then: a std::vector does, a std::unique_ptr,
     // and whatever begins with one. The holder does not end before this set.
     template <class T>

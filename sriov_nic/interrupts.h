@@ -81,11 +81,10 @@ public:
         }
     };
     const State& state() const { return state_; }
-    // As far as a virtual function's vectors go.
+    // As far as a virtual function's first vector goes.
     void add_needs(sim::WorkingSet& set) const {
-        set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_) -
-                                               reinterpret_cast<const std::byte*>(this)) +
-                          2 * sim::WorkingSet::line_bytes);
+        set.add(this, sim::WorkingSet::line_bytes);
+        set.add(&state_, sim::WorkingSet::line_bytes);
     }
     void reset();
     template <class Archive>

@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "sim/prefetch.h"
+
 namespace sriov_nic {
 
 namespace {
@@ -212,6 +214,11 @@ bool Receive::store(std::span<const std::byte> bytes, const FrameInfo& info, Poo
     f.ready = at + core_.profile.classify + (looped ? sim::Time{} : core_.profile.receive_path);
     if (frames_.size() == 1) timer_.arm(f.ready);
     thresholds();
+    // Mostly it is for the first queue of its pool: the simulating computer may fetch the descriptor until its turn.
+    if (pools != 0) {
+        const Queue& q = queues_[(static_cast<unsigned>(std::countr_zero(pools)) << core_.pool_shift) % queues];
+        sim::prefetch(&q.cache[q.used % cache_size]);
+    }
     return true;
 }
 

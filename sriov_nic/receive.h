@@ -54,7 +54,9 @@ public:
     bool paused_partner() const { return paused_; }
     void reset();
 
-    void add_needs(unsigned queue, sim::WorkingSet& set) const { set.add(queues_[queue]); }
+    void add_needs(unsigned queue, sim::WorkingSet& set) const {
+        set.add(&queues_[queue], sim::WorkingSet::line_bytes);
+    }
 
     template <class Archive>
     void fields(Archive& a) {
@@ -64,16 +66,18 @@ public:
 
 private:
     static constexpr unsigned cache_size = 32;
-    struct Queue {
+    // What each frame needs beside its descriptor lies in one of the simulating computer's cache lines.
+    struct alignas(64) Queue {
         std::uint64_t base = 0;
-        std::uint32_t length = 0, head = 0, tail = 0, split = 0, control = 0, coalescing = 0, dca = 0;
         std::uint64_t fetched = 0, used = 0;  // counted from when the queue was enabled
+        std::uint32_t length = 0, head = 0, tail = 0, split = 0, control = 0, coalescing = 0;
         std::uint32_t first = 0;
         std::uint32_t fetching = 0;
         std::uint32_t epoch = 0;
         bool forced_drop = false;
         bool stopped = false;
-        std::array<Descriptor, cache_size> cache{};
+        alignas(64) std::array<Descriptor, cache_size> cache{};
+        std::uint32_t dca = 0;
         template <class Archive>
         void fields(Archive& a) {
             a(base, length, head, tail, split, control, coalescing, dca, fetched, used, first, fetching, epoch,

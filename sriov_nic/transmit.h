@@ -66,7 +66,7 @@ public:
 
     std::uint32_t buffered_bytes() const { return memory_.used(); }
     void add_needs(unsigned queue, sim::WorkingSet& set) const {
-        set.add(queues_[queue]);
+        set.add(&queues_[queue], offsetof(Queue, cache));
         set.add(&told_[queue], 2 * sim::WorkingSet::line_bytes);
         set.add(&told_[queue].doorbells, sim::WorkingSet::line_bytes);
     }

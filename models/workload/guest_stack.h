@@ -131,6 +131,13 @@ private:
     // What the protocols send.
     void receive(Frame&& frame) override;
 
+    // What each frame needs of this object, whichever lane's it is; the rest is for setting up.
+    void add_own_needs(sim::WorkingSet& set) const {
+        set.add_between(this, &settings_);
+        set.add_between(&settings_.costs, &peer_);
+        set.add(lanes_);
+        peer_.add_needs(set);
+    }
     bool has_room(Socket& socket, SocketId id, std::uint64_t bytes);
     bool transmit(Frame& frame);
     void sent_some();

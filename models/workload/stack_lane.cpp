@@ -23,7 +23,6 @@ sim::Time for_bytes(sim::Time per_kibibyte, std::size_t bytes) {
 GuestStack::Lane::Lane(GuestStack& stack, std::size_t index, sim::Processor& processor)
     : stack_(stack), processor_(processor), index_(index), slot_(processor, *this) {
     slot_.needs(*this);
-    slot_.needs(stack_);
     slot_.needs_content(state_.steps, 2);
     slot_.needs_content(state_.out, 2);
     slot_.needs_content(state_.in, 2);
@@ -31,7 +30,7 @@ GuestStack::Lane::Lane(GuestStack& stack, std::size_t index, sim::Processor& pro
     slot_.needs_content(state_.arriving, 2);
     slot_.needs_content(stack_.state_.ports);
     slot_.needs_content(stack_.state_.sockets);
-    if (sim::WorkingSet* const set = slot_.working_set()) stack_.peer_.add_needs(*set);
+    if (sim::WorkingSet* const set = slot_.working_set()) stack_.add_own_needs(*set);
 }
 
 void GuestStack::Lane::add(Step&& step) {

@@ -287,8 +287,8 @@ int bench_scale() try {
     good = growth(pages, ScalePath::vf, {1, 4, 16, 64, 256, 1024}, 2) && good;
     good = growth(uploads, ScalePath::synthetic, {1, 64, 1024}, 2) && good;
     good = growth(uploads, ScalePath::vf, {1, 64, 1024}, 2) && good;
-    good = growth(requests, ScalePath::synthetic, {1, 64, 1024}, 1) && good;
-    good = growth(requests, ScalePath::vf, {1, 64, 1024}, 1) && good;
+    good = growth(requests, ScalePath::synthetic, {1, 64, 1024}, 2) && good;
+    good = growth(requests, ScalePath::vf, {1, 64, 1024}, 2) && good;
     good = full_host() && good;
     packets();
     agenda();
