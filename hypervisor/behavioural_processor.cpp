@@ -58,8 +58,7 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
       arrival_(scope.agenda(), scope.path() + ".arrival", [this] { arrivals_due(); }),
       counters_(scope) {
     guest_.set_registers(kernel_registers());
-    needs_.add(&scope_, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&guest_) -
-                                                 reinterpret_cast<const std::byte*>(&scope_)));
+    needs_.add_between(&scope_, &guest_);
     partition_.add_needs(needs_);
     synthetic.add_needs(needs_);
     guest_.add_needs(needs_);

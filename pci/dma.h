@@ -54,9 +54,9 @@ public:
     // arrived when this returns, so that nothing of it comes under the name of whoever has the place next; what has not
     // left never will.
     virtual void forget(BusMaster& function) = 0;
-    // The device's clock: at `at`, before anything else that the port does then, the client is woken, once. A later
-    // call takes the place of this one; never: not at all. Device and port mostly act by turns, and with a timer of its
-    // own each would make the other's way through the agenda longer.
+    // The device's clock: at `at` the client is woken, once; a time that has passed already means now. A later call
+    // takes the place of this one; never: not at all. Device and port mostly act by turns, and with a timer of its own
+    // each would make the other's way through the agenda longer.
     virtual void wake_at(sim::Time at) = 0;
 
 protected:

@@ -50,6 +50,7 @@ public:
                              std::uint32_t cookie, bool notify) override;
     void message(BusMaster& function, std::uint64_t address, std::uint32_t data) override;
     void forget(BusMaster& function) override;
+    // Before anything else that the link does at the same instant.
     void wake_at(sim::Time at) override {
         set_head(of_clock, at);
         arm();

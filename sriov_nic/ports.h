@@ -29,8 +29,7 @@ public:
     virtual sim::Time last_write_done() const { return {}; }
     // None of the function's operations is answered any more: it was reset.
     virtual void forget(unsigned function) = 0;
-    // At `at`, before anything else that the bus does then, Controller::woken is called, once. Another time takes the
-    // place of this one; never: not at all.
+    // At `at` Controller::woken is called, once. A later call takes the place of this one; never: not at all.
     virtual void wake_at(sim::Time at) = 0;
 
 protected:

@@ -75,7 +75,7 @@ TEST_CASE("a hostile device behind an IOMMU") {
         const auto size = static_cast<std::uint32_t>(random.one_in(4) ? random.between(1, pci::DmaPort::max_bytes)
                                                                       : random.between(1, 300));
         pci::BusMaster& master = device.function.master();
-        switch (random.below(12)) {
+        switch (random.below(13)) {
             case 0:
             case 1:
             case 2:
@@ -100,6 +100,11 @@ TEST_CASE("a hostile device behind an IOMMU") {
                 device.function.write_config(pci::header::command, 2,
                                              random.one_in(8) ? 0 : std::uint32_t{pci::command::bus_master});
                 break;
+            case 11:
+                link.wake_at(random.one_in(4)
+                                 ? sim::Time::never()
+                                 : agenda.now() + sim::Time::ns(static_cast<std::int64_t>(random.below(4000)) - 1000));
+                break;
             default:
                 agenda.run_until(agenda.now() + sim::Time::ns(static_cast<std::int64_t>(random.below(3000))));
                 break;
@@ -111,6 +116,7 @@ TEST_CASE("a hostile device behind an IOMMU") {
     CHECK(link.idle());
     CHECK(reads > 1000);
     CHECK(engine.reads > 100);
+    CHECK(engine.woke > 100);
     // Only its own two pages have changed.
     CHECK_FALSE(std::equal(before.begin() + 0x20'0000, before.begin() + 0x20'1000, rig.bytes.begin() + 0x20'0000));
     std::copy_n(rig.bytes.begin() + 0x20'0000, 0x1000, before.begin() + 0x20'0000);
