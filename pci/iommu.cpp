@@ -252,7 +252,19 @@ DmaStatus Iommu::read_memory(RequesterId requester, std::uint64_t address, std::
     });
 }
 
+// Mostly it is one page, whose translation is known.
 DmaStatus Iommu::write_memory(RequesterId requester, std::uint64_t address, std::span<const std::byte> data) {
+    const bool one_page = data.size() - 1 < 4096 - (address & 4095);
+    if (one_page && state_.translating) {
+        const IotlbEntry* const known = caches_.find_known(requester.value, address, false);
+        if (known != nullptr && known->rights.writable) {
+            return host_.write_memory(requester, inside(*known, address), data);
+        }
+    }
+    return write_pages(requester, address, data);
+}
+
+DmaStatus Iommu::write_pages(RequesterId requester, std::uint64_t address, std::span<const std::byte> data) {
     return access(requester, address, data, true, [&](std::uint64_t spa, std::span<const std::byte> part) {
         return host_.write_memory(requester, spa, part);
     });

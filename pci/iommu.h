@@ -120,6 +120,8 @@ private:
     [[gnu::noinline]] Place look_up(RequesterId requester, std::uint64_t address, bool write, Look look, sim::Time now);
     template <class Byte, class Access>
     DmaStatus access(RequesterId requester, std::uint64_t address, std::span<Byte> bytes, bool write, Access&& piece);
+    [[gnu::noinline]] DmaStatus write_pages(RequesterId requester, std::uint64_t address,
+                                            std::span<const std::byte> data);
     [[gnu::noinline]] sim::Time memory_served(const HostAccess& access, sim::Time arrival);
     [[gnu::noinline]] sim::Time pages_served(const HostAccess& access, sim::Time arrival);
     void expect(std::uint64_t spa, std::uint64_t bytes) const;
@@ -130,9 +132,14 @@ private:
     void blocked(RequesterId requester, std::uint64_t address, bool write, FaultReason reason);
 
     FaultReason entry_of(const InterruptMessage& message, std::uint32_t& index, InterruptEntry& entry) const;
-    static bool source_allowed(const InterruptEntry& entry, RequesterId requester);
-    FaultReason deliver(const InterruptMessage& message, const InterruptEntry& entry);
-    FaultReason post(const InterruptEntry& entry);
+    static bool usual(InterruptEntry entry, RequesterId requester);
+    static FaultReason checked(InterruptEntry entry, RequesterId requester);
+    static bool source_allowed(InterruptEntry entry, RequesterId requester);
+    void deliver(InterruptEntry entry, RequesterId requester);
+    FaultReason post(InterruptEntry entry);
+    [[gnu::noinline]] void interrupt_by(RequesterId requester, std::uint32_t index, InterruptEntry entry);
+    [[gnu::noinline]] void blocked_interrupt(RequesterId requester, std::uint32_t index, InterruptEntry entry,
+                                             FaultReason fault);
     void send(std::uint32_t destination, std::uint8_t vector, std::uint64_t low_bits, std::uint32_t data,
               RequesterId requester);
 

@@ -17,7 +17,7 @@ void Iommu::enable_interrupt_remapping(bool on, bool compatible) {
 }
 
 // 9.10: the bits of SID that SQ leaves in, or a range of buses.
-inline bool Iommu::source_allowed(const InterruptEntry& entry, RequesterId requester) {
+bool Iommu::source_allowed(InterruptEntry entry, RequesterId requester) {
     const auto source = static_cast<std::uint16_t>(entry.high);
     switch (static_cast<SourceValidation>(entry.high >> ir::source_validation_shift & 3)) {
         case SourceValidation::none:
@@ -35,7 +35,7 @@ inline bool Iommu::source_allowed(const InterruptEntry& entry, RequesterId reque
     return false;
 }
 
-// 5.1.3: which entry, and whether it may be used at all.
+// 5.1.3: which entry.
 inline FaultReason Iommu::entry_of(const InterruptMessage& message, std::uint32_t& index, InterruptEntry& entry) const {
     const auto address = static_cast<std::uint32_t>(message.address);
     index = (address >> 5 & 0x7fff) | (address >> 2 & 1) << 15;
@@ -47,7 +47,19 @@ inline FaultReason Iommu::entry_of(const InterruptMessage& message, std::uint32_
     }
     if (index >= state_.interrupt_entries) return FaultReason::interrupt_index;
     const std::uint64_t at = state_.interrupt_table + ir::entry_bytes * index;
-    if (!memory_.try_load(at, entry)) return FaultReason::interrupt_table_access;
+    return memory_.try_load(at, entry) ? FaultReason::none : FaultReason::interrupt_table_access;
+}
+
+// As entries mostly are: present, not posted, without reserved bits, and with the requester as the only source.
+inline bool Iommu::usual(InterruptEntry entry, RequesterId requester) {
+    constexpr std::uint64_t only_source = static_cast<std::uint64_t>(SourceValidation::requester)
+                                          << ir::source_validation_shift;
+    return (entry.low & (ir::present | ir::posted | ir::remapped_reserved)) == ir::present &&
+           entry.high == (only_source | requester.value);
+}
+
+// Whether an entry may be used at all.
+FaultReason Iommu::checked(InterruptEntry entry, RequesterId requester) {
     if ((entry.low & ir::present) == 0) return FaultReason::interrupt_not_present;
     const bool posted = (entry.low & ir::posted) != 0;
     const std::uint64_t reserved_high = posted ? ir::upper_reserved : ~std::uint64_t{0xf'ffff};
@@ -55,7 +67,7 @@ inline FaultReason Iommu::entry_of(const InterruptMessage& message, std::uint32_
         (entry.high & reserved_high) != 0) {
         return FaultReason::interrupt_entry_reserved;
     }
-    return source_allowed(entry, message.requester) ? FaultReason::none : FaultReason::interrupt_source;
+    return source_allowed(entry, requester) ? FaultReason::none : FaultReason::interrupt_source;
 }
 
 // In the form that the host's interrupt side reads: destination bits 7:0 in the address's 19:12, the others in its
@@ -68,7 +80,7 @@ inline void Iommu::send(std::uint32_t destination, std::uint8_t vector, std::uin
 }
 
 // 5.2.3: the request bit, and a notification unless one is on its way or they are suppressed.
-FaultReason Iommu::post(const InterruptEntry& entry) {
+FaultReason Iommu::post(InterruptEntry entry) {
     namespace pd = posted_descriptor;
     const std::uint64_t descriptor = (entry.low & ir::posted_address_low) >> 32 | (entry.high >> 32 & 0xffff'ffff)
                                                                                       << 32;
@@ -89,8 +101,7 @@ FaultReason Iommu::post(const InterruptEntry& entry) {
     return FaultReason::none;
 }
 
-inline FaultReason Iommu::deliver(const InterruptMessage& message, const InterruptEntry& entry) {
-    if ((entry.low & ir::posted) != 0) return post(entry);
+inline void Iommu::deliver(InterruptEntry entry, RequesterId requester) {
     ++remapped_;
     const auto destination = static_cast<std::uint32_t>(entry.low >> ir::destination_shift);
     const std::uint64_t mode =
@@ -98,27 +109,38 @@ inline FaultReason Iommu::deliver(const InterruptMessage& message, const Interru
     const std::uint32_t delivery = static_cast<std::uint32_t>(entry.low >> ir::delivery_mode_shift & 7) << 8;
     const std::uint32_t trigger = (entry.low & ir::trigger_level) != 0 ? 0x8000u | 0x4000u : 0;
     send(config_.x2apic ? destination : destination >> 8 & 0xff,
-         static_cast<std::uint8_t>(entry.low >> ir::vector_shift), mode, delivery | trigger, message.requester);
-    return FaultReason::none;
+         static_cast<std::uint8_t>(entry.low >> ir::vector_shift), mode, delivery | trigger, requester);
 }
 
 void Iommu::interrupt(const InterruptMessage& message) {
     if (!state_.remapping) return host_.interrupt(message);
-    std::uint32_t index = 0;
-    InterruptEntry entry;
-    FaultReason fault = FaultReason::none;
     if ((message.address & ir::address_remappable) == 0) {
         if (state_.compatible) return host_.interrupt(message);
-        fault = FaultReason::interrupt_compatibility_blocked;
-    } else {
-        fault = entry_of(message, index, entry);
-        if (fault == FaultReason::none) fault = deliver(message, entry);
+        return blocked_interrupt(message.requester, 0, {}, FaultReason::interrupt_compatibility_blocked);
     }
-    if (fault == FaultReason::none) return;
+    std::uint32_t index = 0;
+    InterruptEntry entry;
+    const FaultReason fault = entry_of(message, index, entry);
+    if (fault != FaultReason::none) return blocked_interrupt(message.requester, index, entry, fault);
+    if (!usual(entry, message.requester)) return interrupt_by(message.requester, index, entry);
+    deliver(entry, message.requester);
+}
+
+// Whatever the entry says.
+void Iommu::interrupt_by(RequesterId requester, std::uint32_t index, InterruptEntry entry) {
+    FaultReason fault = checked(entry, requester);
+    if (fault == FaultReason::none) {
+        if ((entry.low & ir::posted) == 0) return deliver(entry, requester);
+        fault = post(entry);
+    }
+    if (fault != FaultReason::none) blocked_interrupt(requester, index, entry, fault);
+}
+
+void Iommu::blocked_interrupt(RequesterId requester, std::uint32_t index, InterruptEntry entry, FaultReason fault) {
     ++blocked_;
     // Of an entry with fault processing off, only what 5.1.4.1 still reports of the table itself.
     const bool silent = (entry.low & ir::fault_disable) != 0 && fault != FaultReason::interrupt_index;
-    if (!silent) blocked(message.requester, std::uint64_t{index} << 48, true, fault);
+    if (!silent) blocked(requester, std::uint64_t{index} << 48, true, fault);
 }
 
 }  // namespace pci

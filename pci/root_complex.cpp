@@ -56,9 +56,9 @@ bool fits(std::uint64_t address, std::size_t bytes) {
     return address + (bytes - 1) >= address;
 }
 
+// Any of the bytes, which are few.
 bool in_message_window(std::uint64_t address, std::size_t bytes) {
-    return address < RootComplex::message_window + RootComplex::message_window_bytes &&
-           address + (bytes - 1) >= RootComplex::message_window;
+    return address - (RootComplex::message_window - (bytes - 1)) < RootComplex::message_window_bytes + (bytes - 1);
 }
 
 }  // namespace
