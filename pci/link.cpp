@@ -19,6 +19,7 @@ constexpr std::size_t read_room = 256;
 constexpr std::size_t notice_room = 512;
 constexpr std::size_t downward_room = 64;
 constexpr std::uint32_t arena_bytes = 64 * 1024;
+constexpr std::uint32_t message_bytes = 4;
 }  // namespace
 
 Link::Link(const sim::Scope& scope, Bus& bus, HostTiming& host, const LinkConfig& config)
@@ -107,7 +108,7 @@ inline void Link::release(std::uint32_t size) {
 
 // Posted credits come back when memory has the data, by a DLLP downwards. They are counted when they are needed.
 inline sim::Time Link::wait_for_credits(std::uint32_t headers, std::uint32_t data) {
-    if (headers_left_ >= headers && data_left_ >= data && !credits_.full()) return now();
+    if (headers_left_ >= headers && data_left_ >= data) return now();
     return count_credits(headers, data);
 }
 
@@ -122,38 +123,49 @@ sim::Time Link::count_credits(std::uint32_t headers, std::uint32_t data) {
     return start;
 }
 
-// Where there is no room to remember them one by one, two come back together, at the later time.
+// They are remembered one by one.
 inline void Link::return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data) {
-    if (credits_.full()) return add_to_last_credit(at, headers, data);
-    Credit& credit = credits_.add();
-    credit.at = at;
-    credit.headers = headers;
-    credit.data = data;
+    Credit* const credit = credits_.try_add();
+    if (credit == nullptr) return return_in_little_room(at, headers, data);
+    credit->at = at;
+    credit->headers = headers;
+    credit->data = data;
 }
 
-void Link::add_to_last_credit(sim::Time at, std::uint32_t headers, std::uint32_t data) {
+// But where there is no room for that, two come back together, at the later time.
+void Link::return_in_little_room(sim::Time at, std::uint32_t headers, std::uint32_t data) {
+    (void)count_credits(0, 0);
+    if (!credits_.full()) return return_credits(at, headers, data);
     Credit& last = credits_[credits_.size() - 1];
     last.at = at;
     last.headers += headers;
     last.data += data;
 }
 
-// The last one's turn on the wire, and when it will have arrived.
-void Link::send_posted(RequesterId requester, Posted& entry) {
-    const WireBytes wire = write_packets(config_.limits, entry.address, entry.size);
-    const std::uint32_t headers = std::min(wire.packets, config_.posted_headers);
-    const std::uint32_t data = std::min((entry.size + 15) / 16, config_.posted_data);
-    const sim::Time sent = send_up(wait_for_credits(headers, data), wire);
-    headers_left_ -= headers;
-    data_left_ -= data;
-    const sim::Time served = host_.served({requester, entry.address, entry.size, true}, sent + config_.flight);
-    const sim::Time due = std::max(last_posted_, served);
-    entry.sent = sent;
+// One more behind the others: its turn on the wire, and when it will have arrived. The caller puts a write's bytes in.
+Link::Posted& Link::post(BusMaster& function, std::uint64_t address, std::uint32_t size, std::uint32_t data,
+                         Kind kind) {
+    Posted& entry = posted_.add();
+    entry.address = address;
+    entry.size = size;
+    entry.data = data;
+    entry.place = function.place();
+    entry.kind = kind;
+    const HostAccess access{function.id(), address, size, true};
+    const WireBytes wire = write_packets(config_.limits, address, size);
+    const std::uint32_t header_credits = std::min(wire.packets, config_.posted_headers);
+    const std::uint32_t data_credits = std::min((size + 15) / 16, config_.posted_data);
+    entry.sent = send_up(wait_for_credits(header_credits, data_credits), wire);
+    headers_left_ -= header_credits;
+    data_left_ -= data_credits;
+    const sim::Time due = std::max(last_posted_, host_.served(access, entry.sent + config_.flight));
     entry.due = last_posted_ = due;
-    return_credits(due + config_.flight, headers, data);
-    if (posted_.size() != 1) return;
-    heads_[of_posted] = due;
-    if (!running_ && due < timer_.deadline()) timer_.arm(due);
+    return_credits(due + config_.flight, header_credits, data_credits);
+    if (posted_.size() == 1) {
+        heads_[of_posted] = due;
+        if (!running_ && due < timer_.deadline()) timer_.arm(due);
+    }
+    return entry;
 }
 
 void Link::refuse(BusMaster& function, std::uint32_t cookie, bool of_read) {
@@ -189,22 +201,17 @@ bool Link::write(BusMaster& function, std::uint64_t address, std::span<const std
         starved_ = true;
         return false;
     }
-    Posted& entry = posted_.add();
-    entry.address = address;
-    entry.size = size;
-    entry.place = function.place();
-    entry.kind = Kind::write;
     constexpr std::size_t few = std::tuple_size_v<FewBytes>;
-    entry.few = {};
-    entry.data = size <= few ? 0 : data_.take(size);
-    std::byte* const kept = size <= few ? entry.few.data() : data_.at(entry.data);
+    Posted& entry = post(function, address, size, size <= few ? 0 : data_.take(size), Kind::write);
     // Mostly it is a descriptor, for which the library's function would first have to see how long it is.
     if (size == few) {
-        std::memcpy(kept, data.data(), few);
+        std::memcpy(entry.few.data(), data.data(), few);
+    } else if (size < few) {
+        entry.few = {};
+        std::memcpy(entry.few.data(), data.data(), size);
     } else {
-        std::memcpy(kept, data.data(), size);
+        std::memcpy(data_.at(entry.data), data.data(), size);
     }
-    send_posted(function.id(), entry);
     if (notify) {
         const Notice notice{entry.sent, cookie, entry.place, DmaStatus::ok, false, false};
         notices_.insert(notice, [](const Notice& a, const Notice& b) { return a.at < b.at; });
@@ -233,14 +240,13 @@ bool Link::may_add_message(std::uint16_t place, std::uint64_t address, std::uint
 
 void Link::message(BusMaster& function, std::uint64_t address, std::uint32_t data) {
     if (!function.enabled()) return;
-    if (posted_.size() >= write_room && !may_add_message(function.place(), address, data)) return;
-    Posted& entry = posted_.add();
-    entry.address = address;
-    entry.size = 4;
-    entry.data = data;
-    entry.place = function.place();
-    entry.kind = Kind::message;
-    send_posted(function.id(), entry);
+    if (posted_.size() >= write_room) return message_in_little_room(function, address, data);
+    post(function, address, message_bytes, data, Kind::message);
+}
+
+void Link::message_in_little_room(BusMaster& function, std::uint64_t address, std::uint32_t data) {
+    if (!may_add_message(function.place(), address, data)) return;
+    post(function, address, message_bytes, data, Kind::message);
 }
 
 bool Link::read(BusMaster& function, std::uint64_t address, std::uint32_t size, std::uint32_t cookie) {
@@ -343,7 +349,7 @@ sim::Time Link::run_due() {
     sim::Time first = next();
     for (; first <= present; first = next()) {
         if (seldom_ == first && heads_[of_clock] == first) {
-            set_head(of_clock, sim::Time::never());
+            set_clock(sim::Time::never());
             if (client_ != nullptr) client_->woken();
         } else if (heads_[of_posted] == first) {
             arrive();

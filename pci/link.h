@@ -52,7 +52,7 @@ public:
     void forget(BusMaster& function) override;
     // Before anything else that the link does at the same instant.
     void wake_at(sim::Time at) override {
-        set_head(of_clock, at);
+        set_clock(at);
         arm();
     }
     sim::Time last_write_done() const override { return last_posted_; }
@@ -86,7 +86,7 @@ private:
     enum class Kind : std::uint8_t { write, message, dropped, dropped_message };
     // A write of so few bytes has them with it: mostly it is a descriptor.
     using FewBytes = std::array<std::byte, 16>;
-    struct Posted {
+    struct alignas(64) Posted {  // in one of the simulating computer's cache lines
         sim::Time sent;
         sim::Time due;
         std::uint64_t address = 0;
@@ -181,11 +181,12 @@ private:
     }
     bool reserve(std::uint32_t bytes);
     void release(std::uint32_t size);
-    void send_posted(RequesterId requester, Posted& entry);
+    Posted& post(BusMaster& function, std::uint64_t address, std::uint32_t size, std::uint32_t data, Kind kind);
     sim::Time wait_for_credits(std::uint32_t headers, std::uint32_t data);
     [[gnu::noinline]] sim::Time count_credits(std::uint32_t headers, std::uint32_t data);
     void return_credits(sim::Time at, std::uint32_t headers, std::uint32_t data);
-    [[gnu::noinline]] void add_to_last_credit(sim::Time at, std::uint32_t headers, std::uint32_t data);
+    [[gnu::noinline]] void return_in_little_room(sim::Time at, std::uint32_t headers, std::uint32_t data);
+    [[gnu::noinline]] void message_in_little_room(BusMaster& function, std::uint64_t address, std::uint32_t data);
     bool may_add_message(std::uint16_t place, std::uint64_t address, std::uint32_t data);
     void pump_reads();
     void wait_for_host(sim::Time at, std::uint32_t slot, std::uint32_t offset, std::uint32_t size);
@@ -201,10 +202,15 @@ private:
     // What is done for the device's clock and for the queues, in this order at the same instant, and when the first of
     // each is due.
     enum Work : std::uint8_t { of_clock, of_posted, of_serving, of_completing, of_notices, of_downward, works };
+    void set_clock(sim::Time at) {
+        heads_[of_clock] = at;
+        seldom_ = std::min(at, rare_);
+    }
     void set_head(Work work, sim::Time at) {
         heads_[work] = at;
-        const bool often = work == of_posted || work == of_serving || work == of_completing;
-        if (!often) seldom_ = std::min(std::min(heads_[of_clock], heads_[of_notices]), heads_[of_downward]);
+        if (work == of_posted || work == of_serving || work == of_completing) return;
+        rare_ = std::min(heads_[of_notices], heads_[of_downward]);
+        seldom_ = std::min(heads_[of_clock], rare_);
     }
     template <class T>
     void look(Work work, const RingQueue<T>& queue, sim::Time T::*at) {
@@ -268,6 +274,7 @@ private:
     sim::Time last_posted_;
     std::array<sim::Time, works> heads_;
     sim::Time seldom_;  // the earliest of those heads that change seldom
+    sim::Time rare_;    // of those without the clock's
     bool starved_ = false;
     bool running_ = false;
     sim::Timer timer_;

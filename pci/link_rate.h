@@ -90,8 +90,7 @@ inline constexpr std::uint32_t request_overhead64 = 24;
 inline constexpr std::uint32_t completion_overhead = 20;
 
 constexpr std::uint32_t request_overhead(std::uint64_t address, std::uint32_t size) {
-    return address + size <= std::uint64_t{1} << 32 && address + size >= address ? request_overhead32
-                                                                                 : request_overhead64;
+    return address <= (std::uint64_t{1} << 32) - size ? request_overhead32 : request_overhead64;
 }
 
 struct WireBytes {

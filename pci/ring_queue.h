@@ -37,6 +37,14 @@ public:
         if (size() > mask_) grow(size() + 1);
         return slots_[tail_++ & mask_];
     }
+    // The same, or null: there is no room.
+    T* try_add() {
+        if (size() > mask_) {
+            if (full()) return nullptr;
+            grow(size() + 1);
+        }
+        return &slots_[tail_++ & mask_];
+    }
     // `item` is not one of its own.
     void push(const T& item) { add() = item; }
     void pop() { ++head_; }
