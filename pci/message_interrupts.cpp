@@ -70,11 +70,10 @@ void Msi::config_written(std::uint16_t, std::uint32_t, std::uint32_t) {
 }
 
 MsiX::MsiX(Function& function)
-    : function_(function), start_(function.config().layout().capability(capability_id::msix)) {
+    : function_(function),
+      start_(function.config().layout().capability(capability_id::msix)),
+      state_((function.config().get(start_ + msix_cap::control, 2) & msix_cap::size_mask) + 1) {
     VG_CHECK(start_ != 0);
-    const unsigned count = (function_.config().get(start_ + msix_cap::control, 2) & msix_cap::size_mask) + 1;
-    state_.entries.resize(count);
-    state_.pending.resize((count + 63) / 64);
     function_.config().listen(static_cast<std::uint16_t>(start_ + msix_cap::control), 2, *this);
     function_.add_part(*this);
     look_at_control();

@@ -7,6 +7,7 @@
 
 #include "pci/capability_registers.h"
 #include "pci/dma.h"
+#include "pci/fixed_array.h"
 #include "pci/function.h"
 
 namespace pci {
@@ -35,8 +36,8 @@ private:
     std::uint16_t mask_ = 0;  // 0: no per-vector masking
 };
 
-// PCIe 6.0, 7.7.2.
-class MsiX final : private ConfigListener, private FunctionPart {
+// PCIe 6.0, 7.7.2. What the first vector needs lies in one of the simulating computer's cache lines.
+class alignas(64) MsiX final : private ConfigListener, private FunctionPart {
 public:
     explicit MsiX(Function& function);
     MsiX(const MsiX&) = delete;
@@ -44,11 +45,9 @@ public:
     void send_through(DmaPort& port) { port_ = &port; }
 
     bool enabled() const { return enabled_; }
-    void add_needs(sim::WorkingSet& set) const {
-        set.add_between(this, &state_.pending);
-        set.add(state_.entries.front());  // mostly the queues'
-    }
-    unsigned vectors() const { return static_cast<unsigned>(state_.entries.size()); }
+    // The first vector's, which is mostly the queues'.
+    void add_needs(sim::WorkingSet& set) const { set.add(this, sim::WorkingSet::line_bytes); }
+    unsigned vectors() const { return state_.entries.size(); }
     void raise(unsigned vector);
     bool pending(unsigned vector) const { return (state_.pending[vector / 64] >> vector % 64 & 1) != 0; }
 
@@ -70,7 +69,8 @@ public:
         }
     };
     struct State {
-        std::vector<Entry> entries;
+        explicit State(unsigned vectors) : entries(vectors), pending((vectors + 63) / 64) {}
+        FixedArray<Entry, 3> entries;
         std::vector<std::uint64_t> pending;
         bool operator==(const State&) const = default;
         template <class Archive>
