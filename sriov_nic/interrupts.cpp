@@ -89,7 +89,7 @@ void Interrupts::mark_followed() {
     following_ = false;
 }
 
-void Interrupts::update() {
+void Interrupts::fire_due() {
     for (std::uint64_t due = state_.pending & state_.mask; due != 0; due &= due - 1) {
         const auto vector = static_cast<unsigned>(std::countr_zero(due));
         if (!fire(vector)) continue;

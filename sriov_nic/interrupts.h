@@ -63,9 +63,11 @@ public:
     };
     // What the first vector needs lies in one of the simulating computer's cache lines.
     struct alignas(64) State {
+        // Cause and mask are not side by side: written one by one, they would be read as one, and the simulating
+        // computer would wait until all that it stored before is in its cache.
         std::uint64_t cause = 0;
-        std::uint64_t mask = 0;
         std::uint64_t auto_clear = 0;
+        std::uint64_t mask = 0;
         std::uint64_t auto_mask = 0;
         std::uint64_t pending = 0;  // causes that have not fired
         bool other_pending = false;
@@ -95,8 +97,11 @@ public:
 
 private:
     void wake() override { update(); }
-    void update();
-    bool fire(unsigned vector);
+    void update() {
+        if ((state_.pending & state_.mask) != 0 || state_.other_pending) fire_due();
+    }
+    [[gnu::noinline]] void fire_due();
+    [[gnu::always_inline]] bool fire(unsigned vector);
     [[gnu::noinline]] void fire_other();
     [[gnu::noinline]] void mark_followed();
 
