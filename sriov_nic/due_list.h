@@ -23,24 +23,36 @@ public:
     std::size_t size() const { return count_; }
     unsigned operator[](std::size_t place) const { return order_[slot(place)]; }
     sim::Time time(std::size_t place) const { return at_[(*this)[place]]; }
+    // When the first of those is due that are due later than `now`.
+    sim::Time first_after(sim::Time now) const {
+        for (std::size_t place = 0; place < count_; ++place) {
+            const unsigned thing = (*this)[place];
+            if (at_[thing] > now && has(thing)) return at_[thing];
+        }
+        return sim::Time::never();
+    }
     bool has(unsigned thing) const { return (wanted_[thing / 64] >> thing % 64 & 1) != 0; }
     // Never: it is not in the list.
     sim::Time at(unsigned thing) const { return has(thing) ? at_[thing] : sim::Time::never(); }
 
     // `at` is not never.
     void put(unsigned thing, sim::Time at) {
-        move(thing, at);
+        const bool kept = at_[thing] == at;
+        if (!kept) move(thing, at);
         wanted_[thing / 64] |= std::uint64_t{1} << thing % 64;
-        drop_kept();
+        if (!kept) drop_kept();
     }
     // Takes it out of the list, where it will mostly be put again for `at`.
     void keep_place(unsigned thing, sim::Time at) {
-        move(thing, at);
-        wanted_[thing / 64] &= ~(std::uint64_t{1} << thing % 64);
+        if (at_[thing] != at) move(thing, at);
+        unwant(thing);
         drop_kept();
     }
     void remove(unsigned thing) {
+        if (at_[thing].is_never()) return;
         take_out(thing);
+        at_[thing] = sim::Time::never();
+        unwant(thing);
         drop_kept();
     }
     void clear() {
@@ -59,18 +71,15 @@ private:
     // Around the ring, whose size is that of what `first_` counts.
     std::uint8_t slot(std::size_t place) const { return static_cast<std::uint8_t>(first_ + place); }
 
+    void unwant(unsigned thing) { wanted_[thing / 64] &= ~(std::uint64_t{1} << thing % 64); }
     void move(unsigned thing, sim::Time at) {
-        if (at_[thing] == at) return;
-        take_out(thing);
+        if (!at_[thing].is_never()) take_out(thing);
         at_[thing] = at;
         std::size_t place = count_++;
         for (; place > 0 && time(place - 1) > at; --place) order_[slot(place)] = order_[slot(place - 1)];
         order_[slot(place)] = static_cast<std::uint8_t>(thing);
     }
     void take_out(unsigned thing) {
-        if (at_[thing].is_never()) return;
-        at_[thing] = sim::Time::never();
-        wanted_[thing / 64] &= ~(std::uint64_t{1} << thing % 64);
         --count_;
         if (front() == thing) {
             ++first_;

@@ -316,7 +316,8 @@ void Transmit::report_done(unsigned queue) {
 void Transmit::wake() {
     const bool may_commit = frames_.first() != finish_ && core_.scope.now() >= too_early_until_;
     if (may_commit || rate_timer_.armed()) return pump();
-    write_back_and_fetch();
+    flush_due();
+    if ((fetch_[0] | fetch_[1]) != 0) fetch_descriptors();
 }
 
 // Those that are due, by number. One that is refused, and what becomes due meanwhile, is the next turn's.
@@ -332,45 +333,57 @@ void Transmit::flush_due() {
             if (!write_back(queue)) return;
         }
     }
-    std::size_t i = 0;
-    while (i < flush_.size() && (flush_.time(i) <= now || !flush_.has(flush_[i]))) ++i;
-    const sim::Time next = i < flush_.size() ? flush_.time(i) : sim::Time::never();
+    const sim::Time next = flush_.first_after(now);
     if (next != core_.throttle_clock.first_at()) core_.throttle_clock.wake_first_at(next);
 }
 
-// False: the bus has no room; what has been written is.
-bool Transmit::write_descriptors(Queue& q, unsigned function) {
-    if (q.reports_head) {
-        const std::uint16_t place = ring_index(q, q.done);
-        const std::uint32_t head = place;
-        if (!core_.bus.write(function, q.head_address, std::as_bytes(std::span{&head, 1}))) return false;
-        q.written = q.done;
-        q.head = place;
-        return true;
-    }
-    const bool burst = txdctl::write_back(q.control) != 0;
+// The next `n` descriptors, which lie in one piece.
+inline bool Transmit::write_next(Queue& q, unsigned function, std::uint64_t n) {
     static constexpr auto reported = [] {
         std::array<Descriptor, cache_size> all{};
         for (Descriptor& d : all) d.high = std::uint64_t{tx::done} << 32;
         return all;
     }();
-    const std::uint32_t size = q.size;
+    return core_.bus.write(function, q.base + std::uint64_t{q.head} * descriptor_bytes,
+                           std::as_bytes(std::span{reported}.first(n)));
+}
+
+// False: the bus has no room; what has been written is.
+inline bool Transmit::write_descriptors(Queue& q, unsigned function) {
+    if (q.reports_head) return write_head(q, function);
+    if (txdctl::write_back(q.control) == 0) return write_reports(q, function);
     // The head is where the first that has not been written is, here too when there is no room for more.
     while (q.written != q.done) {
-        const bool wanted = burst || (tx::command_of(q.cache[q.written % cache_size]) & tx::report_status) != 0;
-        const std::uint64_t n = burst ? std::min<std::uint64_t>(q.done - q.written, size - q.head) : 1;
-        if (wanted && !core_.bus.write(function, q.base + std::uint64_t{q.head} * descriptor_bytes,
-                                       std::as_bytes(std::span{reported}.first(n)))) {
-            return false;
-        }
-        q.written += n;
-        q.head = q.head + n == size ? std::uint16_t{0} : static_cast<std::uint16_t>(q.head + n);
+        const std::uint64_t n = std::min<std::uint64_t>(q.done - q.written, std::uint32_t{q.size} - q.head);
+        if (!write_next(q, function, n)) return false;
+        q.pass(n);
     }
+    return true;
+}
+
+// One by one, and only those whose report is wished for.
+bool Transmit::write_reports(Queue& q, unsigned function) {
+    while (q.written != q.done) {
+        const bool wanted = (tx::command_of(q.cache[q.written % cache_size]) & tx::report_status) != 0;
+        if (wanted && !write_next(q, function, 1)) return false;
+        q.pass(1);
+    }
+    return true;
+}
+
+// The head instead of descriptors.
+bool Transmit::write_head(Queue& q, unsigned function) {
+    const std::uint16_t place = ring_index(q, q.done);
+    const std::uint32_t head = place;
+    if (!core_.bus.write(function, q.head_address, std::as_bytes(std::span{&head, 1}))) return false;
+    q.written = q.done;
+    q.head = place;
     return true;
 }
 
 bool Transmit::write_back(unsigned queue) {
     Queue& q = queues_[queue];
+    const Core::Vector vector = core_.vector_of(queue, Direction::transmit);
     if (!write_descriptors(q, core_.function_of(queue))) {
         core_.bus_full = true;
         flush_.put(queue, core_.scope.now());
@@ -379,8 +392,7 @@ bool Transmit::write_back(unsigned queue) {
     q.reports = 0;
     // Else nothing is different for it.
     if (q.no_room || q.in_packet || rate_timer_.armed()) evaluate(queue);
-    const Core::Vector vector = core_.vector_of(queue, Direction::transmit);
-    core_.raise(vector);
+    if (vector.of != nullptr) vector.of->set_causes(std::uint64_t{1} << vector.number);
     // What it sends next will mostly be reported when the moderation of this interrupt ends.
     const sim::Time quiet = vector.quiet_until();
     if (!quiet.is_never() && quiet > core_.scope.now()) {

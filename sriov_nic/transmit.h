@@ -217,6 +217,11 @@ private:
         std::uint64_t head_address = 0;
         std::uint32_t dca = 0, rate = 0;
 
+        // The next `n` need not be written any more.
+        void pass(std::uint64_t n) {
+            written += n;
+            head = head + n == size ? std::uint16_t{0} : static_cast<std::uint16_t>(head + n);
+        }
         // What the packet's frames need to know. A legacy descriptor has its own tag.
         TxContext context() const {
             if ((flags & tx::extended) != 0) return contexts[tx::context_index(options) & 1];
@@ -321,7 +326,10 @@ private:
     sim::Time in_order(const Frame& frame) const { return frame.ready - core_.profile.transmit_path; }
 
     void report_done(unsigned queue);
+    bool write_next(Queue& q, unsigned function, std::uint64_t n);
     bool write_descriptors(Queue& q, unsigned function);
+    [[gnu::noinline]] bool write_reports(Queue& q, unsigned function);
+    [[gnu::noinline]] bool write_head(Queue& q, unsigned function);
     bool write_back(unsigned queue);
     void wake() override;
     void write_back_and_fetch() {
