@@ -8,6 +8,7 @@
 
 #include "cpu/local_apic_spec.h"
 #include "sim/scope.h"
+#include "sim/working_set.h"
 
 namespace cpu {
 
@@ -93,6 +94,12 @@ public:
     bool requested(std::uint8_t vector) const { return get(state_.irr, vector); }
     bool any_requested() const { return highest(state_.irr).has_value(); }
     bool level_triggered(std::uint8_t vector) const { return get(state_.tmr, vector); }
+
+    // What each interrupt needs: of the timer, whether it is armed (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        set.add_between(&id_, &timer_);
+        set.add(&timer_, sim::WorkingSet::line_bytes);
+    }
 
     template <class Archive>
     void fields(Archive& archive) {

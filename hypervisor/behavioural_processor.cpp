@@ -60,14 +60,16 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
     guest_.set_registers(kernel_registers());
     needs_.add_between(&scope_, &guest_);
     partition_.add_needs(needs_);
-    synthetic.add_needs(needs_);
-    guest_.add_needs(needs_);
     needs_.add_content(state_.actions, 2);
-    needs_.add(apic_);
-    needs_.add(synthetic_);
+    apic_.add_needs(needs_);
+    synthetic_.add_needs(needs_);
     needs_.add(state_);
     needs_.add(counters_);
     needs_.add(&counters_.pieces, 12 * sizeof(sim::Counter));
+    partition_.add_call_needs(call_needs_);
+    synthetic.add_needs(call_needs_);
+    guest_.add_needs(call_needs_);
+    synthetic_.add_call_needs(call_needs_);
 }
 
 void BehaviouralProcessor::set_software(VpSoftware* software) {

@@ -65,6 +65,7 @@ public:
     virtual Causes& causes() = 0;
 };
 
+// Of all of them: what each goes by is in the computer's caches once.
 struct BehaviouralSettings {
     ExitCosts costs;
     std::uint64_t tsc_hz = 0;
@@ -73,6 +74,7 @@ struct BehaviouralSettings {
 
 class BehaviouralProcessor final : public VpControl, private cpu::ApicOutput, private SyntheticPort {
 public:
+    // The settings outlive it.
     BehaviouralProcessor(const sim::Scope& scope, SyntheticPartition& synthetic, RootHypercalls& calls,
                          std::uint32_t index, BehaviouralEnvironment& environment, const BehaviouralSettings& settings,
                          const cpu::EngineState& pristine);
@@ -99,19 +101,23 @@ public:
     void read_register(std::uint64_t gpa, unsigned bytes, std::uint32_t who, std::uint32_t step);
     void write_port(std::uint16_t port, unsigned bytes, std::uint32_t value);
     void read_port(std::uint16_t port, unsigned bytes, std::uint32_t who, std::uint32_t step);
-    // What is needed when it is at work: its own, and its partition's devices'. And when it sends and is sent to.
-    static constexpr std::size_t parts = 2;
+    // What is needed when it is at work: its own, and its partition's devices'. And where it calls the hypervisor: for
+    // the call, and for whom it sends to and is sent to by.
+    static constexpr std::size_t parts = 2, call_parts = 2;
     const sim::WorkingSet& needs(std::size_t part) const { return part == 0 ? needs_ : partition_.device_needs(); }
-    const sim::WorkingSet& port_needs() const { return partition_.port_needs(); }
+    const sim::WorkingSet& call_needs(std::size_t part) const {
+        return part == 0 ? call_needs_ : partition_.port_needs();
+    }
     sim::WorkingSet& needs() { return needs_; }
     // Some time before: the sets themselves; first where the partition's are.
     void fetch_parts() const {
         sim::prefetch(&scope_);  // and partition_
         sim::prefetch(&needs_);
+        sim::prefetch(&call_needs_);
     }
     void fetch_partition_parts() const {
         sim::prefetch(&partition_.device_needs());
-        sim::prefetch(&port_needs());
+        sim::prefetch(&partition_.port_needs());
     }
     // And what has no place of its own.
     void fetch_next() const { synthetic_.fetch_ahead(); }
@@ -291,7 +297,7 @@ private:
     sim::Scope scope_;
     Partition& partition_;
     BehaviouralEnvironment& environment_;
-    BehaviouralSettings settings_;
+    const BehaviouralSettings& settings_;
     std::uint32_t index_;
     VpSoftware* software_ = nullptr;
     cpu::GuestContext guest_;
@@ -300,7 +306,7 @@ private:
     State state_;
     sim::Timer arrival_;
     Counters counters_;
-    sim::WorkingSet needs_;
+    sim::WorkingSet needs_, call_needs_;
     bool expected_ = false;  // what it needs has been fetched
 };
 

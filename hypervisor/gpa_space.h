@@ -95,9 +95,9 @@ public:
     // cleared. From the beginning nothing was.
     [[nodiscard]] GpaEdit set_tracking(bool on);
     bool tracking() const { return state_.tracking; }
-    // What each store asks, and what each access knows (sim/working_set.h).
-    void add_needs(sim::WorkingSet& set) const {
-        set.add(state_.tracking);
+    // What each store asks, and what each access knows besides (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const { set.add(state_.tracking); }
+    void add_call_needs(sim::WorkingSet& set) const {
         set.add(state_.created);
         set.add(memory_);
         set.add(known_);

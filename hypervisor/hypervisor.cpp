@@ -289,10 +289,9 @@ VpControl& Hypervisor::create_vp(Partition& partition, std::uint32_t index) {
 VpControl& Hypervisor::create_behavioural_vp(Partition& partition, std::uint32_t index) {
     const VpRef ref{partition.id(), index};
     BehaviouralEnvironment& environment = *this;
-    const BehaviouralSettings settings{config_.exit_costs, config_.tsc_hz, config_.apic_hz};
     auto processor = std::make_unique<BehaviouralProcessor>(partition.scope().child("vp" + std::to_string(index)),
-                                                            synthetic(partition), calls_, index, environment, settings,
-                                                            engine_.pristine_state());
+                                                            synthetic(partition), calls_, index, environment,
+                                                            behavioural_settings_, engine_.pristine_state());
     const auto software = software_.find(ref);
     if (software != software_.end()) processor->set_software(software->second);
     schedule(ref, partition.vp_policy());

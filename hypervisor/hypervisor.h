@@ -179,6 +179,7 @@ private:
     sim::Scope scope_;
     mmu::SystemMemory memory_;
     HypervisorConfig config_;
+    const BehaviouralSettings behavioural_settings_{config_.exit_costs, config_.tsc_hz, config_.apic_hz};
     RootReceiver& root_;
     cpu::Engine engine_;
     std::unique_ptr<cpu::CacheArray> last_level_cache_;

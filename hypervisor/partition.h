@@ -142,15 +142,18 @@ public:
     const InterceptTable& intercepts() const { return intercepts_; }
     AssignedDevices& devices() { return devices_; }
     const AssignedDevices& devices() const { return devices_; }
-    // What its processors need of it when they are at work, of its devices, and of its ports and connections
-    // (sim/working_set.h).
+    // What its processors need of it when they are at work, when they call the hypervisor, of its devices, and of its
+    // ports and connections (sim/working_set.h).
     void add_needs(sim::WorkingSet& set) const {
-        set.add(&scope_, sizeof scope_ + sizeof host_);
         set.add(state_.id);
         set.add_content(vp_objects_);
-        set.add_content(state_.properties, 4);
         gpa_space_.add_needs(set);
         devices_.add_needs(set);
+    }
+    void add_call_needs(sim::WorkingSet& set) const {
+        set.add(scope_);
+        set.add_content(state_.properties, 4);
+        gpa_space_.add_call_needs(set);
     }
     sim::WorkingSet& device_needs() { return device_needs_; }
     const sim::WorkingSet& device_needs() const { return device_needs_; }

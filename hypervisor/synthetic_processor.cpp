@@ -54,6 +54,7 @@ void SyntheticProcessor::save_elsewhere(sim::Writer& writer) const {
 
 bool SyntheticProcessor::restore_elsewhere(sim::Reader& reader) {
     reader(state_);
+    look_what_waits();
     for (auto& timer : timers_) reader(*timer);
     for (OverlayPage* page : {&message_page_, &event_page_, &assist_page_}) {
         if (!page->restore_content(reader)) return false;
@@ -78,7 +79,7 @@ void SyntheticProcessor::assert_sint(unsigned sint) {
 }
 
 // Into the slot if it is free; otherwise the slot says that more waits (TLFS 11.10.1).
-bool SyntheticProcessor::put_message(unsigned sint, const Message& message) {
+bool SyntheticProcessor::put_message(unsigned sint, const Message& message, bool more) {
     if (!synic_enabled() || !message_page_.enabled()) return false;
     const mmu::SystemMemory memory = message_page_.memory();
     const std::uint64_t slot = *message_page_.spa() + sint * std::uint64_t{message_bytes};
@@ -90,7 +91,7 @@ bool SyntheticProcessor::put_message(unsigned sint, const Message& message) {
     }
     HvMessage whole{};
     whole.header = message.header;
-    whole.header.flags = state_.queue[sint].size() > 1 ? message_flag_pending : 0;
+    whole.header.flags = more ? message_flag_pending : 0;
     std::copy(message.payload.begin(), message.payload.end(), std::begin(whole.payload));
     VG_CHECK(memory.write(slot, std::as_bytes(std::span{&whole, 1})));
     return true;
@@ -99,13 +100,18 @@ bool SyntheticProcessor::put_message(unsigned sint, const Message& message) {
 HvStatus SyntheticProcessor::post_message(std::uint32_t sint, const HvMessage& message) {
     if (sint >= synic_sint_count) return HvStatus::invalid_parameter;
     if (!synic_enabled() || !message_page_.enabled()) return HvStatus::invalid_synic_state;
-    auto& queue = state_.queue[sint];
-    if (queue.size() >= message_queue_length) return HvStatus::insufficient_buffers;
+    const bool first = !waits(sint);
+    if (!first && state_.queue[sint].size() >= message_queue_length) return HvStatus::insufficient_buffers;
     Message copy;
     copy.header = message.header;
     std::copy(std::begin(message.payload), std::end(message.payload), copy.payload.begin());
-    queue.push_back(copy);
     scope_.trace("synic_message", sint, message.header.message_type, message.header.origin);
+    if (first && put_message(sint, copy, false)) {
+        assert_sint(sint);
+    } else {
+        state_.queue[sint].push_back(copy);
+        set_waiting(sint, true);
+    }
     retry_messages(sint);
     return HvStatus::success;
 }
@@ -115,19 +121,27 @@ void SyntheticProcessor::retry_messages() {
 }
 
 void SyntheticProcessor::retry_messages(unsigned sint) {
-    auto& queue = state_.queue[sint];
-    if (!queue.empty() && put_message(sint, queue.front())) {
+    if (waiting_ == 0) return;
+    if (auto& queue = state_.queue[sint]; waits(sint) && put_message(sint, queue.front(), queue.size() > 1)) {
         queue.pop_front();
+        set_waiting(sint, !queue.empty());
         assert_sint(sint);
     }
     for (unsigned n = 0; n < stimer_count; ++n) {
-        TimerState& t = state_.timer[n];
-        if (!t.message_pending || (t.config >> stimer_config::sintx_shift & 0xf) != sint) continue;
-        t.message_pending = !send_timer_message(n);
+        if (!timer_waits(n) || (state_.timer[n].config >> stimer_config::sintx_shift & 0xf) != sint) continue;
+        set_timer_waiting(n, !send_timer_message(n));
     }
 }
 
+// After a restore.
+void SyntheticProcessor::look_what_waits() {
+    waiting_ = 0;
+    for (unsigned sint = 0; sint < synic_sint_count; ++sint) set_waiting(sint, !state_.queue[sint].empty());
+    for (unsigned n = 0; n < stimer_count; ++n) set_timer_waiting(n, state_.timer[n].message_pending);
+}
+
 void SyntheticProcessor::interrupt_ended(std::uint8_t vector) {
+    if (waiting_ == 0) return;
     for (unsigned sint = 0; sint < synic_sint_count; ++sint) {
         const std::uint64_t s = state_.sint[sint];
         if ((s & sint_register::masked) == 0 && (s & sint_register::vector_mask) == vector) retry_messages(sint);
@@ -161,7 +175,7 @@ bool SyntheticProcessor::write_timer_config(unsigned n, std::uint64_t value) {
     const bool sint0 = (value >> stimer_config::sintx_shift & 0xf) == 0;
     if (!direct && sint0) value &= ~stimer_config::enable;
     t.config = value;
-    t.message_pending = false;
+    set_timer_waiting(n, false);
     if (t.count == 0) t.config &= ~stimer_config::enable;
     arm_timer(n);
     return true;
@@ -170,7 +184,7 @@ bool SyntheticProcessor::write_timer_config(unsigned n, std::uint64_t value) {
 bool SyntheticProcessor::write_timer_count(unsigned n, std::uint64_t value) {
     TimerState& t = state_.timer[n];
     t.count = value;
-    t.message_pending = false;
+    set_timer_waiting(n, false);
     const bool direct = (t.config & stimer_config::direct_mode) != 0;
     const bool usable = direct || (t.config >> stimer_config::sintx_shift & 0xf) != 0;
     if (value == 0) {
@@ -200,7 +214,7 @@ void SyntheticProcessor::timer_expired(unsigned n) {
         port_.request_interrupt(static_cast<std::uint8_t>(t.config >> stimer_config::apic_vector_shift), false);
     } else {
         t.message_expiration = t.expiration;
-        t.message_pending = !send_timer_message(n);
+        set_timer_waiting(n, !send_timer_message(n));
     }
     if ((t.config & stimer_config::periodic) != 0) {
         t.expiration = next_period(t.expiration, t.count);
@@ -214,13 +228,13 @@ bool SyntheticProcessor::send_timer_message(unsigned n) {
     const TimerState& t = state_.timer[n];
     const auto sint = static_cast<unsigned>(t.config >> stimer_config::sintx_shift & 0xf);
     // Messages of the queue go first: their order is their senders'.
-    if (!state_.queue[sint].empty()) return false;
+    if (waits(sint)) return false;
     const HvTimerMessagePayload payload{n, 0, t.message_expiration, reference_now()};
     Message message;
     message.header.message_type = static_cast<std::uint32_t>(HvMessageType::timer_expired);
     message.header.payload_size = sizeof payload;
     std::memcpy(message.payload.data(), &payload, sizeof payload);
-    if (!put_message(sint, message)) return false;
+    if (!put_message(sint, message, false)) return false;
     assert_sint(sint);
     return true;
 }

@@ -80,6 +80,13 @@ public:
     // EOI assist (TLFS 10.3.5): before an interrupt is delivered the guest may be excused from its EOI; afterwards what
     // it has done of it is carried out.
     void excuse_eoi(std::uint8_t vector, bool level_triggered);
+    // What each interrupt needs, and each message and event (sim/working_set.h).
+    void add_needs(sim::WorkingSet& set) const {
+        set.add(waiting_);
+        set.add(assist_page_);
+        set.add(state_.excused);
+    }
+    void add_call_needs(sim::WorkingSet& set) const { set.add_between(this, &state_.queue); }
     // The word that says so may be fetched (sim/prefetch.h).
     void fetch_ahead() const {
         if (const auto spa = assist_page_.spa()) sim::prefetch(assist_page_.memory().at(*spa, sizeof(std::uint32_t)));
@@ -105,6 +112,7 @@ public:
     void fields(Archive& archive) {
         archive(state_, message_page_, event_page_, assist_page_);
         for (auto& timer : timers_) archive(*timer);
+        if constexpr (Archive::reading) look_what_waits();
     }
 
 private:
@@ -138,11 +146,11 @@ private:
         }
     };
     struct State {
+        std::optional<std::uint8_t> excused;  // the vector whose EOI the assist page waives
         std::uint64_t scontrol = 0;
         std::array<std::uint64_t, synic_sint_count> sint{};
         std::array<sim::Queue<Message>, synic_sint_count> queue;
         std::array<TimerState, stimer_count> timer{};
-        std::optional<std::uint8_t> excused;  // the vector whose EOI the assist page waives
 
         friend bool operator==(const State&, const State&) = default;
         template <class Archive>
@@ -156,7 +164,15 @@ private:
 
     [[nodiscard]] bool write_sint(unsigned n, std::uint64_t value);
     bool synic_enabled() const { return (state_.scontrol & scontrol_enable) != 0; }
-    bool put_message(unsigned sint, const Message& message);
+    bool put_message(unsigned sint, const Message& message, bool more);
+    bool waits(unsigned sint) const { return (waiting_ >> sint & 1) != 0; }
+    void set_waiting(unsigned bit, bool on) { waiting_ = (waiting_ & ~(1u << bit)) | std::uint32_t{on} << bit; }
+    bool timer_waits(unsigned n) const { return state_.timer[n].message_pending; }
+    void set_timer_waiting(unsigned n, bool on) {
+        state_.timer[n].message_pending = on;
+        set_waiting(synic_sint_count + n, on);
+    }
+    void look_what_waits();
     void retry_messages();
     void retry_messages(unsigned sint);
     void assert_sint(unsigned sint);
@@ -186,6 +202,9 @@ private:
     SyntheticPort& port_;
     RootHypercalls& calls_;
     std::uint32_t index_;
+    // Which SINTs' queues hold something and, behind those, which timers' messages wait: mostly none, and then neither
+    // are looked at.
+    std::uint32_t waiting_ = 0;
     OverlayPage message_page_;
     OverlayPage event_page_;
     OverlayPage assist_page_;

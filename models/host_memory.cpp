@@ -22,20 +22,47 @@ HostMemory::HostMemory(std::uint64_t size_bytes) : size_bytes_(size_bytes) {
         throw sim::UserError(fmt::format("host memory of {} bytes does not fit: a host has at most {} GiB", size_bytes,
                                          largest_bytes >> 30));
     }
-    void* mapped =
-        mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    // From a large page on: what the computer provides too much is given back.
+    void* mapped = mmap(nullptr, size_bytes + large_page_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) {
         throw sim::UserError(fmt::format(
             "host memory of {} MiB does not fit into this computer's address space: choose less, or raise its limit "
             "(ulimit -v)",
             size_bytes >> 20));
     }
-    base_ = static_cast<std::byte*>(mapped);
+    const std::uint64_t before = -reinterpret_cast<std::uintptr_t>(mapped) % large_page_bytes;
+    base_ = static_cast<std::byte*>(mapped) + before;
+    if (before != 0) munmap(mapped, before);
+    munmap(base_ + size_bytes, large_page_bytes - before);
     watch_ = std::make_unique<mmu::WriteWatch>(size_bytes);
 }
 
 HostMemory::~HostMemory() {
     munmap(base_, size_bytes_);
+}
+
+void HostMemory::will_fill(std::uint64_t spa, std::uint64_t bytes) const {
+    const std::uint64_t whole = size_bytes_ / large_page_bytes * large_page_bytes;
+    const std::uint64_t end = std::min(spa + bytes, whole);
+    for (std::uint64_t page = spa / large_page_bytes * large_page_bytes; page < end; page += large_page_bytes) {
+        const std::uint64_t filled = std::min(end, page + large_page_bytes) - std::max(spa, page);
+        if (filled >= large_page_bytes / 2) make_large(base_ + page);
+    }
+}
+
+// The computer gives a large page only for what has none yet: what there is goes out of the way and back.
+void HostMemory::make_large(std::byte* page) const {
+    std::vector<std::byte> kept;
+    const std::vector<TouchedRun> runs = touched_memory(page, large_page_bytes);
+    for (const TouchedRun& run : runs) kept.insert(kept.end(), page + run.first_byte, page + run.end_byte);
+    if (madvise(page, large_page_bytes, MADV_HUGEPAGE) != 0 || kept.empty()) return;
+    VG_CHECK(madvise(page, large_page_bytes, MADV_DONTNEED) == 0);
+    const std::byte* from = kept.data();
+    for (const TouchedRun& run : runs) {
+        std::copy_n(from, run.end_byte - run.first_byte, page + run.first_byte);
+        from += run.end_byte - run.first_byte;
+    }
 }
 
 void HostMemory::clear() {

@@ -32,6 +32,17 @@ bool RootViewOfGuest::contains(std::uint64_t gpa, std::uint64_t length) const {
     return true;
 }
 
+void RootViewOfGuest::will_fill(std::uint64_t gpa, std::uint64_t bytes) {
+    while (bytes > 0) {
+        const MemoryRun* const run = find_run(runs_, gpa);
+        if (run == nullptr) return;
+        const std::uint64_t offset = gpa - run->gpa, part = std::min(bytes, run->pages * page_bytes - offset);
+        memory_.will_fill(run->spa + offset, part);
+        gpa += part;
+        bytes -= part;
+    }
+}
+
 void RootViewOfGuest::expect(std::uint64_t gpa) const {
     if (const MemoryRun* const run = find_run(runs_, gpa)) sim::prefetch(memory_.base() + run->spa + (gpa - run->gpa));
 }

@@ -66,6 +66,9 @@ public:
 
     [[nodiscard]] bool read(std::uint64_t gpa, std::span<std::byte> out) override;
     [[nodiscard]] bool write(std::uint64_t gpa, std::span<const std::byte> data) override;
+    // Without a look at it, which would cost the simulating computer a page.
+    [[nodiscard]] bool is_memory(std::uint64_t gpa) override { return contains(gpa, 1); }
+    void will_fill(std::uint64_t gpa, std::uint64_t bytes) override;
     void expect(std::uint64_t gpa) const override;
     void add_needs(sim::WorkingSet& set) const override {
         set.add(*this);

@@ -87,10 +87,7 @@ bool Gpadl::is_page_run() const {
 bool Gpadl::is_memory(GuestMemory& memory) const {
     bool all = true;
     for_each_range([&](RangeHead, std::span<const std::uint64_t> pages) {
-        for (const std::uint64_t page : pages) {
-            std::byte first{};
-            all = all && memory.read(page * page_bytes, std::span{&first, 1});
-        }
+        for (const std::uint64_t page : pages) all = all && memory.is_memory(page * page_bytes);
     });
     return all;
 }

@@ -16,6 +16,13 @@ public:
     // All or nothing: false if any byte is not RAM of the guest's, and then nothing was moved.
     [[nodiscard]] virtual bool read(std::uint64_t gpa, std::span<std::byte> out) = 0;
     [[nodiscard]] virtual bool write(std::uint64_t gpa, std::span<const std::byte> data) = 0;
+    // Whether that byte is.
+    [[nodiscard]] virtual bool is_memory(std::uint64_t gpa) {
+        std::byte there{};
+        return read(gpa, std::span{&there, 1});
+    }
+    // All of that will be used, and again and again: the simulating computer may provide large pages for it.
+    virtual void will_fill(std::uint64_t /*gpa*/, std::uint64_t /*bytes*/) {}
     // What whoever reads and writes it needs besides its bytes (sim/working_set.h).
     virtual void add_needs(sim::WorkingSet& /*set*/) const {}
     // That byte's line will be read or written soon (sim/prefetch.h).

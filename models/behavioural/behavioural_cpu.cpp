@@ -77,14 +77,15 @@ void BehaviouralCpu::add_own_needs(sim::WorkingSet& set) const {
 }
 
 // Of what is needed when it is at work: its own, the hypervisor's, each task's; and where it calls the host, what the
-// ways there and back need, and the root.
+// calls and the ways there and back need, and the root.
 const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
     if (n == 0) return &needs_;
     if (n <= hypervisor::BehaviouralProcessor::parts) return &vp_->needs(n - 1);
     n -= 1 + hypervisor::BehaviouralProcessor::parts;
     if (n < queue_.tasks()) return queue_.needs_of(n);
     if (!ahead_calls_host_) return nullptr;
-    return n == queue_.tasks() ? &vp_->port_needs() : host_needs_;
+    n -= queue_.tasks();
+    return n < hypervisor::BehaviouralProcessor::call_parts ? &vp_->call_needs(n) : host_needs_;
 }
 
 // First where the parts are, and where what they name is; then all of that which has its place; then what says where
@@ -92,7 +93,8 @@ const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
 bool BehaviouralCpu::fetch_ahead(unsigned step) {
     // Without a partition there is nothing to do, and no memory to do it in.
     if (vp_ == nullptr) return false;
-    const std::size_t parts = 1 + hypervisor::BehaviouralProcessor::parts + queue_.tasks() + 2;
+    using hypervisor::BehaviouralProcessor;
+    const std::size_t parts = 1 + BehaviouralProcessor::parts + queue_.tasks() + BehaviouralProcessor::call_parts + 1;
     switch (step) {
         case 0:
             ahead_ = ahead_piece_ = 0;

@@ -165,6 +165,8 @@ private:
         Stores(BehaviouralGuest& g, vmbus::GuestMemory& m) : guest(g), memory(&m) {}
         [[nodiscard]] bool read(std::uint64_t gpa, std::span<std::byte> out) override { return memory->read(gpa, out); }
         [[nodiscard]] bool write(std::uint64_t gpa, std::span<const std::byte> data) override;
+        [[nodiscard]] bool is_memory(std::uint64_t gpa) override { return memory->is_memory(gpa); }
+        void will_fill(std::uint64_t gpa, std::uint64_t bytes) override { memory->will_fill(gpa, bytes); }
         void expect(std::uint64_t gpa) const override { memory->expect(gpa); }
         BehaviouralGuest& guest;
         vmbus::GuestMemory* memory;

@@ -121,6 +121,7 @@ private:
     };
 
     std::optional<std::uint64_t> contiguous(std::uint64_t bytes);
+    void expect_buffers() const;
     std::uint32_t descriptors_for(const vmbus::OutgoingFrame& frame) const;
     std::uint32_t room() const { return layout_.transmit_descriptors - 1 - in_transmit_ring(); }
     void put_frame(vmbus::OutgoingFrame& frame);

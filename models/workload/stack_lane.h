@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/workload/guest_stack.h"
+#include "sim/prefetch.h"
 #include "sim/queue.h"
 
 namespace models {
@@ -52,6 +53,10 @@ public:
     std::optional<sim::Time> begin() override;
     void finish() override;
     void account(sim::Account& account) const override;
+    // What only who has sockets of TCP needs.
+    void fetch_places() const override {
+        if (!stack_.state_.sockets.empty()) sim::prefetch(&stack_.peer_.tcp(), sizeof stack_.peer_.tcp());
+    }
 
     template <class Archive>
     void fields(Archive& archive) {

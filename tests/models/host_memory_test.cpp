@@ -36,6 +36,24 @@ TEST_CASE("a size that can't be is refused in one line") {
     }
 }
 
+TEST_CASE("what will be filled keeps what is there, and what lies around it") {
+    constexpr std::uint64_t large = models::large_page_bytes;
+    HostMemory memory{4 * large + models::page_bytes};
+    const std::uint64_t places[] = {0,         large - 1,    large, large + 5 * models::page_bytes + 7, 3 * large - 1,
+                                    3 * large, 4 * large + 1};
+    for (const std::uint64_t place : places) memory.base()[place] = static_cast<std::byte>(0x5a);
+    const std::vector<std::byte> before = saved_bytes(memory);
+    // Most of one large page; half of one, less of another; all, and a page that is not a large one.
+    memory.will_fill(large + models::page_bytes, large - models::page_bytes);
+    memory.will_fill(large / 2, large);
+    memory.will_fill(0, memory.size_bytes());
+    memory.will_fill(memory.size_bytes(), 0);
+    CHECK(saved_bytes(memory) == before);
+    for (const std::uint64_t place : places) CHECK(memory.base()[place] == static_cast<std::byte>(0x5a));
+    memory.clear();
+    CHECK(memory.base()[large] == std::byte{});
+}
+
 TEST_CASE("memory is zero at first, larger than the computer's own if need be, and returns from a checkpoint") {
     HostMemory memory{256ull << 30};
     CHECK(memory.view().size() == 256ull << 30);

@@ -66,11 +66,10 @@ public:
     }
 
     const PeerSettings& settings() const { return settings_; }
-    // What a frame needs: of the settings the addresses.
+    // What a frame needs but for TCP: of the settings the addresses.
     void add_needs(sim::WorkingSet& set) const {
         set.add_between(this, &settings_.response);
-        set.add_between(&network_, &dhcp_);
-        set.add(&pinger_, sim::WorkingSet::line_bytes);
+        set.add_between(&settings_ + 1, &tcp_);
         set.add(next_identification_);
         neighbours_.add_needs(set);
         set.add(&in_frames_, 9 * sizeof(sim::Counter));
