@@ -242,6 +242,7 @@ void Hypervisor::restore(sim::Reader& reader) {
     for (auto& [ref, processor] : vps_) processor->abandon_pages();
     for (auto& [ref, processor] : behavioural_) processor->abandon_pages();
     archive_state(reader);
+    for (const auto& lp : lps_) note_waking(*lp);
     engine_.forget_code();
 }
 

@@ -130,7 +130,7 @@ private:
     sim::Time ipi_latency(VpRef from, VpRef to) const;
     void finish_piece(VpRef ref);
     void kick(std::uint32_t lp);
-    std::uint64_t waking() const;
+    void note_waking(const LogicalCpu& cpu);
     void kick_idle();
     void await_release();
     void release();
@@ -197,6 +197,7 @@ private:
     Causes causes_;
     std::vector<std::unique_ptr<RootProcessor>> roots_;
     std::vector<std::unique_ptr<LogicalCpu>> lps_;
+    std::uint64_t waking_ = 0;             // of those, who idle but are on their way to what somebody else has for them
     std::optional<std::uint32_t> acting_;  // the logical processor whose turn this is; none: a device's or a timer's
     std::map<PartitionId, std::vector<sim::Time>> remote_work_;  // who built the machine says it anew
     DevicePort* device_port_ = nullptr;

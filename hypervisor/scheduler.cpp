@@ -29,6 +29,7 @@ Scheduler::Scheduler(std::uint32_t lp_count, SchedulerOptions options) : options
     VG_CHECK(options_.time_slice > sim::Time::zero());
     VG_CHECK(options_.period >= sim::Time::ps(full_share), "the smallest cap must be worth a picosecond");
     state_.lps.resize(lp_count);
+    order_anew();
 }
 
 const Scheduler::Vp& Scheduler::vp(VpRef ref) const {
@@ -81,7 +82,7 @@ bool Scheduler::set_policy(VpRef ref, VpPolicy policy) {
 
 void Scheduler::remove(VpRef ref) {
     Vp& v = vp(ref);
-    if (v.phase == Phase::running) state_.lps[v.lp] = {};
+    if (v.phase == Phase::running) vacate(v.lp);
     if (v.phase == Phase::ready) ready_.erase(ref);
     state_.reserved -= v.policy.reserve;
     table_.set(ref, nullptr);
@@ -176,6 +177,34 @@ void Scheduler::order_anew() {
         table_.set(ref, &v);
         if (v.phase == Phase::ready) ready_.insert(ref, entry_of(v));
     }
+    shadow_ = {.all = sim::mask_of(lp_count() - 1, 0), .running = std::vector<Vp*>(lp_count())};
+    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
+        const Lp& place = state_.lps[lp];
+        if (!place.running) continue;
+        shadow_.busy |= std::uint64_t{1} << lp;
+        shadow_.running[lp] = &vp(*place.running);
+        if (place.promised) shadow_.promised |= std::uint64_t{1} << lp;
+    }
+}
+
+void Scheduler::occupy(std::uint32_t lp, VpRef ref, Vp& v) {
+    state_.lps[lp].running = ref;
+    shadow_.busy |= std::uint64_t{1} << lp;
+    shadow_.running[lp] = &v;
+}
+
+void Scheduler::vacate(std::uint32_t lp) {
+    state_.lps[lp] = {};
+    shadow_.busy &= ~(std::uint64_t{1} << lp);
+    shadow_.promised &= ~(std::uint64_t{1} << lp);
+}
+
+// The one that runs there makes room for that one when it has run so long.
+void Scheduler::promise(std::uint32_t lp, VpRef ref) {
+    state_.lps[lp].promised = ref;
+    shadow_.promised |= std::uint64_t{1} << lp;
+    Vp& current = *shadow_.running[lp];
+    current.slice_limit = std::min(current.slice_limit, current.slice_used + options_.move_after);
 }
 
 void Scheduler::ran(VpRef ref, sim::Time start, sim::Time duration) {
@@ -218,14 +247,14 @@ std::optional<VpRef> Scheduler::next(std::uint32_t lp, sim::Time now) {
     Lp& place = state_.lps[lp];
     std::optional<VpRef> chosen;
     if (place.running) {
-        Vp& current = vp(*place.running);
+        Vp& current = *shadow_.running[lp];
         const bool may_stay = ((current.policy.affinity >> lp) & 1) != 0;
         if (!place.preempt && may_stay && time_slice_left(*place.running, now) > sim::Time::zero())
             return place.running;
         const bool can_move = (current.policy.affinity & idle_lps()) != 0;
         make_ready(*place.running, current);
         if (can_move && place.promised && can_take(*place.promised, lp, now)) chosen = place.promised;
-        place = {};
+        vacate(lp);
     }
     if (!chosen) chosen = ready_.best(lp, now);
     if (!chosen) return std::nullopt;
@@ -236,13 +265,13 @@ std::optional<VpRef> Scheduler::next(std::uint32_t lp, sim::Time now) {
     v.slice_used = sim::Time::zero();
     v.slice_limit = options_.time_slice;
     if (owed_reserve(v, now)) v.slice_limit = std::min(v.slice_limit, budget_left(v, v.policy.reserve, now));
-    place.running = chosen;
+    occupy(lp, *chosen, v);
     return chosen;
 }
 
 void Scheduler::block(VpRef ref) {
     Vp& v = vp(ref);
-    if (v.phase == Phase::running) state_.lps[v.lp] = {};
+    if (v.phase == Phase::running) vacate(v.lp);
     if (v.phase == Phase::ready) ready_.erase(ref);
     v.phase = Phase::blocked;
 }
@@ -256,9 +285,8 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now, std::uint64_t waking) {
     Vp& v = vp(ref);
     if (v.phase != Phase::blocked) return {};
     std::optional<std::uint64_t> furthest_behind = ready_.furthest_behind(v.policy.affinity);
-    for (const Lp& place : state_.lps) {
-        if (!place.running) continue;
-        const Vp& other = vp(*place.running);
+    for (const unsigned lp : sim::Ones{shadow_.busy}) {
+        const Vp& other = running_vp(lp);
         if ((other.policy.affinity & v.policy.affinity) == 0) continue;
         if (!furthest_behind || other.virtual_time < *furthest_behind) furthest_behind = other.virtual_time;
     }
@@ -268,22 +296,17 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now, std::uint64_t waking) {
     make_ready(ref, v);
     if (throttled(v, now)) return {.held = true};
 
-    const auto allowed = [&](std::uint32_t lp) { return ((v.policy.affinity >> lp) & 1) != 0; };
-    const auto idle = [&](std::uint32_t lp) {
-        return allowed(lp) && !state_.lps[lp].running && ((waking >> lp) & 1) == 0;
-    };
-    if (idle(v.lp)) return {.lp = v.lp};
-    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
-        if (idle(lp)) return {.lp = lp};
-    }
+    const std::uint64_t idle = v.policy.affinity & idle_lps() & ~waking;
+    if (sim::bit(idle, v.lp)) return {.lp = v.lp};
+    for (const unsigned lp : sim::Ones{idle}) return {.lp = lp};
     // No idle LP: the running one that is furthest ahead gives way if it is far enough ahead; before it, to one that is
     // owed its reserve, one that is not.
     const bool owed = owed_reserve(v, now);
     std::optional<std::uint32_t> victim;
     std::pair victim_rank{false, v.virtual_time + as_u64(options_.wake_preempt_lead)};
-    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
-        if (!allowed(lp) || state_.lps[lp].preempt || !state_.lps[lp].running) continue;
-        const Vp& current = vp(*state_.lps[lp].running);
+    for (const unsigned lp : sim::Ones{v.policy.affinity & shadow_.busy}) {
+        if (state_.lps[lp].preempt) continue;
+        const Vp& current = running_vp(lp);
         const bool current_owed = owed_reserve(current, now);
         if (current_owed && !owed) continue;
         const std::pair rank{owed && !current_owed, current.virtual_time};
@@ -301,28 +324,17 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now, std::uint64_t waking) {
 }
 
 std::optional<std::uint32_t> Scheduler::idle_lp_with_work(sim::Time now) {
-    const std::uint64_t processors = ready_.processors(now);
-    if (processors == 0) return std::nullopt;
-    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
-        if ((processors >> lp & 1) != 0 && !state_.lps[lp].running && ready_.best(lp, now)) return lp;
+    for (const unsigned lp : sim::Ones{ready_.processors(now) & idle_lps()}) {
+        if (ready_.best(lp, now)) return lp;
     }
     return std::nullopt;
-}
-
-std::uint64_t Scheduler::idle_lps() const {
-    std::uint64_t idle = 0;
-    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
-        if (!state_.lps[lp].running) idle |= std::uint64_t{1} << lp;
-    }
-    return idle;
 }
 
 // LPs that idle and that nobody is on his way to, nor will be.
 std::uint64_t Scheduler::free_lps(std::uint64_t waking) const {
     std::uint64_t free = idle_lps() & ~waking;
-    for (const Lp& place : state_.lps) {
-        if (!place.promised) continue;
-        const std::uint64_t goals = free & vp(*place.running).policy.affinity;
+    for (const unsigned lp : sim::Ones{shadow_.promised}) {
+        const std::uint64_t goals = free & running_vp(lp).policy.affinity;
         free ^= goals & (~goals + 1);
     }
     return free;
@@ -330,42 +342,40 @@ std::uint64_t Scheduler::free_lps(std::uint64_t waking) const {
 
 bool Scheduler::make_room(VpRef ref, std::uint64_t free) {
     const Vp& v = vp(ref);
+    const std::uint64_t places = v.policy.affinity & shadow_.busy & ~shadow_.promised;
     const auto can_move = [&](std::uint32_t lp) {
-        const Lp& place = state_.lps[lp];
-        return ((v.policy.affinity >> lp) & 1) != 0 && place.running && !place.preempt && !place.promised &&
-               (vp(*place.running).policy.affinity & free) != 0;
+        return !state_.lps[lp].preempt && (running_vp(lp).policy.affinity & free) != 0;
     };
-    std::uint32_t lp = v.lp;
-    if (!can_move(lp)) {
-        for (lp = 0; lp < lp_count() && !can_move(lp);) ++lp;
+    if (sim::bit(places, v.lp) && can_move(v.lp)) {
+        promise(v.lp, ref);
+        return true;
     }
-    if (lp == lp_count()) return false;
-    Lp& place = state_.lps[lp];
-    place.promised = ref;
-    Vp& current = vp(*place.running);
-    current.slice_limit = std::min(current.slice_limit, current.slice_used + options_.move_after);
-    return true;
+    for (const unsigned lp : sim::Ones{places}) {
+        if (!can_move(lp)) continue;
+        promise(lp, ref);
+        return true;
+    }
+    return false;
 }
 
 void Scheduler::make_room(sim::Time now, std::uint64_t waking) {
-    const std::uint64_t processors = ready_.processors(now), free = free_lps(waking);
-    if (processors == 0 || free == 0) return;
-    for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
-        const Lp& place = state_.lps[lp];
-        if ((processors >> lp & 1) == 0 || !place.running || place.preempt || place.promised) continue;
+    const std::uint64_t free = free_lps(waking);
+    if (free == 0) return;
+    const std::uint64_t places = ready_.processors(now) & shadow_.busy & ~shadow_.promised;
+    for (const unsigned lp : sim::Ones{places}) {
+        if (state_.lps[lp].preempt) continue;
         const auto waits = ready_.best(lp, now);
         if (!waits || (vp(*waits).policy.affinity & free) != 0) continue;
-        const auto is_promised = [&](const Lp& other) { return other.promised == waits; };
-        if (std::any_of(state_.lps.begin(), state_.lps.end(), is_promised)) continue;
+        const auto is_promised = [&](unsigned other) { return state_.lps[other].promised == waits; };
+        if (std::ranges::any_of(sim::Ones{shadow_.promised}, is_promised)) continue;
         if (make_room(*waits, free)) return;
     }
 }
 
 sim::Time Scheduler::next_release(sim::Time now) {
     sim::Time earliest = ready_.next_release(now);
-    for (const Lp& place : state_.lps) {
-        if (!place.running) continue;
-        const sim::Time release = release_of(vp(*place.running));
+    for (const unsigned lp : sim::Ones{shadow_.busy}) {
+        const sim::Time release = release_of(running_vp(lp));
         if (now < release) earliest = std::min(earliest, release);
     }
     return earliest;
@@ -384,6 +394,10 @@ bool Scheduler::consistent(sim::Time now) {
     }
     if (ready != ready_.entries().size() || earliest != next_release(now)) return false;
     for (std::uint32_t lp = 0; lp < lp_count(); ++lp) {
+        const Lp& place = state_.lps[lp];
+        if (sim::bit(shadow_.busy, lp) != place.running.has_value()) return false;
+        if (place.running && &running_vp(lp) != &vp(*place.running)) return false;
+        if (sim::bit(shadow_.promised, lp) != place.promised.has_value()) return false;
         if (ready_.best(lp, now) != ready_.best_by_scan(lp, now)) return false;
         std::optional<std::uint64_t> floor, behind;
         for (const auto& [ref, v] : state_.vps) {

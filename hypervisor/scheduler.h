@@ -172,6 +172,10 @@ private:
 
     const Vp& vp(VpRef ref) const;
     Vp& vp(VpRef ref);
+    const Vp& running_vp(std::uint32_t lp) const { return *shadow_.running[lp]; }
+    void occupy(std::uint32_t lp, VpRef ref, Vp& v);
+    void vacate(std::uint32_t lp);
+    void promise(std::uint32_t lp, VpRef ref);
     bool valid(const VpPolicy& policy) const;
     void roll_period(Vp& v, std::int64_t period) const;
     void charge(Vp& v, sim::Time start, sim::Time duration) const;
@@ -185,7 +189,7 @@ private:
     }
     void limit_lag(Vp& v, std::uint32_t lp) const;
     void make_ready(VpRef ref, Vp& v);
-    std::uint64_t idle_lps() const;
+    std::uint64_t idle_lps() const { return shadow_.all & ~shadow_.busy; }
     std::uint64_t free_lps(std::uint64_t waking) const;
     bool make_room(VpRef ref, std::uint64_t free);
     bool can_take(VpRef ref, std::uint32_t lp, sim::Time now) const;
@@ -194,8 +198,17 @@ private:
     sim::Time release_of(const Vp& v) const;
     void order_anew();
 
+    // What the state says of the LPs, as masks: most questions are about few of them.
+    struct Shadow {
+        std::uint64_t all = 0;
+        std::uint64_t busy = 0;      // somebody runs there
+        std::uint64_t promised = 0;  // and will make room
+        std::vector<Vp*> running;    // whoever does, where busy
+    };
+
     SchedulerOptions options_;
     State state_;
+    Shadow shadow_;
     VpTable<Vp> table_;  // of the state's virtual processors
     ReadyQueue ready_;   // of the state's virtual processors, those that are ready
 };

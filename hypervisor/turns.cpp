@@ -47,6 +47,7 @@ void Hypervisor::run_slice(std::uint32_t lp) {
     LogicalCpu& cpu = *lps_[lp];
     const sim::Time start = cpu.time = std::max(scope_.now(), cpu.time);
     acting_ = lp;
+    note_waking(cpu);
     take_turn(lp, start);
     acting_.reset();
 }
@@ -59,9 +60,11 @@ void Hypervisor::take_turn(std::uint32_t lp, sim::Time start) {
     if (!chosen) {
         await_release();
         cpu.idle_since = start;  // anew, if it was called in vain: it has been awake
+        note_waking(cpu);
         return;
     }
     cpu.idle_since.reset();
+    note_waking(cpu);
     if (vp_table_.find(*chosen) != nullptr) {
         run_instructions(cpu, *chosen);
     } else {
@@ -172,22 +175,18 @@ void Hypervisor::kick(std::uint32_t lp) {
         if (acting_ && *acting_ != lp) at += config_.exit_costs.ipi_latency;
     }
     if (!cpu.slice.armed() || cpu.slice.deadline() > at) cpu.slice.arm(at);
+    note_waking(cpu);
 }
 
-// Those that are on their way to what somebody else has for them.
-std::uint64_t Hypervisor::waking() const {
-    std::uint64_t mask = 0;
-    for (std::size_t lp = 0; lp < lps_.size(); ++lp) {
-        const LogicalCpu& cpu = *lps_[lp];
-        if (cpu.idle_since && cpu.slice.armed()) mask |= std::uint64_t{1} << lp;
-    }
-    return mask;
+// Whenever it begins or ends to idle, or to be called.
+void Hypervisor::note_waking(const LogicalCpu& cpu) {
+    waking_ = sim::with_bit(waking_, cpu.index, cpu.idle_since && cpu.slice.armed());
 }
 
 void Hypervisor::kick_idle() {
     if (scheduler_.nobody_waits()) return;
     if (const auto lp = scheduler_.idle_lp_with_work(scope_.now())) kick(*lp);
-    scheduler_.make_room(scope_.now(), waking());
+    scheduler_.make_room(scope_.now(), waking_);
 }
 
 // Its cap lets one go at a time at which perhaps no processor has a turn.
@@ -203,7 +202,7 @@ void Hypervisor::release() {
 
 void Hypervisor::wake(VpRef ref) {
     if (!scheduler_.contains(ref)) return;
-    const WakeDecision decision = scheduler_.wake(ref, scope_.now(), waking());
+    const WakeDecision decision = scheduler_.wake(ref, scope_.now(), waking_);
     if (decision.lp) {
         lps_[*decision.lp]->ledger.expect(ref.partition);
         kick(*decision.lp);

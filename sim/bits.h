@@ -34,6 +34,38 @@ constexpr std::uint64_t sign_extend(std::uint64_t value, unsigned width_bits) {
     const unsigned shift = 64 - width_bits;
     return static_cast<std::uint64_t>(static_cast<std::int64_t>(value << shift) >> shift);
 }
+// The numbers of a mask's ones, from the lowest on.
+class Ones final {
+public:
+    constexpr explicit Ones(std::uint64_t mask) : left_(mask) {}
+    class Iterator final {
+    public:
+        using value_type = unsigned;
+        using difference_type = int;
+
+        constexpr Iterator() = default;
+        constexpr explicit Iterator(std::uint64_t left) : left_(left) {}
+        constexpr unsigned operator*() const { return static_cast<unsigned>(std::countr_zero(left_)); }
+        constexpr Iterator& operator++() {
+            left_ &= left_ - 1;
+            return *this;
+        }
+        constexpr Iterator operator++(int) {
+            const Iterator before = *this;
+            ++*this;
+            return before;
+        }
+        friend constexpr bool operator==(const Iterator&, const Iterator&) = default;
+
+    private:
+        std::uint64_t left_ = 0;
+    };
+    constexpr Iterator begin() const { return Iterator{left_}; }
+    constexpr Iterator end() const { return Iterator{0}; }
+
+private:
+    std::uint64_t left_;
+};
 constexpr std::uint64_t align_down(std::uint64_t value, std::uint64_t power_of_two) {
     return value & ~(power_of_two - 1);
 }
