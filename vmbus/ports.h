@@ -23,6 +23,14 @@ public:
     }
     // All of that will be used, and again and again: the simulating computer may provide large pages for it.
     virtual void will_fill(std::uint64_t /*gpa*/, std::uint64_t /*bytes*/) {}
+    // The same of pages of 4 KiB by their numbers, as far as they follow one another.
+    void will_fill_pages(std::span<const std::uint64_t> pages) {
+        constexpr std::uint64_t bytes = 4096;
+        for (std::size_t first = 0, end = 0; first < pages.size(); first = end) {
+            for (end = first + 1; end < pages.size() && pages[end] == pages[end - 1] + 1;) ++end;
+            will_fill(pages[first] * bytes, (end - first) * bytes);
+        }
+    }
     // What whoever reads and writes it needs besides its bytes (sim/working_set.h).
     virtual void add_needs(sim::WorkingSet& /*set*/) const {}
     // That byte's line will be read or written soon (sim/prefetch.h).

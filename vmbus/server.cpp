@@ -35,7 +35,7 @@ Server::Server(const sim::Scope& scope, GuestMemory& memory, GuestPort& port, co
 Server::~Server() = default;
 
 void Server::needs_changed() {
-    constexpr std::size_t channel_lines = 4;  // of pointers to what a partition mostly has
+    constexpr std::size_t channel_bytes = 4 * sim::WorkingSet::line_bytes;  // of pointers to what a partition mostly has
     needs_.clear();
     for (const auto& [id, channel] : channels_) {
         if (channel->is_open()) channel->device_->add_needs(*channel, needs_);
@@ -44,8 +44,8 @@ void Server::needs_changed() {
     needs_.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_.incomplete) -
                                               reinterpret_cast<const std::byte*>(this)));
     needs_.add(&packets_in_, 6 * sizeof(sim::Counter));
-    needs_.add_content(state_.relids, 2);
-    needs_.add_content(channels_, channel_lines);
+    needs_.add_content(state_.relids, 2 * sim::WorkingSet::line_bytes);
+    needs_.add_content(channels_, channel_bytes);
     memory_.add_needs(needs_);
     port_.add_needs(needs_);
 }

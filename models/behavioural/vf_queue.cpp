@@ -80,15 +80,6 @@ std::optional<std::uint64_t> VfQueue::contiguous(std::uint64_t bytes) {
     return first ? std::optional{*first * queue_page_bytes} : std::nullopt;
 }
 
-// All of them are used, in turn.
-void VfQueue::expect_buffers() const {
-    const std::vector<std::uint64_t>& pages = state_.buffer_pages;
-    for (std::size_t first = 0, end = 0; first < pages.size(); first = end) {
-        for (end = first + 1; end < pages.size() && pages[end] == pages[end - 1] + 1;) ++end;
-        memory_.will_fill(pages[first] * queue_page_bytes, (end - first) * queue_page_bytes);
-    }
-}
-
 bool VfQueue::open() {
     const auto transmit = contiguous(std::uint64_t{layout_.transmit_descriptors} * descriptor_bytes);
     const auto receive = contiguous(std::uint64_t{layout_.receive_descriptors} * descriptor_bytes);
@@ -102,7 +93,7 @@ bool VfQueue::open() {
     state_.transmit_ring = *transmit;
     state_.receive_ring = *receive;
     state_.buffer_pages = std::move(*buffers);
-    expect_buffers();
+    memory_.will_fill_pages(state_.buffer_pages);  // all are used, in turn
     state_.sent.assign(layout_.transmit_descriptors, {});
     for (std::uint32_t index = 0; index < layout_.receive_descriptors; ++index) post(index);
     return true;

@@ -75,10 +75,10 @@ public:
     void fetch_ahead() const;
     // Beside what lies within this object.
     void add_needs(sim::WorkingSet& set) const {
-        set.add_content(state_.backlog, 2);
-        set.add_content(state_.sending, 2);
-        set.add_content(state_.received, 2);
-        set.add_content(state_.ring_pages);
+        set.add_elements(state_.backlog);
+        set.add_elements(state_.sending);
+        set.add_elements(state_.received);
+        set.add_elements(state_.ring_pages);
         set.add(&frames_sent_, 5 * sizeof(sim::Counter));
     }
 
@@ -121,7 +121,6 @@ private:
     };
 
     std::optional<std::uint64_t> contiguous(std::uint64_t bytes);
-    void expect_buffers() const;
     std::uint32_t descriptors_for(const vmbus::OutgoingFrame& frame) const;
     std::uint32_t room() const { return layout_.transmit_descriptors - 1 - in_transmit_ring(); }
     void put_frame(vmbus::OutgoingFrame& frame);

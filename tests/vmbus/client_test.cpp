@@ -58,7 +58,14 @@ TEST_CASE("opening without memory, or twice") {
     CHECK_FALSE(f.guest->open({1, 4}, 0));
     CHECK_FALSE(f.guest->open({4, 1}, 0));
     CHECK(f.bus.pages.available() == 8);
-    CHECK(f.guest->open({4, 4}, 0));
+    const auto taken = f.bus.pages.allocate(3);
+    f.bus.pages.release(std::span{*taken}.subspan(0, 1));
+    f.bus.pages.release(std::span{*taken}.subspan(2));
+    CHECK(f.guest->open({3, 3}, 0));
+    // Of its rings: before the page that somebody else has, and behind it.
+    using Filled = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+    CHECK(f.bus.memory.filled ==
+          Filled{{(*taken)[0] * page_bytes, page_bytes}, {(*taken)[2] * page_bytes, 5 * page_bytes}});
     CHECK_FALSE(f.guest->open({2, 2}, 0));
     f.bus.run(1_ms);
     CHECK(f.guest->is_open());

@@ -36,8 +36,11 @@ public:
         if (!data.empty()) std::memcpy(bytes_.data() + gpa, data.data(), data.size());
         return true;
     }
+    void will_fill(std::uint64_t gpa, std::uint64_t bytes) override { filled.emplace_back(gpa, bytes); }
     std::span<std::byte> bytes() { return bytes_; }
 
+    // What somebody has said he will fill: where, and how much.
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> filled;
     // A guest that changes its memory while the host reads it.
     std::function<void()> after_read;
 

@@ -71,7 +71,7 @@ public:
     void add_needs(sim::WorkingSet& set) const {
         set.add(&scope_, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&state_.gpadls) -
                                                   reinterpret_cast<const std::byte*>(&scope_)));
-        set.add_content(channels_, 4);
+        set.add_content(channels_, 4 * sim::WorkingSet::line_bytes);
         set.add(&host_, 2 * sizeof(void*));
     }
     PageAllocator& pages() { return pages_; }

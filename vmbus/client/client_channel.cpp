@@ -28,6 +28,7 @@ bool ClientChannel::open(RingPages pages, std::uint32_t target_vp, const UserDat
     state_.mode = mode;
     state_.phase = Phase::making_rings;
     attach_rings();
+    bus_.memory().will_fill_pages(state_.ring_pages);  // bytes go round in them
     const std::vector<GpaRange> range{
         {static_cast<std::uint32_t>(state_.ring_pages.size() * page_bytes), 0, state_.ring_pages}};
     state_.ring_gpadl = bus_.post_gpadl(relid(), range, {relid(), false, state_.ring_pages});

@@ -37,9 +37,9 @@ NetworkClient::Queue::Queue(NetworkClient& client, const sim::Scope& scope, std:
     slot_.needs(*this);
     slot_.needs(client_);
     slot_.needs(&frames_sent_, 4 * sizeof(sim::Counter));
-    slot_.needs_content(state_.backlog, 2);
-    slot_.needs_content(state_.outgoing, 2);
-    slot_.needs_content(client_.queues_);
+    slot_.needs_elements(state_.backlog);
+    slot_.needs_elements(state_.outgoing);
+    slot_.needs_elements(client_.queues_);
 }
 
 void NetworkClient::Queue::opened(ClientChannel& channel) {

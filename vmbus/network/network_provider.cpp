@@ -282,8 +282,8 @@ void NetworkProvider::add_needs(const Channel& channel, sim::WorkingSet& set) co
     queue_of(channel).add_needs(set);
     set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&drops_) -
                                            reinterpret_cast<const std::byte*>(this)));
-    set.add_content(queues_);
-    set.add_content(config_.costs_of_queue, 2);
+    set.add_elements(queues_);
+    set.add_content(config_.costs_of_queue, 2 * sim::WorkingSet::line_bytes);
     state_.receive_buffer.add_needs(set);
     port_.add_needs(set);
 }

@@ -53,8 +53,8 @@ public:
         slot_.add_needs(set);
         set.add(*this);
         set.add(&frames_sent_, 4 * sizeof(sim::Counter));
-        set.add_content(state_.backlog);
-        set.add_content(state_.outgoing);
+        set.add_elements(state_.backlog);
+        set.add_elements(state_.outgoing);
     }
 
     template <class Archive>
