@@ -16,11 +16,12 @@ bool Agenda::run_next() {
 // The earliest timer, unless it is armed for later than `end`.
 bool Agenda::fire_until(Time end) {
     close();
-    if (!near_.empty()) look_ahead();
-    const Time device = top(Priority::device), processor = top(Priority::processor);
+    look_ahead();
+    const Time device = top_device(), processor = top_processor();
     const Time first = std::min(device, processor);
     if (first > end || first.is_never()) return false;
-    Heap& heap = heaps_[device <= processor ? 0 : 1];
+    Heap& heap = heaps_[device > processor ? of_processors : foreseen_first() ? foreseen : of_devices];
+    if (&heap == &heaps_[foreseen]) told_ = nullptr;
     Timer& timer = *heap.front().timer;
     timer.position_ = Timer::unarmed;
     open_ = &heap;
@@ -31,12 +32,33 @@ bool Agenda::fire_until(Time end) {
     return true;
 }
 
-// One part of what one of them needs: what is fetched all at once is waited for.
+// Of a device's timers the first is one that is foreseen.
+bool Agenda::foreseen_first() const {
+    const Heap &plain = heaps_[of_devices], &other = heaps_[foreseen];
+    if (plain.empty() || other.empty()) return plain.empty();
+    return plain.front().after(other.front().at, other.front().sequence);
+}
+
+// No later than one of the first few.
+bool Agenda::comes_near(Time at) const {
+    const Heap& heap = heaps_[of_devices];
+    return heap.size() <= arity ||
+           std::any_of(heap.begin() + 1, heap.begin() + 1 + arity, [at](const Entry& entry) { return entry.at >= at; });
+}
+
+// One part of what the next one needs: what is fetched all at once is waited for.
 void Agenda::look_ahead() {
-    Timer& timer = *near_.front();
-    if (timer.foresight_->fetch_ahead(timer.step_++)) return;
-    timer.told_ = Timer::Told::yes;
-    near_.erase(near_.begin());
+    const Heap& heap = heaps_[foreseen];
+    if (heap.empty()) return;
+    const Entry& next = heap.front();
+    if (told_ == next.timer) {
+        if (!all_told_) all_told_ = !told_->foresight_->fetch_ahead(step_++);
+    } else if (comes_near(next.at)) {
+        told_ = next.timer;
+        step_ = 0;
+        all_told_ = false;
+        prefetch(told_->foresight_);
+    }
 }
 
 // Nobody took the place of the entry that was fired.
@@ -67,7 +89,7 @@ void Agenda::run_until(Time end) {
 
 void Agenda::insert(Timer& timer, Time at, std::uint64_t sequence) {
     others_ = std::min(others_, at);
-    Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
+    Heap& heap = heap_of(timer);
     if (open_ == &heap) {
         open_ = nullptr;
         return sift_down(heap, 0, timer, at, sequence);
@@ -77,7 +99,7 @@ void Agenda::insert(Timer& timer, Time at, std::uint64_t sequence) {
 }
 
 void Agenda::remove(Timer& timer) {
-    Heap& heap = heaps_[static_cast<std::size_t>(timer.priority_)];
+    Heap& heap = heap_of(timer);
     const std::size_t hole = timer.position_;
     timer.position_ = Timer::unarmed;
     const Entry last = heap.back();
@@ -87,7 +109,7 @@ void Agenda::remove(Timer& timer) {
 
 void Agenda::move(Timer& timer, Time at, std::uint64_t sequence) {
     others_ = std::min(others_, at);
-    sift(heaps_[static_cast<std::size_t>(timer.priority_)], timer.position_, timer, at, sequence);
+    sift(heap_of(timer), timer.position_, timer, at, sequence);
 }
 
 void Agenda::sift(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence) {
@@ -105,13 +127,6 @@ void Agenda::put(Entry& place, std::size_t position, Timer& timer, Time at, std:
     place.sequence = sequence;
     place.timer = &timer;
     timer.position_ = position;
-    // At the front, or next to it in a part of the heap.
-    if (position <= arity && timer.foresight_ != nullptr && timer.told_ == Timer::Told::no) {
-        timer.told_ = Timer::Told::in_part;
-        timer.step_ = 0;
-        prefetch(timer.foresight_);
-        timer.agenda_.near_.push_back(&timer);
-    }
 }
 
 void Agenda::sift_up(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence) {
@@ -152,15 +167,17 @@ Timer::~Timer() {
 }
 
 void Timer::set_foresight(Foresight* foresight) {
+    VG_CHECK(foresight == nullptr || priority_ == Priority::device);
+    if (agenda_.told_ == this) agenda_.told_ = nullptr;
+    const bool was_armed = armed();
+    if (was_armed) agenda_.remove(*this);
     foresight_ = foresight;
-    told_ = Told::no;
-    std::erase(agenda_.near_, this);
+    if (was_armed) agenda_.insert(*this, at_, sequence_);
 }
 
 void Timer::arm(Time at) {
     if (at.is_never()) return disarm();
     at_ = std::max(at, agenda_.floor_);
-    if (told_ == Told::yes) told_ = Told::no;
     sequence_ = agenda_.next_sequence_++;
     if (armed()) return agenda_.move(*this, at_, sequence_);
     agenda_.insert(*this, at_, sequence_);

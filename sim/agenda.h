@@ -20,8 +20,8 @@ enum class Priority : std::uint8_t { device, processor };
 class Timer;
 
 // Whoever will need much when a timer fires, and of whom the simulating computer's caches hold nothing any more: he is
-// told when it comes near the front of the agenda, and has what he needs fetched while others act. Nothing that is
-// simulated may follow from it.
+// told when his is the next one of all such timers and comes near the front of the agenda, and has what he needs fetched
+// while others act. Nothing that is simulated may follow from it.
 class Foresight {
 public:
     // Called before each of the events from then on, with 0, 1, ...: a part of it each time. False: there is no more.
@@ -42,8 +42,8 @@ public:
     Time now() const { return now_; }
 
     // The earliest armed timer, and the earliest that is not a processor's: how far a processor may run.
-    Time next_event() const { return std::min(top(Priority::device), top(Priority::processor)); }
-    Time next_deadline() const { return top(Priority::device); }
+    Time next_event() const { return std::min(top_device(), top_processor()); }
+    Time next_deadline() const { return top_device(); }
 
     // Fires the earliest timer, whose time becomes now. False if none is armed.
     bool run_next();
@@ -79,16 +79,20 @@ private:
     // A four-ary heap: half the depth of a binary one, and its children share a cache line or two.
     static constexpr std::size_t arity = 4;
 
-    Time top(Priority p) const {
-        const Heap& heap = heaps_[static_cast<std::size_t>(p)];
+    // By priority; a device's timers with a foresight lie apart, so that it is known which of them is next.
+    static constexpr std::size_t of_devices = 0, of_processors = 1, foreseen = 2;
+    Heap& heap_of(const Timer& timer);
+    Time top(const Heap& heap) const {
         if (open_ == &heap) return top_below(heap);
         return heap.empty() ? Time::never() : heap.front().at;
     }
+    Time top_device() const { return std::min(top(heaps_[of_devices]), top(heaps_[foreseen])); }
+    Time top_processor() const { return top(heaps_[of_processors]); }
     // Whether a device's timer that is armed for `at` now will be the next to fire: then it has.
     bool next_is(Time at) {
         if (at >= others_) {
             if (others_ != unknown) return false;
-            others_ = std::min(top(Priority::device), top(Priority::processor));
+            others_ = std::min(top_device(), top_processor());
             if (at >= others_) return false;
         }
         if (at < floor_ || at > limit_) return false;
@@ -106,6 +110,8 @@ private:
         return first;
     }
     bool fire_until(Time end);
+    bool foreseen_first() const;
+    bool comes_near(Time at) const;
     void look_ahead();
     void close();
     void insert(Timer& timer, Time at, std::uint64_t sequence);
@@ -116,11 +122,13 @@ private:
     static void sift_up(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence);
     static void sift_down(Heap& heap, std::size_t hole, Timer& timer, Time at, std::uint64_t sequence);
 
-    std::array<Heap, 2> heaps_;
+    std::array<Heap, 3> heaps_;
     // Whose first entry has just been fired and is a hole: mostly its timer is armed again, and the entry takes its
     // place. Until then nothing goes before it, as nothing did.
     Heap* open_ = nullptr;
-    std::vector<Timer*> near_;  // whose foresight has been told in part
+    Timer* told_ = nullptr;  // who is next of those that are foreseen, since his foresight is told
+    unsigned step_ = 0;
+    bool all_told_ = false;
     Time now_;
     Time floor_;                 // the time of the event that is being carried out
     Time limit_ = Time::ps(-1);  // of run_until; before all times outside
@@ -151,7 +159,7 @@ public:
         return true;
     }
     void disarm();
-    // Who is told that it will fire; null: nobody.
+    // Who is told that it will fire, which is a device's; null: nobody.
     void set_foresight(Foresight* foresight);
 
     bool armed() const { return position_ != unarmed; }
@@ -178,12 +186,12 @@ private:
     std::uint64_t sequence_ = 0;
     std::size_t position_ = unarmed;  // in the agenda's heap
     Priority priority_;
-    // Whether the foresight has been, since the timer was armed. No state: what it does has no effect.
-    enum class Told : std::uint8_t { no, in_part, yes };
-    Told told_ = Told::no;
-    unsigned step_ = 0;
-    Foresight* foresight_ = nullptr;
-    std::string name_;  // last: whoever fires it does not need it
+    Foresight* foresight_ = nullptr;  // no state: what it does has no effect
+    std::string name_;                // last: whoever fires it does not need it
 };
+
+inline Agenda::Heap& Agenda::heap_of(const Timer& timer) {
+    return heaps_[timer.foresight_ != nullptr ? foreseen : static_cast<std::size_t>(timer.priority_)];
+}
 
 }  // namespace sim

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 #include <utility>
@@ -256,6 +257,48 @@ TEST_CASE("who will need much is told before, a part at each event, once for eac
     agenda.run_until(30_us);
     CHECK(fired == std::vector<Time>{10_us, 20_us + 1_ns * 999});
     CHECK(ticks == 30);
+}
+
+TEST_CASE("of those with a foresight the next one is told, and all fire in the order in which they would without") {
+    Agenda agenda;
+    std::array<Teller, 3> tellers;
+    std::string order;
+    Timer first{agenda, "first", [&] { order += 'a'; }}, second{agenda, "second", [&] { order += 'b'; }};
+    Timer third{agenda, "third", [&] { order += 'c'; }}, plain{agenda, "plain", [&] { order += 'p'; }};
+    Timer tick{agenda, "tick", [&] { tick.arm_after(1_us); }};
+    first.set_foresight(&tellers[0]);
+    second.set_foresight(&tellers[1]);
+    third.arm(40_us);
+    third.set_foresight(&tellers[2]);  // it stays armed
+    second.arm(20_us);
+    plain.arm(20_us);
+    first.arm(20_us);
+    tick.arm(1_us);
+    agenda.run_until(9_us);
+    CHECK(tellers[0].steps.empty());
+    CHECK(tellers[1].steps == std::vector<unsigned>{0, 1, 2});
+    // One that comes before it is told instead.
+    first.arm(15_us);
+    agenda.run_until(15_us);
+    CHECK(tellers[0].steps == std::vector<unsigned>{0, 1, 2});
+    CHECK(tellers[2].steps.empty());
+    first.arm(20_us);
+    agenda.run_until(20_us);
+    CHECK(order == "abpa");
+    agenda.run_until(40_us);
+    CHECK(order == "abpac");
+    CHECK(tellers[2].steps == std::vector<unsigned>{0, 1, 2});
+    // Without it a timer goes back among the others.
+    order.clear();
+    second.arm(50_us);
+    second.set_foresight(nullptr);
+    first.arm(50_us);
+    plain.arm(50_us);
+    CHECK(agenda.next_event() == 41_us);
+    tick.disarm();
+    CHECK(agenda.next_deadline() == 50_us);
+    agenda.run_until(60_us);
+    CHECK(order == "bap");
 }
 
 TEST_CASE("a timer far behind others is not told of; one that has gone, or whose foresight has, tells nobody") {
