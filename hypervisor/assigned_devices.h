@@ -68,7 +68,7 @@ public:
     // The host's address of a device's register.
     std::optional<std::uint64_t> translate(std::uint64_t gpa) const;
     bool has_pages() const { return !state_.pages.empty(); }
-    void add_needs(sim::WorkingSet& set) const { set.add_content(state_.pages, 2); }
+    void add_needs(sim::WorkingSet& set) const { set.add_content(state_.pages, sim::WorkingSet::line_bytes); }
 
     template <class Archive>
     void fields(Archive& archive) {

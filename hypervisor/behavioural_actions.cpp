@@ -38,8 +38,10 @@ constexpr Instruction instruction_of(unsigned bytes, bool write) {
 
 }  // namespace
 
-BehaviouralProcessor::Action& BehaviouralProcessor::add(Action action) {
-    state_.actions.push_back(std::move(action));
+// Made where it stays, field by field: one that is moved there is read in pieces of two words before they are in the
+// cache, and waits for all stores before.
+BehaviouralProcessor::Action& BehaviouralProcessor::add(Kind kind) {
+    state_.actions.emplace_back().kind = kind;
     wake();
     return state_.actions.back();
 }
@@ -48,54 +50,65 @@ void BehaviouralProcessor::charge(sim::Cause cause, sim::Time time, std::uint32_
                                   std::uint64_t value) {
     VG_CHECK(time >= sim::Time::zero());
     const std::uint16_t number = environment_.causes().number(cause);
-    add({.kind = Kind::charge, .cause = number, .who = who, .step = step, .value = value, .time = time});
+    Action& action = add(Kind::charge);
+    action.cause = number;
+    action.who = who;
+    action.step = step;
+    action.value = value;
+    action.time = time;
 }
 
 void BehaviouralProcessor::call_post_message(std::uint32_t connection, std::span<const std::byte> payload) {
     VG_CHECK(payload.size() <= message_payload_bytes);
-    add({.kind = Kind::post_message, .address = connection, .payload = {payload.begin(), payload.end()}});
+    Action& action = add(Kind::post_message);
+    action.address = connection;
+    action.payload = {payload.begin(), payload.end()};
 }
 
 void BehaviouralProcessor::call_signal_event(std::uint32_t connection, std::uint16_t flag) {
-    add({.kind = Kind::signal_event, .address = connection, .value = flag});
+    Action& action = add(Kind::signal_event);
+    action.address = connection;
+    action.value = flag;
 }
 
 void BehaviouralProcessor::send_ipi(VpMask targets, std::uint8_t vector) {
-    add({.kind = Kind::send_ipi, .address = targets, .value = vector});
+    Action& action = add(Kind::send_ipi);
+    action.address = targets;
+    action.value = vector;
 }
 
 void BehaviouralProcessor::write_msr(std::uint32_t number, std::uint64_t value, std::uint32_t who, std::uint32_t step) {
-    add({.kind = Kind::write_msr, .who = who, .step = step, .address = number, .value = value});
+    Action& action = add(Kind::write_msr);
+    action.who = who;
+    action.step = step;
+    action.address = number;
+    action.value = value;
+}
+
+void BehaviouralProcessor::add_access(Kind kind, std::uint64_t address, unsigned bytes, std::uint64_t value,
+                                      std::uint32_t who, std::uint32_t step) {
+    Action& action = add(kind);
+    action.bytes = static_cast<std::uint8_t>(bytes);
+    action.who = who;
+    action.step = step;
+    action.address = address;
+    action.value = value;
 }
 
 void BehaviouralProcessor::write_register(std::uint64_t gpa, unsigned bytes, std::uint64_t value) {
-    add({.kind = Kind::write_register,
-         .bytes = static_cast<std::uint8_t>(bytes),
-         .address = gpa,
-         .value = low_bytes(value, bytes)});
+    add_access(Kind::write_register, gpa, bytes, low_bytes(value, bytes), nobody, 0);
 }
 
 void BehaviouralProcessor::read_register(std::uint64_t gpa, unsigned bytes, std::uint32_t who, std::uint32_t step) {
-    add({.kind = Kind::read_register,
-         .bytes = static_cast<std::uint8_t>(bytes),
-         .who = who,
-         .step = step,
-         .address = gpa});
+    add_access(Kind::read_register, gpa, bytes, 0, who, step);
 }
 
 void BehaviouralProcessor::write_port(std::uint16_t port, unsigned bytes, std::uint32_t value) {
-    add({.kind = Kind::write_port,
-         .bytes = static_cast<std::uint8_t>(bytes),
-         .address = port,
-         .value = low_bytes(value, bytes)});
+    add_access(Kind::write_port, port, bytes, low_bytes(value, bytes), nobody, 0);
 }
 
 void BehaviouralProcessor::read_port(std::uint16_t port, unsigned bytes, std::uint32_t who, std::uint32_t step) {
-    add({.kind = Kind::read_port,
-         .bytes = static_cast<std::uint8_t>(bytes),
-         .who = who,
-         .step = step,
-         .address = port});
+    add_access(Kind::read_port, port, bytes, 0, who, step);
 }
 
 void BehaviouralProcessor::charge_hypercall_reps(std::uint32_t reps) {

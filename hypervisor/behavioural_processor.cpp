@@ -60,7 +60,7 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
     guest_.set_registers(kernel_registers());
     needs_.add_between(&scope_, &guest_);
     partition_.add_needs(needs_);
-    needs_.add_content(state_.actions, 2);
+    needs_.add_elements(state_.actions, 4);
     apic_.add_needs(needs_);
     synthetic_.add_needs(needs_);
     needs_.add(state_);
@@ -170,7 +170,7 @@ void BehaviouralProcessor::finish() {
             break;
         case AtWork::interrupt:
             if (software_ != nullptr) software_->interrupt(state_.vector);
-            add({.kind = Kind::end_of_interrupt, .value = state_.vector});
+            add(Kind::end_of_interrupt).value = state_.vector;
             break;
         case AtWork::halt:
             state_.halted = true;

@@ -254,7 +254,9 @@ private:
 
     void wake();
     void expect();
-    Action& add(Action action);
+    Action& add(Kind kind);
+    void add_access(Kind kind, std::uint64_t address, unsigned bytes, std::uint64_t value, std::uint32_t who,
+                    std::uint32_t step);
     std::optional<sim::Time> begin_step(sim::Account& account);
     sim::Time exit(sim::Account& account, sim::Counter& counter, sim::Cause cause, sim::Time handling);
     // behavioural_actions.cpp

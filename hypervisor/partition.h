@@ -146,13 +146,13 @@ public:
     // ports and connections (sim/working_set.h).
     void add_needs(sim::WorkingSet& set) const {
         set.add(state_.id);
-        set.add_content(vp_objects_);
+        set.add_elements(vp_objects_);
         gpa_space_.add_needs(set);
         devices_.add_needs(set);
     }
     void add_call_needs(sim::WorkingSet& set) const {
         set.add(scope_);
-        set.add_content(state_.properties, 4);
+        set.add_content(state_.properties, 4 * sim::WorkingSet::line_bytes);
         gpa_space_.add_call_needs(set);
     }
     sim::WorkingSet& device_needs() { return device_needs_; }

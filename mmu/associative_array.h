@@ -4,6 +4,7 @@
 // sequence of calls, so that runs repeat. Hardware mostly approximates this with a tree of bits.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -85,21 +86,22 @@ public:
     u64 insert(u64 index, u64 key, u64 context, const Payload& payload) {
         if (slots_.empty()) return empty_key;
         Slot* const set = &slots_[static_cast<std::size_t>(index & set_mask_) * ways_];
-        Slot* victim = set;
+        // Without a branch for each way: which is the oldest nobody can guess.
+        u64 oldest = ~u64{0};
+        u32 victim = 0;
         for (u32 way = 0; way < ways_; ++way) {
-            Slot& slot = set[way];
+            const Slot& slot = set[way];
             if (slot.key == key && slot.context == context) {
-                victim = &slot;
+                victim = way;
                 break;
             }
-            const bool slot_first = slot.key == empty_key
-                                        ? victim->key != empty_key
-                                        : victim->key != empty_key && slot.last_use < victim->last_use;
-            if (slot_first) victim = &slot;
+            const u64 used = slot.key == empty_key ? 0 : slot.last_use;
+            victim = used < oldest ? way : victim;
+            oldest = std::min(used, oldest);
         }
-        const u64 displaced = victim->key;
+        const u64 displaced = set[victim].key;
         if (displaced == empty_key) ++size_;
-        *victim = {key, context, ++clock_, payload};
+        set[victim] = {key, context, ++clock_, payload};
         return displaced;
     }
 

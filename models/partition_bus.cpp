@@ -158,8 +158,8 @@ void PartitionBus::open_connections(std::span<const std::uint32_t> connections) 
 void PartitionBus::add_needs(sim::WorkingSet& set) const {
     set.add(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&memory_) -
                                            reinterpret_cast<const std::byte*>(this)));
-    set.add_content(state_.events);
-    set.add_content(state_.connection_of_port);
+    set.add_content(state_.events, sim::WorkingSet::line_bytes);
+    set.add_content(state_.connection_of_port, sim::WorkingSet::line_bytes);
     for (const auto& [port, connection] : state_.connection_of_port) numbers_.add_needs(port, set);
 }
 

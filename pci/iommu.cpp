@@ -209,7 +209,7 @@ void Iommu::add_needs(RequesterId requester, sim::WorkingSet& set) {
     std::unique_ptr<Walked>& walked = walked_[requester];
     if (walked == nullptr) walked = std::make_unique<Walked>();
     set.add(*walked);
-    for (const void* const& line : walked->lines) set.add_content(line);
+    for (const void* const& line : walked->lines) set.add_content(line, sizeof(std::uint64_t));
 }
 
 void Iommu::Walked::note(const void* entry) {

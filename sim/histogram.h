@@ -35,7 +35,7 @@ public:
 
     // What the next value will need if it falls where the last one did. The set ends before this.
     void add_needs(WorkingSet& set) const {
-        for (const Hint& hint : last_) set.add_content(hint);
+        for (const Hint& hint : last_) set.add_content(hint, sizeof(std::uint64_t));
     }
 
     friend bool operator==(const Histogram&, const Histogram&) = default;

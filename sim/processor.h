@@ -71,9 +71,9 @@ public:
     void needs(const T& object) const {
         needs(&object, sizeof object);
     }
-    template <class T>
-    void needs_content(const T& holder, std::size_t lines = 1) const {
-        if (WorkingSet* const set = processor_->working_set(id_)) set->add_content(holder, lines);
+    template <class Container>
+    void needs_elements(const Container& container, std::size_t count = 1) const {
+        if (WorkingSet* const set = processor_->working_set(id_)) set->add_elements(container, count);
     }
     WorkingSet* working_set() const { return processor_->working_set(id_); }
     // For the set of somebody who will wake it.
@@ -122,8 +122,8 @@ public:
 
     // What the queue itself needs.
     void add_needs(WorkingSet& set) const {
-        set.add_content(tasks_);
-        set.add_content(state_.awake);
+        set.add_elements(tasks_, 4);
+        set.add_elements(state_.awake, 4);
     }
 
     // Between begin() and finish().

@@ -21,6 +21,9 @@ public:
     void add(const void* from, std::size_t bytes) {
         const auto begin = reinterpret_cast<std::uintptr_t>(from);
         for (std::uintptr_t line = begin / line_bytes; line * line_bytes < begin + bytes; ++line) add_line(line);
+        // Those of one length together: whoever goes through them can guess the next one's.
+        std::stable_sort(pieces_.begin(), pieces_.begin() + static_cast<std::ptrdiff_t>(contents_),
+                         [](const Piece& a, const Piece& b) { return a.extent < b.extent; });
     }
     template <class T>
     void add(const T& object) {
@@ -30,13 +33,18 @@ public:
     void add_between(const void* from, const void* to) {
         add(from, static_cast<std::size_t>(static_cast<const std::byte*>(to) - static_cast<const std::byte*>(from)));
     }
-    // What `holder` points to with its first word, wherever that is by then: a std::vector does, a std::unique_ptr,
-    // and whatever begins with one. The holder does not end before this set.
+    // So many bytes from where `holder` points to with its first word, wherever that is by then: a std::vector does, a
+    // std::unique_ptr, and whatever begins with one. The holder does not end before this set.
     template <class T>
-    void add_content(const T& holder, std::size_t lines = 1) {
+    void add_content(const T& holder, std::size_t bytes) {
         static_assert(sizeof holder >= sizeof(void*));
         add(&holder, sizeof(void*));
-        if (pieces_.size() < most) pieces_.emplace_back(reinterpret_cast<std::uintptr_t>(&holder), lines);
+        if (pieces_.size() < most) pieces_.emplace_back(reinterpret_cast<std::uintptr_t>(&holder), bytes);
+    }
+    // The first ones of a container, as many as there mostly are.
+    template <class Container>
+    void add_elements(const Container& container, std::size_t count = 1) {
+        add_content(container, count * sizeof *container.begin());
     }
     bool empty() const { return pieces_.empty(); }
     void clear() {
@@ -45,7 +53,7 @@ public:
     }
 
     void fetch() const {
-        for (std::size_t n = 0; n < contents_; ++n) fetch_lines(pieces_[n].place * line_bytes, pieces_[n].lines);
+        for (std::size_t n = 0; n < contents_; ++n) fetch_lines(pieces_[n].place * line_bytes, pieces_[n].extent);
     }
     // What is fetched in one go. Each line's page may have to be looked up in the computer's tables, which lie in its
     // memory too and take longer than the line. Some dozens of look-ups go on at once, if they are near each other in
@@ -55,8 +63,8 @@ public:
     // the end.
     bool fetch_some(std::size_t& at, std::size_t& room) const {
         for (; at < contents_ && room != 0; ++at) {
-            fetch_lines(pieces_[at].place * line_bytes, pieces_[at].lines);
-            room -= std::min<std::size_t>(room, pieces_[at].lines);
+            fetch_lines(pieces_[at].place * line_bytes, pieces_[at].extent);
+            room -= std::min<std::size_t>(room, pieces_[at].extent);
         }
         return at < contents_;
     }
@@ -65,8 +73,10 @@ public:
         for (at = std::max(at, contents_); at < pieces_.size() && room != 0; ++at) {
             std::uintptr_t content = 0;
             std::memcpy(&content, reinterpret_cast<const void*>(pieces_[at].place), sizeof content);
-            fetch_content(content, pieces_[at].lines);
-            room -= std::min<std::size_t>(room, pieces_[at].lines);
+            // The computer would look for the page of address 0 each time: it keeps no pages that it has not found.
+            if (content == 0) continue;
+            prefetch(reinterpret_cast<const void*>(content), pieces_[at].extent);
+            room -= std::min<std::size_t>(room, pieces_[at].extent / line_bytes + 1);
         }
         return at < pieces_.size();
     }
@@ -76,11 +86,11 @@ public:
     }
 
 private:
-    // Lines one after the other, by the number of the first; or a content, by its holder's address.
+    // Lines one after the other, by the number of the first; or a content in bytes, by its holder's address.
     struct Piece {
-        Piece(std::uintptr_t at, std::size_t count) : place(at), lines(count) {}
+        Piece(std::uintptr_t at, std::size_t count) : place(at), extent(count) {}
         std::uintptr_t place : 52;
-        std::uintptr_t lines : 12;
+        std::uintptr_t extent : 12;
     };
     static_assert(sizeof(Piece) == 8);
     static constexpr std::size_t most = 256;
@@ -88,17 +98,12 @@ private:
     static void fetch_lines(std::uintptr_t from, std::size_t lines) {
         for (std::size_t n = 0; n < lines; ++n) prefetch(reinterpret_cast<const void*>(from + n * line_bytes));
     }
-    // So much as fills so many lines: most begin in the middle of one.
-    static void fetch_content(std::uintptr_t from, std::size_t lines) {
-        fetch_lines(from, lines);
-        prefetch(reinterpret_cast<const void*>(from + lines * line_bytes - 1));
-    }
     void add_line(std::uintptr_t line) {
         for (std::size_t n = 0; n < contents_; ++n) {
             Piece& piece = pieces_[n];
-            if (line - piece.place < piece.lines) return;
-            if (line == piece.place + piece.lines && piece.lines < most) {
-                ++piece.lines;
+            if (line - piece.place < piece.extent) return;
+            if (line == piece.place + piece.extent && piece.extent < most) {
+                ++piece.extent;
                 return;
             }
         }
@@ -106,7 +111,7 @@ private:
         pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(contents_++), Piece{line, 1});
     }
 
-    std::vector<Piece> pieces_;  // lines first, then contents
+    std::vector<Piece> pieces_;  // lines first, in order of their number, then contents
     std::size_t contents_ = 0;   // from there on
 };
 

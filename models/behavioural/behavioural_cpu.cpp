@@ -9,7 +9,7 @@ namespace models {
 BehaviouralCpu::BehaviouralCpu(CpuOwner& owner, unsigned index) : owner_(owner), index_(index), queue_(*this) {
     add_own_needs(needs_);
     needs_.add(&owner, sizeof(void*));
-    needs_.add_content(handlers_);
+    needs_.add_elements(handlers_, 4);
 }
 
 std::uint8_t BehaviouralCpu::allocate_vector(InterruptHandler& handler) {
@@ -114,7 +114,7 @@ bool BehaviouralCpu::fetch_ahead(unsigned step) {
         default:
             break;
     }
-    // What ahead_ counts: each part for its places, two steps, each part once more for its contents.
+    // What ahead_ counts: each part for its places, a step, each part once more for its contents, a step.
     std::size_t room = sim::WorkingSet::at_once;
     for (; ahead_ < parts; ++ahead_, ahead_piece_ = 0) {
         const sim::WorkingSet* const set = part(ahead_);
@@ -124,14 +124,13 @@ bool BehaviouralCpu::fetch_ahead(unsigned step) {
         ++ahead_;
         return true;
     }
-    if (ahead_ == parts + 1) {
-        queue_.fetch_places();
-        ++ahead_;
-        return true;
-    }
-    for (; ahead_ < 2 * parts + 2; ++ahead_, ahead_piece_ = 0) {
-        const sim::WorkingSet* const set = part(ahead_ - parts - 2);
+    for (; ahead_ < 2 * parts + 1; ++ahead_, ahead_piece_ = 0) {
+        const sim::WorkingSet* const set = part(ahead_ - parts - 1);
         if (set != nullptr && set->fetch_some_contents(ahead_piece_, room)) return true;
+    }
+    if (ahead_ < 2 * parts + 3) {
+        if (++ahead_ == 2 * parts + 3) queue_.fetch_places();
+        return true;
     }
     queue_.fetch_next();
     vp_->fetch_next();

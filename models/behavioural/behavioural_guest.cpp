@@ -77,10 +77,10 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
         cpus_.back()->needs().add(stores_);
         memory.add_needs(cpus_.back()->needs());
         cpus_.back()->needs().add(scope_);
-        cpus_.back()->needs().add_content(cpus_);
+        cpus_.back()->needs().add_elements(cpus_);
         cpus_.back()->needs().add(at_work_);
         cpus_.back()->needs().add(bus_port_);
-        cpus_.back()->needs().add_content(state_.pages);
+        cpus_.back()->needs().add_elements(state_.pages);
         placement_->place(config.partition, vp, &cpus_.back()->software());
         boots_.back()->slot.wake();
     }

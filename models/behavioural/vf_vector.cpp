@@ -38,7 +38,7 @@ VfVector::VfVector(const sim::Scope& scope, GuestPlatform& platform, Owner& owne
 
 void VfVector::add(std::uint16_t number, VfQueue& queue) {
     pairs_.push_back({number, &queue});
-    slot_.needs_content(pairs_);
+    slot_.needs_elements(pairs_);
     slot_.needs(queue);
     if (sim::WorkingSet* const set = slot_.working_set()) queue.add_needs(*set);
 }

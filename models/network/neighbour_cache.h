@@ -41,7 +41,7 @@ public:
     // Somebody told its address.
     void learn(const IpAddress& address, const MacAddress& mac);
     std::size_t size() const { return entries_.size(); }
-    void add_needs(sim::WorkingSet& set) const { set.add_content(entries_, 4); }
+    void add_needs(sim::WorkingSet& set) const { set.add_elements(entries_, 2); }
 
     template <class Archive>
     void fields(Archive& archive) {

@@ -41,10 +41,10 @@ RequestClient::RequestClient(const sim::Scope& scope, Sockets& sockets, const Se
     needs_.add(*this);
     needs_.add(state_.connections.front());
     latency().add_needs(needs_);
-    needs_.add_content(state_.patience);
-    needs_.add_content(state_.arrivals);
-    needs_.add_content(settings_.request);
-    needs_.add_content(settings_.answer);
+    needs_.add_elements(state_.patience);
+    needs_.add_elements(state_.arrivals);
+    needs_.add_content(settings_.request, sizeof(Choice::Item));
+    needs_.add_content(settings_.answer, sizeof(Choice::Item));
     sockets_.add_needs(needs_, settings_.processor);
     timer_.set_foresight(this);
 }

@@ -23,13 +23,13 @@ sim::Time for_bytes(sim::Time per_kibibyte, std::size_t bytes) {
 GuestStack::Lane::Lane(GuestStack& stack, std::size_t index, sim::Processor& processor)
     : stack_(stack), processor_(processor), index_(index), slot_(processor, *this) {
     slot_.needs(*this);
-    slot_.needs_content(state_.steps, 2);
-    slot_.needs_content(state_.out, 2);
-    slot_.needs_content(state_.in, 2);
-    slot_.needs_content(state_.sending, 2);
-    slot_.needs_content(state_.arriving, 2);
-    slot_.needs_content(stack_.state_.ports);
-    slot_.needs_content(stack_.state_.sockets);
+    slot_.needs_elements(state_.steps);
+    slot_.needs_elements(state_.out);
+    slot_.needs_elements(state_.in);
+    slot_.needs_elements(state_.sending);
+    slot_.needs_elements(state_.arriving);
+    slot_.needs_elements(stack_.state_.ports);
+    slot_.needs_elements(stack_.state_.sockets);
     if (sim::WorkingSet* const set = slot_.working_set()) stack_.add_own_needs(*set);
 }
 

@@ -55,7 +55,7 @@ TEST_CASE("a working set has a limit") {
     std::vector<std::unique_ptr<int>> holders(1000);
     sim::WorkingSet set;
     for (std::size_t n = 0; n < 2000; ++n) set.add(memory[128 * n]);
-    for (const auto& holder : holders) set.add_content(holder);
+    for (const auto& holder : holders) set.add_content(holder, sizeof(int));
     CHECK(parts_of_lines(set) == (256 + 11) / 12);
     CHECK(parts_of_contents(set) == 1);
     set.fetch();
@@ -65,19 +65,23 @@ TEST_CASE("contents are where their holders say at the time, or nowhere") {
     std::vector<int> growing;
     auto once = std::make_unique<int>(1);
     sim::WorkingSet set;
-    set.add_content(growing, 2);
-    set.add_content(once);
+    set.add_elements(growing, 20);
+    set.add_content(once, sizeof(int));
     set.add(growing);
     for (int n = 0; n < 5000; ++n) {
         growing.push_back(n);
         std::size_t at = 0, room = a_few;
         CHECK_FALSE(set.fetch_some_contents(at, room));
     }
-    once.reset();
-    growing = {};
     std::size_t at = 0, room = a_few;
     CHECK_FALSE(set.fetch_some_contents(at, room));
-    CHECK(room == a_few - 3);
+    CHECK(room == a_few - 3);  // 80 bytes are in two lines
+    once.reset();
+    std::vector<int>{}.swap(growing);
+    at = 0;
+    room = a_few;
+    CHECK_FALSE(set.fetch_some_contents(at, room));
+    CHECK(room == a_few);
 }
 
 TEST_CASE("who does not wake is no more fetched ahead, until he wakes again") {
@@ -123,7 +127,7 @@ TEST_CASE("a task that has gone takes its needs with it") {
     auto slot = std::make_unique<sim::TaskSlot>(processor, task);
     auto content = std::make_unique<std::vector<int>>(10);
     slot->needs(task);
-    slot->needs_content(*content);
+    slot->needs_elements(*content);
     slot->wake();
     REQUIRE(processor.needs_of(0) != nullptr);
     std::size_t at = 0, room = a_few;

@@ -221,7 +221,7 @@ void Peer::handle_neighbour_advertisement(std::span<const std::byte> message, co
 void Peer::handle_udp(const Frame& frame, const Headers& h) {
     const std::size_t length = load_be16(frame.bytes, h.transport_offset + 4) - 8u;
     const auto payload = std::span{frame.bytes}.subspan(h.payload_offset, length);
-    if (dhcp_ && h.ip == IpFamily::v4 && h.destination_port == DhcpServer::server_port) {
+    if (h.destination_port == DhcpServer::server_port && h.ip == IpFamily::v4 && dhcp_) {
         const auto reply = dhcp_->answer(payload, scope_.now());
         if (!reply) return;
         const bool relayed = reply->destination != limited_broadcast && h.source_port == DhcpServer::server_port;
