@@ -20,8 +20,8 @@ enum class Priority : std::uint8_t { device, processor };
 class Timer;
 
 // Whoever will need much when a timer fires, and of whom the simulating computer's caches hold nothing any more: he is
-// told when his is the next one of all such timers and comes near the front of the agenda, and has what he needs fetched
-// while others act. Nothing that is simulated may follow from it.
+// told when his is the next one of all such timers and comes near the front of the agenda, and has what he needs
+// fetched while others act. Nothing that is simulated may follow from it.
 class Foresight {
 public:
     // Called before each of the events from then on, with 0, 1, ...: a part of it each time. False: there is no more.

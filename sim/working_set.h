@@ -39,7 +39,8 @@ public:
     void add_content(const T& holder, std::size_t bytes) {
         static_assert(sizeof holder >= sizeof(void*));
         add(&holder, sizeof(void*));
-        if (pieces_.size() < most) pieces_.emplace_back(reinterpret_cast<std::uintptr_t>(&holder), bytes);
+        if (pieces_.size() >= most) return;
+        pieces_.emplace_back(reinterpret_cast<std::uintptr_t>(&holder), std::min<std::size_t>(bytes, most_bytes));
     }
     // The first ones of a container, as many as there mostly are.
     template <class Container>
@@ -93,7 +94,7 @@ private:
         std::uintptr_t extent : 12;
     };
     static_assert(sizeof(Piece) == 8);
-    static constexpr std::size_t most = 256;
+    static constexpr std::size_t most = 256, most_bytes = 4095;
 
     static void fetch_lines(std::uintptr_t from, std::size_t lines) {
         for (std::size_t n = 0; n < lines; ++n) prefetch(reinterpret_cast<const void*>(from + n * line_bytes));

@@ -35,7 +35,8 @@ Server::Server(const sim::Scope& scope, GuestMemory& memory, GuestPort& port, co
 Server::~Server() = default;
 
 void Server::needs_changed() {
-    constexpr std::size_t channel_bytes = 4 * sim::WorkingSet::line_bytes;  // of pointers to what a partition mostly has
+    // Of pointers to what a partition mostly has.
+    constexpr std::size_t channel_bytes = 4 * sim::WorkingSet::line_bytes;
     needs_.clear();
     for (const auto& [id, channel] : channels_) {
         if (channel->is_open()) channel->device_->add_needs(*channel, needs_);
