@@ -16,7 +16,7 @@ bool Agenda::run_next() {
 // The earliest timer, unless it is armed for later than `end`.
 bool Agenda::fire_until(Time end) {
     close();
-    look_ahead();
+    if (!heaps_[foreseen].empty()) look_ahead();
     const Time device = top_device(), processor = top_processor();
     const Time first = std::min(device, processor);
     if (first > end || first.is_never()) return false;
@@ -48,9 +48,7 @@ bool Agenda::comes_near(Time at) const {
 
 // One part of what the next one needs: what is fetched all at once is waited for.
 void Agenda::look_ahead() {
-    const Heap& heap = heaps_[foreseen];
-    if (heap.empty()) return;
-    const Entry& next = heap.front();
+    const Entry& next = heaps_[foreseen].front();
     if (told_ == next.timer) {
         if (!all_told_) all_told_ = !told_->foresight_->fetch_ahead(step_++);
     } else if (comes_near(next.at)) {

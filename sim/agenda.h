@@ -83,8 +83,8 @@ private:
     static constexpr std::size_t of_devices = 0, of_processors = 1, foreseen = 2;
     Heap& heap_of(const Timer& timer);
     Time top(const Heap& heap) const {
-        if (open_ == &heap) return top_below(heap);
-        return heap.empty() ? Time::never() : heap.front().at;
+        if (heap.empty()) return Time::never();
+        return open_ == &heap ? top_below(heap) : heap.front().at;
     }
     Time top_device() const { return std::min(top(heaps_[of_devices]), top(heaps_[foreseen])); }
     Time top_processor() const { return top(heaps_[of_processors]); }
