@@ -100,6 +100,7 @@ void Agenda::remove(Timer& timer) {
     Heap& heap = heap_of(timer);
     const std::size_t hole = timer.position_;
     timer.position_ = Timer::unarmed;
+    if (told_ == &timer) told_ = nullptr;
     const Entry last = heap.back();
     heap.pop_back();
     if (hole != heap.size()) sift(heap, hole, *last.timer, last.at, last.sequence);
@@ -166,7 +167,6 @@ Timer::~Timer() {
 
 void Timer::set_foresight(Foresight* foresight) {
     VG_CHECK(foresight == nullptr || priority_ == Priority::device);
-    if (agenda_.told_ == this) agenda_.told_ = nullptr;
     const bool was_armed = armed();
     if (was_armed) agenda_.remove(*this);
     foresight_ = foresight;

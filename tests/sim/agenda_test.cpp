@@ -288,13 +288,22 @@ TEST_CASE("of those with a foresight the next one is told, and all fire in the o
     agenda.run_until(40_us);
     CHECK(order == "abpac");
     CHECK(tellers[2].steps == std::vector<unsigned>{0, 1, 2});
+    // Disarmed and armed again: told again.
+    tellers[0].steps.clear();
+    first.arm(60_us);
+    agenda.run_until(44_us);
+    first.disarm();
+    first.arm(60_us);
+    agenda.run_until(48_us);
+    CHECK(tellers[0].steps == std::vector<unsigned>{0, 1, 2, 0, 1, 2});
+    first.disarm();
     // Without it a timer goes back among the others.
     order.clear();
     second.arm(50_us);
     second.set_foresight(nullptr);
     first.arm(50_us);
     plain.arm(50_us);
-    CHECK(agenda.next_event() == 41_us);
+    CHECK(agenda.next_event() == 49_us);
     tick.disarm();
     CHECK(agenda.next_deadline() == 50_us);
     agenda.run_until(60_us);
