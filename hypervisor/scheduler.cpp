@@ -320,7 +320,7 @@ WakeDecision Scheduler::wake(VpRef ref, sim::Time now, std::uint64_t waking) {
         return {};
     }
     state_.lps[*victim].preempt = true;
-    return {.lp = victim, .preempts = true};
+    return {.lp = *victim, .preempts = true};
 }
 
 std::optional<std::uint32_t> Scheduler::idle_lp_with_work(sim::Time now) {

@@ -53,7 +53,9 @@ struct SchedulerOptions {
 
 // Where a woken virtual processor will run: the caller lets that LP call next() at once.
 struct WakeDecision {
-    std::optional<std::uint32_t> lp;
+    // Not an optional: that would be put together in memory from pieces, and the computer waits for those.
+    static constexpr std::uint32_t nowhere = ~std::uint32_t{0};
+    std::uint32_t lp = nowhere;
     bool preempts = false;
     bool held = false;  // its cap does not let it run yet
 

@@ -203,9 +203,9 @@ void Hypervisor::release() {
 void Hypervisor::wake(VpRef ref) {
     if (!scheduler_.contains(ref)) return;
     const WakeDecision decision = scheduler_.wake(ref, scope_.now(), waking_);
-    if (decision.lp) {
-        lps_[*decision.lp]->ledger.expect(ref.partition);
-        kick(*decision.lp);
+    if (decision.lp != WakeDecision::nowhere) {
+        lps_[decision.lp]->ledger.expect(ref.partition);
+        kick(decision.lp);
     }
     if (decision.held) await_release();
 }

@@ -168,7 +168,7 @@ TEST_CASE("scheduler: where one that wakes up goes, and who makes room") {
         const WakeDecision decision = scheduler.wake(woken, 9_ms, row.waking);
         CHECK(decision.lp == row.expected.lp);
         CHECK(decision.preempts == row.expected.preempts);
-        if (decision.lp) (void)scheduler.next(*decision.lp, 9_ms);
+        if (decision.lp != WakeDecision::nowhere) (void)scheduler.next(decision.lp, 9_ms);
         idle_ones_go_on(scheduler, 9_ms);
         scheduler.make_room(9_ms, row.waking);
         for (std::uint32_t lp = 0; lp < lps; ++lp) {
