@@ -2,6 +2,8 @@
 // another, and processors of a partition likewise.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -15,24 +17,46 @@ class VpTable final {
 public:
     // Null: there is none.
     T* find(VpRef ref) const {
-        if (ref.partition >= rows_.size() || ref.vp >= rows_[ref.partition].size()) return nullptr;
-        return rows_[ref.partition][ref.vp];
+        if (ref.partition >= rows_.size() || ref.vp >= rows_[ref.partition].count) return nullptr;
+        return cells_[rows_[ref.partition].first + ref.vp];
     }
     void set(VpRef ref, T* value) {
         if (ref.partition >= rows_.size()) rows_.resize(ref.partition + 1);
-        auto& row = rows_[ref.partition];
-        if (ref.vp >= row.size()) row.resize(ref.vp + std::size_t{1});
-        row[ref.vp] = value;
+        Row& row = rows_[ref.partition];
+        if (ref.vp >= row.count) grow(row, ref.vp + 1);
+        cells_[row.first + ref.vp] = value;
     }
-    void clear() { rows_.clear(); }
+    void clear() {
+        rows_.clear();
+        cells_.clear();
+    }
     // What find() looks at. (Rows of partitions that come later move it.)
     void add_needs(VpRef ref, sim::WorkingSet& set) const {
         set.add(rows_[ref.partition]);
-        set.add(rows_[ref.partition][ref.vp]);
+        set.add(cells_[rows_[ref.partition].first + ref.vp]);
     }
 
 private:
-    std::vector<std::vector<T*>> rows_;
+    struct Row {
+        std::uint32_t first = 0;
+        std::uint32_t count = 0;
+    };
+
+    // The last row grows where it is, another one moves behind it.
+    void grow(Row& row, std::uint32_t count) {
+        if (row.first + row.count != cells_.size()) {
+            const auto first = static_cast<std::uint32_t>(cells_.size());
+            cells_.resize(cells_.size() + row.count);
+            std::copy_n(cells_.begin() + row.first, row.count, cells_.begin() + first);
+            row.first = first;
+        }
+        row.count = count;
+        cells_.resize(row.first + std::size_t{count});
+    }
+
+    // Those of a thousand partitions lie in a few pages.
+    std::vector<Row> rows_;
+    std::vector<T*> cells_;
 };
 
 }  // namespace hypervisor
