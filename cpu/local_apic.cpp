@@ -14,8 +14,8 @@ using apic::Reg;
 LocalApic::LocalApic(const sim::Scope& scope, ApicOutput& output, std::uint32_t id, std::uint64_t timer_hz,
                      std::uint64_t tsc_hz)
     : scope_(scope),
-      output_(output),
       id_(id),
+      output_(output),
       timer_hz_(timer_hz),
       tsc_hz_(tsc_hz),
       timer_(scope.agenda(), scope.path() + ".timer", [this] { timer_expired(); }) {

@@ -97,7 +97,7 @@ public:
 
     // What each interrupt needs: of the timer, whether it is armed (sim/working_set.h).
     void add_needs(sim::WorkingSet& set) const {
-        set.add_between(&id_, &timer_);
+        set.add_between(&id_, &state_.esr);
         set.add(&timer_, sim::WorkingSet::line_bytes);
     }
 
@@ -109,6 +109,7 @@ public:
 private:
     using Vectors = std::array<std::uint64_t, 4>;
     struct State {
+        Vectors irr{}, isr{}, tmr{}, auto_eoi{};
         std::uint64_t base = apic::base::default_address | apic::base::enable;
         std::uint32_t xapic_id = 0;  // the writable copy of xAPIC mode, bits 31:24
         std::uint32_t tpr = 0;
@@ -126,7 +127,6 @@ private:
         std::uint64_t timer_count = 0;
         bool timer_running = false;
         std::uint64_t deadline = 0;
-        Vectors irr{}, isr{}, tmr{}, auto_eoi{};
 
         friend bool operator==(const State&, const State&) = default;
         template <class Archive>
@@ -162,8 +162,8 @@ private:
     void timer_expired();
 
     sim::Scope scope_;
-    ApicOutput& output_;
     std::uint32_t id_;
+    ApicOutput& output_;
     std::uint64_t timer_hz_;
     std::uint64_t tsc_hz_;
     State state_;

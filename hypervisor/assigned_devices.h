@@ -78,9 +78,9 @@ public:
 private:
     using MessageKey = std::pair<std::uint64_t, DeviceMessage>;  // of a logical device
     struct State {
-        std::map<std::uint64_t, std::uint64_t> devices;  // logical -> physical
-        std::set<MessageKey> messages;
         sim::FlatMap<std::uint64_t, std::uint64_t> pages;  // guest -> host
+        std::map<std::uint64_t, std::uint64_t> devices;    // logical -> physical
+        std::set<MessageKey> messages;
 
         friend bool operator==(const State&, const State&) = default;
         template <class Archive>

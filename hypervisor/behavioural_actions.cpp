@@ -285,7 +285,7 @@ void BehaviouralProcessor::post(const Action& action) {
 InterceptContext BehaviouralProcessor::intercept_context() const {
     const cpu::Registers r = guest_.registers();
     InterceptContext context;
-    context.vp_index = index_;
+    context.vp_index = ref_.vp;
     context.cr8 = static_cast<std::uint8_t>(apic_.tpr() >> 4);
     context.cr0_pe = true;
     context.efer_lma = true;

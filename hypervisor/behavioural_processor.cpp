@@ -51,7 +51,7 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
       partition_(synthetic.partition()),
       environment_(environment),
       settings_(settings),
-      index_(index),
+      ref_{partition_.id(), index},
       guest_(pristine, static_cast<std::uint16_t>(partition_.id() & 0x7fff)),
       apic_(scope.child("apic"), *this, index, settings.apic_hz, settings.tsc_hz),
       synthetic_(scope.child("synthetic"), synthetic, *this, calls, index),
@@ -60,7 +60,7 @@ BehaviouralProcessor::BehaviouralProcessor(const sim::Scope& scope, SyntheticPar
     guest_.set_registers(kernel_registers());
     needs_.add_between(&scope_, &guest_);
     partition_.add_needs(needs_);
-    needs_.add_elements(state_.actions, 4);
+    needs_.add_elements(state_.actions, 2);
     apic_.add_needs(needs_);
     synthetic_.add_needs(needs_);
     needs_.add(state_);
@@ -89,8 +89,7 @@ void BehaviouralProcessor::wake() {
 void BehaviouralProcessor::expect() {
     if (!state_.halted || expected_ || software_ == nullptr) return;
     expected_ = true;
-    needs_.fetch();
-    software_->expected();
+    if (!software_->expected()) needs_.fetch();
 }
 
 // What it does
@@ -214,7 +213,7 @@ void BehaviouralProcessor::end_of_interrupt(std::uint8_t vector, bool level_trig
     synthetic_.interrupt_ended(vector);
     if (!level_triggered) return;
     HvX64ApicEoiMessage message{};
-    message.vp_index = index_;
+    message.vp_index = ref_.vp;
     message.interrupt_vector = vector;
     environment_.intercept(make_message(HvMessageType::x64_apic_eoi, partition_.id(), message));
 }
@@ -275,7 +274,7 @@ HvStatus BehaviouralProcessor::get_register(HvRegister name, HvRegisterValue& va
             return HvStatus::success;
         case HvRegister::x64_initial_apic_id:
         case HvRegister::vp_index:
-            value.low = index_;
+            value.low = ref_.vp;
             return HvStatus::success;
         default:
             break;

@@ -43,8 +43,9 @@ public:
     virtual void finish() = 0;
     // The processor has taken this interrupt. Its end follows behind what the handler wants done.
     virtual void interrupt(std::uint8_t vector) = 0;
-    // It is about to be asked for work, after a while.
-    virtual void expected() {}
+    // It is about to be asked for work, after a while. True: it has fetched what the processor needs
+    // (sim/prefetch.h).
+    virtual bool expected() { return false; }
     // What an action was for.
     virtual void resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) = 0;
 
@@ -103,22 +104,15 @@ public:
     void read_port(std::uint16_t port, unsigned bytes, std::uint32_t who, std::uint32_t step);
     // What is needed when it is at work: its own, and its partition's devices'. And where it calls the hypervisor: for
     // the call, and for whom it sends to and is sent to by.
-    static constexpr std::size_t parts = 2, call_parts = 2;
-    const sim::WorkingSet& needs(std::size_t part) const { return part == 0 ? needs_ : partition_.device_needs(); }
-    const sim::WorkingSet& call_needs(std::size_t part) const {
-        return part == 0 ? call_needs_ : partition_.port_needs();
+    void gather(sim::GatheredSet& all) const {
+        all.add(needs_);
+        all.add(partition_.device_needs());
+    }
+    void gather_call(sim::GatheredSet& all) const {
+        all.add(call_needs_);
+        all.add(partition_.port_needs());
     }
     sim::WorkingSet& needs() { return needs_; }
-    // Some time before: the sets themselves; first where the partition's are.
-    void fetch_parts() const {
-        sim::prefetch(&scope_);  // and partition_
-        sim::prefetch(&needs_);
-        sim::prefetch(&call_needs_);
-    }
-    void fetch_partition_parts() const {
-        sim::prefetch(&partition_.device_needs());
-        sim::prefetch(&partition_.port_needs());
-    }
     // And what has no place of its own.
     void fetch_next() const { synthetic_.fetch_ahead(); }
     // It has a new piece of work.
@@ -135,8 +129,8 @@ public:
     std::optional<sim::Time> begin(sim::Account& account);
     void finish();
 
-    VpRef ref() const { return {partition_.id(), index_}; }
-    std::uint32_t index() const { return index_; }
+    VpRef ref() const { return ref_; }
+    std::uint32_t index() const { return ref_.vp; }
     cpu::LocalApic& apic() { return apic_; }
     bool suspended() const { return state_.explicit_suspend || state_.intercept_suspend; }
     sim::Time run_time() const { return state_.run_time; }
@@ -300,7 +294,7 @@ private:
     Partition& partition_;
     BehaviouralEnvironment& environment_;
     const BehaviouralSettings& settings_;
-    std::uint32_t index_;
+    VpRef ref_;
     VpSoftware* software_ = nullptr;
     cpu::GuestContext guest_;
     cpu::LocalApic apic_;

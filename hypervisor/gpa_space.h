@@ -143,9 +143,9 @@ private:
         bool created = false;
         std::map<std::uint64_t, std::uint64_t> ranges;  // backed guest pages: first -> one past the last
         std::map<std::uint64_t, Overlay> overlays;
+        // Whatever flags say: pages that overlays have come to lie on, or were mapped anew.
+        std::set<std::uint64_t> written;
         bool tracking = false;
-        std::set<std::uint64_t>
-            written;  // whatever flags say: pages that overlays have come to lie on, or were mapped anew
 
         friend bool operator==(const State&, const State&) = default;
         template <class Archive>

@@ -145,7 +145,6 @@ public:
     // What its processors need of it when they are at work, when they call the hypervisor, of its devices, and of its
     // ports and connections (sim/working_set.h).
     void add_needs(sim::WorkingSet& set) const {
-        set.add(state_.id);
         set.add_elements(vp_objects_);
         gpa_space_.add_needs(set);
         devices_.add_needs(set);
@@ -215,12 +214,13 @@ private:
     PartitionHost& host_;
     std::uint64_t grantable_privileges_;
     State state_;
-    MemoryPool pool_;
-    GpaSpace gpa_space_;
     InterceptTable intercepts_;
-    AssignedDevices devices_;
     sim::WorkingSet device_needs_, port_needs_;
+    MemoryPool pool_;
+    // What is needed of them again and again lies at the end of the first and at the beginning of the last.
+    GpaSpace gpa_space_;
     sim::FlatMap<std::uint32_t, VpControl*> vp_objects_;
+    AssignedDevices devices_;
     // State on its way, and how much of it has gone. In no checkpoint: all parts go at one instant.
     std::vector<std::byte> parts_;
     std::size_t parts_done_ = 0;

@@ -49,11 +49,6 @@ public:
     static std::uint64_t upper_of(std::size_t index);
 
 private:
-    // A place to be fetched, perhaps in vain: nobody looks there by it.
-    struct Hint {
-        const void* at = nullptr;
-        friend bool operator==(const Hint&, const Hint&) { return true; }
-    };
     static constexpr unsigned sub_bucket_bits = 11;
     static constexpr std::size_t block_size = 256;
 

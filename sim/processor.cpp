@@ -16,7 +16,7 @@ Processor::TaskId TaskQueue::attach(Task& task) {
 void TaskQueue::detach(TaskId id) {
     VG_CHECK(id < tasks_.size() && tasks_[id] != nullptr);
     tasks_[id] = nullptr;
-    needs_[id] = {};
+    needs_[id].clear();
     if (state_.working && state_.awake.front() == id) {
         state_.working = false;
         state_.again = false;
@@ -31,8 +31,8 @@ void TaskQueue::wake(TaskId id) {
         return;
     }
     if (std::find(state_.awake.begin(), state_.awake.end(), id) != state_.awake.end()) return;
-    needs_[id].set.fetch();
-    needs_[id].awake = needs_[id].used = true;
+    awake_ |= bit(id);
+    if ((gathered_ & bit(id)) == 0) needs_[id].fetch();
     const bool first = state_.awake.empty();
     state_.awake.push_back(id);
     if (first) work_arrived();

@@ -3,6 +3,7 @@
 // everything it does is at the time at which a processor would have done it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -90,34 +91,29 @@ public:
     TaskId attach(Task& task) final;
     void detach(TaskId id) final;
     void wake(TaskId id) final;
-    WorkingSet* working_set(TaskId id) final { return &needs_[id].set; }
+    WorkingSet* working_set(TaskId id) final { return &needs_[id]; }
     void add_needs(TaskId id, WorkingSet& set) const final {
         set.add(tasks_[id]);
         set.add(needs_[id]);
     }
-    // What those need that were awake since it was asked the last time: they will mostly be those that wake next.
-    void fetch_needs() {
-        for (Needs& needs : needs_) {
-            if (std::exchange(needs.awake, false)) needs.set.fetch();
-        }
+    // Sets of tasks, a bit each; those beyond have the last one together.
+    using Tasks = std::uint64_t;
+    // Those that were awake since it was asked the last time: they will mostly be those that wake next.
+    Tasks take_awake() { return std::exchange(awake_, 0); }
+    void fetch_needs(Tasks tasks) const {
+        for_each(tasks, [this](std::size_t task) { needs_[task].fetch(); });
     }
-    std::size_t tasks() const { return needs_.size(); }
-    // Of one that was awake since fetch_next(); else nothing.
-    const WorkingSet* needs_of(std::size_t task) const { return needs_[task].used ? &needs_[task].set : nullptr; }
-    // The last of what is fetched ahead, of all of those.
-    void fetch_places() const {
-        for (std::size_t task = 0; task < tasks_.size(); ++task) {
-            if (needs_[task].used) tasks_[task]->fetch_places();
-        }
+    // What those need. From now on it is not fetched when they wake.
+    void gather(Tasks tasks, GatheredSet& all) {
+        gathered_ = tasks;
+        for_each(tasks, [this, &all](std::size_t task) { all.add(needs_[task]); });
     }
-    void fetch_next() {
-        for (std::size_t task = 0; task < tasks_.size(); ++task) {
-            if (std::exchange(needs_[task].used, false)) tasks_[task]->fetch_ahead();
-        }
+    // The last of what is fetched ahead.
+    void fetch_places(Tasks tasks) const {
+        for_each(tasks, [this](std::size_t task) { tasks_[task]->fetch_places(); });
     }
-    // Where those are.
-    void fetch_list() const {
-        if (!needs_.empty()) prefetch(needs_.data(), needs_.size() * sizeof(Needs));
+    void fetch_next(Tasks tasks) const {
+        for_each(tasks, [this](std::size_t task) { tasks_[task]->fetch_ahead(); });
     }
 
     // What the queue itself needs.
@@ -160,15 +156,20 @@ private:
         }
     };
 
+    static Tasks bit(std::size_t task) { return Tasks{1} << std::min<std::size_t>(task, 63); }
+    template <class Call>
+    void for_each(Tasks tasks, Call&& call) const {
+        for (std::size_t task = 0; task < tasks_.size(); ++task) {
+            if (tasks_[task] != nullptr && (tasks & bit(task)) != 0) call(task);
+        }
+    }
+
     std::vector<Task*> tasks_;
-    // Of each; nothing here decides what is simulated.
-    struct Needs {
-        WorkingSet set;
-        bool awake = false;  // since fetch_needs()
-        bool used = false;   // since fetch_next()
-    };
-    std::vector<Needs> needs_;
     State state_;
+    // Nothing here decides what is simulated.
+    Tasks awake_ = 0;  // since take_awake()
+    Tasks gathered_ = 0;
+    std::vector<WorkingSet> needs_;  // of each
 };
 
 // A processor that does nothing else: pieces run one after the other.

@@ -7,23 +7,37 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "sim/prefetch.h"
 
 namespace sim {
 
+// Where somebody will look next, to be fetched perhaps in vain: nobody looks there by it.
+struct Hint {
+    const void* at = nullptr;
+    friend bool operator==(const Hint&, const Hint&) { return true; }
+};
+
 class WorkingSet final {
 public:
     static constexpr std::size_t line_bytes = 64;
 
+    WorkingSet() = default;
+    WorkingSet(WorkingSet&& other) noexcept
+        : pieces_(std::exchange(other.pieces_, {})), contents_(std::exchange(other.contents_, 0)) {}
+    WorkingSet& operator=(WorkingSet&& other) noexcept {
+        clear();
+        pieces_ = std::exchange(other.pieces_, {});
+        contents_ = std::exchange(other.contents_, 0);
+        return *this;
+    }
+    ~WorkingSet() { clear(); }
+
     // It may end before this set does: what is no more there is fetched in vain.
     void add(const void* from, std::size_t bytes) {
-        const auto begin = reinterpret_cast<std::uintptr_t>(from);
-        for (std::uintptr_t line = begin / line_bytes; line * line_bytes < begin + bytes; ++line) add_line(line);
-        // Those of one length together: whoever goes through them can guess the next one's.
-        std::stable_sort(pieces_.begin(), pieces_.begin() + static_cast<std::ptrdiff_t>(contents_),
-                         [](const Piece& a, const Piece& b) { return a.extent < b.extent; });
+        if (add_lines(reinterpret_cast<std::uintptr_t>(from), bytes)) ++changes_;
     }
     template <class T>
     void add(const T& object) {
@@ -39,8 +53,8 @@ public:
     void add_content(const T& holder, std::size_t bytes) {
         static_assert(sizeof holder >= sizeof(void*));
         add(&holder, sizeof(void*));
-        if (pieces_.size() >= most) return;
-        pieces_.emplace_back(reinterpret_cast<std::uintptr_t>(&holder), std::min<std::size_t>(bytes, most_bytes));
+        if (add_piece({reinterpret_cast<std::uintptr_t>(&holder), std::min<std::size_t>(bytes, most_bytes)}))
+            ++changes_;
     }
     // The first ones of a container, as many as there mostly are.
     template <class Container>
@@ -49,6 +63,7 @@ public:
     }
     bool empty() const { return pieces_.empty(); }
     void clear() {
+        if (!pieces_.empty()) ++changes_;
         pieces_.clear();
         contents_ = 0;
     }
@@ -87,6 +102,8 @@ public:
     }
 
 private:
+    friend class GatheredSet;
+
     // Lines one after the other, by the number of the first; or a content in bytes, by its holder's address.
     struct Piece {
         Piece(std::uintptr_t at, std::size_t count) : place(at), extent(count) {}
@@ -94,26 +111,81 @@ private:
         std::uintptr_t extent : 12;
     };
     static_assert(sizeof(Piece) == 8);
-    static constexpr std::size_t most = 256, most_bytes = 4095;
+    static constexpr std::size_t most = 512, most_bytes = 4095;
 
     static void fetch_lines(std::uintptr_t from, std::size_t lines) {
         for (std::size_t n = 0; n < lines; ++n) prefetch(reinterpret_cast<const void*>(from + n * line_bytes));
     }
-    void add_line(std::uintptr_t line) {
+    bool add_piece(const Piece& piece) {
+        if (pieces_.size() >= most) return false;
+        pieces_.push_back(piece);
+        return true;
+    }
+    // Whether one of them was not there.
+    bool add_lines(std::uintptr_t begin, std::size_t bytes) {
+        bool added = false;
+        for (std::uintptr_t line = begin / line_bytes; line * line_bytes < begin + bytes; ++line) {
+            added = add_line(line) || added;
+        }
+        // Those of one length together: whoever goes through them can guess the next one's.
+        if (added) {
+            std::stable_sort(pieces_.begin(), pieces_.begin() + static_cast<std::ptrdiff_t>(contents_),
+                             [](const Piece& a, const Piece& b) { return a.extent < b.extent; });
+        }
+        return added;
+    }
+    bool add_line(std::uintptr_t line) {
         for (std::size_t n = 0; n < contents_; ++n) {
             Piece& piece = pieces_[n];
-            if (line - piece.place < piece.extent) return;
+            if (line - piece.place < piece.extent) return false;
             if (line == piece.place + piece.extent && piece.extent < most) {
                 ++piece.extent;
-                return;
+                return true;
             }
         }
-        if (pieces_.size() >= most) return;
+        if (pieces_.size() >= most) return false;
         pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(contents_++), Piece{line, 1});
+        return true;
     }
 
-    std::vector<Piece> pieces_;  // lines first, in order of their number, then contents
+    // Counts what is added to any set, and when one is no more.
+    static inline std::uint64_t changes_ = 0;
+
+    std::vector<Piece> pieces_;  // lines first, then contents
     std::size_t contents_ = 0;   // from there on
+};
+
+// Several of them in one list, as they were when it was made: the lists lie together, and nothing is in it twice.
+class GatheredSet final {
+public:
+    // Since then no set has changed: what holds a content is still there.
+    bool current() const { return as_of_ == WorkingSet::changes_; }
+    // None has since this was asked the last time.
+    bool settled() { return std::exchange(seen_, WorkingSet::changes_) == WorkingSet::changes_; }
+    // Of nothing, and from now.
+    void restart() {
+        all_.pieces_.clear();
+        all_.contents_ = 0;
+        as_of_ = WorkingSet::changes_;
+    }
+    void add(const WorkingSet& set) {
+        for (std::size_t n = 0; n < set.contents_; ++n) {
+            all_.add_lines(set.pieces_[n].place * WorkingSet::line_bytes,
+                           set.pieces_[n].extent * WorkingSet::line_bytes);
+        }
+        for (std::size_t n = set.contents_; n < set.pieces_.size(); ++n) {
+            const auto holder = set.pieces_[n].place;
+            const bool known =
+                std::any_of(all_.pieces_.begin() + static_cast<std::ptrdiff_t>(all_.contents_), all_.pieces_.end(),
+                            [&](const auto& piece) { return piece.place == holder; });
+            if (!known) all_.add_piece(set.pieces_[n]);
+        }
+    }
+    const WorkingSet& all() const { return all_; }
+
+private:
+    WorkingSet all_;
+    std::uint64_t as_of_ = ~std::uint64_t{0}, seen_ = as_of_;
 };
 
 }  // namespace sim

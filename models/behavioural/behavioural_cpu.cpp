@@ -45,7 +45,7 @@ std::uint16_t BehaviouralCpu::post_message(std::uint32_t connection, std::span<c
 }
 
 std::uint16_t BehaviouralCpu::signal_event(std::uint32_t connection, std::uint16_t flag) {
-    called_host_ = true;
+    lately_.called_host = true;
     if (vp_ != nullptr) vp_->call_signal_event(connection, flag);
     return 0;
 }
@@ -66,75 +66,93 @@ void BehaviouralCpu::interrupt(std::uint8_t vector) {
     owner_.leave();
 }
 
-void BehaviouralCpu::expected() {
+bool BehaviouralCpu::expected() {
+    if (std::exchange(foreseen_, false)) return true;
+    if (gathered()) {
+        all_.all().fetch();
+        return true;
+    }
     needs_.fetch();
-    queue_.fetch_needs();
+    queue_.fetch_needs(lately_.tasks);
+    return false;
 }
 
 void BehaviouralCpu::add_own_needs(sim::WorkingSet& set) const {
-    set.add(*this);
+    set.add_between(this, &vectors_);
     queue_.add_needs(set);
 }
 
-// Of what is needed when it is at work: its own, the hypervisor's, each task's; and where it calls the host, what the
-// calls and the ways there and back need, and the root.
-const sim::WorkingSet* BehaviouralCpu::part(std::size_t n) const {
-    if (n == 0) return &needs_;
-    if (n <= hypervisor::BehaviouralProcessor::parts) return &vp_->needs(n - 1);
-    n -= 1 + hypervisor::BehaviouralProcessor::parts;
-    if (n < queue_.tasks()) return queue_.needs_of(n);
-    if (!ahead_calls_host_) return nullptr;
-    n -= queue_.tasks();
-    return n < hypervisor::BehaviouralProcessor::call_parts ? &vp_->call_needs(n) : host_needs_;
+// Whether all that is needed is in one list. That is brought up to date when no set has changed for a while, and from
+// time to time for what is not needed any more.
+bool BehaviouralCpu::gathered() {
+    constexpr unsigned review = 16;
+    if (vp_ == nullptr) return false;
+    lately_.tasks |= queue_.take_awake();
+    const bool more = (lately_.tasks & ~all_of_.tasks) != 0 || (lately_.called_host && !all_of_.called_host);
+    if (!gathered_ || more || !all_.current()) {
+        if (!all_.settled()) return false;
+        lately_.tasks |= all_of_.tasks;
+        lately_.called_host |= all_of_.called_host;
+        gather();
+    } else if (++uses_ == review) {
+        if (lately_ != all_of_) gather();
+        lately_ = {};
+        uses_ = 0;
+    }
+    return true;
 }
 
-// First where the parts are, and where what they name is; then all of that which has its place; then what says where
-// other things are; then those, and what moves on. Nothing is looked into in the step in which it is asked for.
+void BehaviouralCpu::gather() {
+    all_of_ = lately_;
+    all_.restart();
+    all_.add(needs_);
+    vp_->gather(all_);
+    queue_.gather(all_of_.tasks, all_);
+    if (all_of_.called_host) {
+        all_.add(call_needs_);
+        vp_->gather_call(all_);
+        if (host_needs_ != nullptr) all_.add(*host_needs_);
+    }
+    gathered_ = true;
+}
+
+// First the list; then all of that which has its place; then what that says where it is; then what moves on. Nothing is
+// looked into in the step in which it is asked for.
 bool BehaviouralCpu::fetch_ahead(unsigned step) {
-    // Without a partition there is nothing to do, and no memory to do it in.
-    if (vp_ == nullptr) return false;
-    using hypervisor::BehaviouralProcessor;
-    const std::size_t parts = 1 + BehaviouralProcessor::parts + queue_.tasks() + BehaviouralProcessor::call_parts + 1;
-    switch (step) {
-        case 0:
-            ahead_ = ahead_piece_ = 0;
-            ahead_calls_host_ = std::exchange(called_host_, false);
-            queue_.fetch_list();
-            vp_->fetch_parts();
+    if (step == 0) {
+        if (!gathered()) return false;
+        all_.all().fetch_list();
+        stage_ = Stage::lines;
+        ahead_ = 0;
+        return true;
+    }
+    // What says where something is may be no more.
+    if (!gathered_ || !all_.current()) return false;
+    std::size_t room = sim::WorkingSet::at_once;
+    switch (stage_) {
+        case Stage::lines:
+            if (!all_.all().fetch_some(ahead_, room)) stage_ = Stage::arrival;
             return true;
-        case 1:
-            if (ahead_calls_host_) sim::prefetch(host_needs_);
-            vp_->fetch_partition_parts();
+        case Stage::arrival:
+            stage_ = Stage::contents;
             return true;
-        case 2:
-            for (std::size_t n = 0; n < parts; ++n) {
-                if (const sim::WorkingSet* const set = part(n)) set->fetch_list();
-            }
+        case Stage::contents:
+            if (!all_.all().fetch_some_contents(ahead_, room)) stage_ = Stage::their_arrival;
             return true;
-        default:
+        case Stage::their_arrival:
+            stage_ = Stage::places;
+            return true;
+        case Stage::places:
+            queue_.fetch_places(all_of_.tasks);
+            stage_ = Stage::next;
+            return true;
+        case Stage::next:
             break;
     }
-    // What ahead_ counts: each part for its places, a step, each part once more for its contents, a step.
-    std::size_t room = sim::WorkingSet::at_once;
-    for (; ahead_ < parts; ++ahead_, ahead_piece_ = 0) {
-        const sim::WorkingSet* const set = part(ahead_);
-        if (set != nullptr && set->fetch_some(ahead_piece_, room)) return true;
-    }
-    if (ahead_ == parts) {
-        ++ahead_;
-        return true;
-    }
-    for (; ahead_ < 2 * parts + 1; ++ahead_, ahead_piece_ = 0) {
-        const sim::WorkingSet* const set = part(ahead_ - parts - 1);
-        if (set != nullptr && set->fetch_some_contents(ahead_piece_, room)) return true;
-    }
-    if (ahead_ < 2 * parts + 3) {
-        if (++ahead_ == 2 * parts + 3) queue_.fetch_places();
-        return true;
-    }
-    queue_.fetch_next();
+    queue_.fetch_next(all_of_.tasks);
     vp_->fetch_next();
-    if (ahead_calls_host_) owner_.expect_synthetic_interrupt(index_);
+    if (all_of_.called_host) owner_.expect_synthetic_interrupt(index_);
+    foreseen_ = true;
     return false;
 }
 

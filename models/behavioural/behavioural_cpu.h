@@ -36,7 +36,9 @@ public:
     hypervisor::VpSoftware& software() { return *this; }
     // Whatever its guest needs when it is at work (sim/working_set.h).
     sim::WorkingSet& needs() { return needs_; }
-    // And what the root needs when it has called the host.
+    // Where it calls the host besides.
+    sim::WorkingSet& call_needs() { return call_needs_; }
+    // And what the root needs then.
     void set_host_needs(const sim::WorkingSet& needs) { host_needs_ = &needs; }
     // Null: the partition has gone.
     hypervisor::BehaviouralProcessor* vp() { return vp_; }
@@ -77,15 +79,19 @@ private:
         BehaviouralCpu& cpu;
     };
 
-    const sim::WorkingSet* part(std::size_t n) const;
+    bool gathered();
+    void gather();
 
     // hypervisor::VpSoftware
-    void placed(hypervisor::BehaviouralProcessor* processor) override { vp_ = processor; }
+    void placed(hypervisor::BehaviouralProcessor* processor) override {
+        vp_ = processor;
+        gathered_ = false;
+    }
     std::optional<sim::Time> begin() override { return queue_.begin(); }
     void account(sim::Account& account) const override { queue_.account(account); }
     void finish() override;
     void interrupt(std::uint8_t vector) override;
-    void expected() override;
+    bool expected() override;
     void resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) override;
 
     CpuOwner& owner_;
@@ -93,12 +99,26 @@ private:
     hypervisor::BehaviouralProcessor* vp_ = nullptr;
     Queue queue_;
     sim::FlatMap<std::uint8_t, InterruptHandler*> handlers_;
+    // What is fetched (sim/working_set.h) decides nothing that is simulated. What its partition, its tasks and the host
+    // need, of those whose work it had of late; then it is taken that it will have it again.
+    struct Lately {
+        sim::TaskQueue::Tasks tasks = 0;
+        bool called_host = false;
+        bool operator==(const Lately&) const = default;
+    };
+    Lately lately_, all_of_;
+    sim::GatheredSet all_;
+    bool gathered_ = false;
+    bool foreseen_ = false;  // and all of it fetched
+    unsigned uses_ = 0;      // since lately_ began
+    // How far fetch_ahead() is, and within the list.
+    enum class Stage : std::uint8_t { lines, arrival, contents, their_arrival, places, next } stage_ = Stage::lines;
+    std::size_t ahead_ = 0;
+
+    // Not for each piece of work.
     std::array<std::uint64_t, 4> vectors_{};  // those that are allocated
-    sim::WorkingSet needs_;
+    sim::WorkingSet needs_, call_needs_;
     const sim::WorkingSet* host_needs_ = nullptr;
-    // Whether it has called the host since it was last fetched ahead for; then it is taken that it will do so again.
-    bool called_host_ = false, ahead_calls_host_ = false;
-    std::size_t ahead_ = 0, ahead_piece_ = 0;  // how far fetch_ahead() is, and within a part
 };
 
 }  // namespace models

@@ -60,9 +60,9 @@ constexpr sim::Cause bus_cause = "guest.vmbus.message";
 BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config, SoftwarePlacement& placement,
                                    vmbus::GuestMemory& memory)
     : scope_(scope),
+      stores_(*this, memory),
       config_(config),
       placement_(&placement),
-      stores_(*this, memory),
       pages_(pages_of(config.layout)),
       needed_pages_(config.vps * pages_of_processor + pages_of_guest),
       bus_port_(*this),
@@ -79,8 +79,8 @@ BehaviouralGuest::BehaviouralGuest(const sim::Scope& scope, const Config& config
         cpus_.back()->needs().add(scope_);
         cpus_.back()->needs().add_elements(cpus_);
         cpus_.back()->needs().add(at_work_);
-        cpus_.back()->needs().add(bus_port_);
-        cpus_.back()->needs().add_elements(state_.pages);
+        cpus_.back()->call_needs().add(bus_port_);
+        cpus_.back()->call_needs().add_elements(state_.pages);
         placement_->place(config.partition, vp, &cpus_.back()->software());
         boots_.back()->slot.wake();
     }

@@ -192,13 +192,15 @@ private:
     vmbus::ChannelDriver* adopt(vmbus::ClientChannel& channel) override;
     vmbus::BusDriver* driver_of(const vmbus::ClientChannel& channel);
 
+    // First what each of its processors needs.
     sim::Scope scope_;
+    unsigned at_work_ = 0;  // the processor; the first, if none is
+    Stores stores_;
+    std::vector<std::unique_ptr<BehaviouralCpu>> cpus_;
     Config config_;
     SoftwarePlacement* placement_;
-    Stores stores_;
     vmbus::PageAllocator pages_;
     std::uint64_t needed_pages_;  // by its kernel and whoever said so; whoever builds the machine again says it again
-    std::vector<std::unique_ptr<BehaviouralCpu>> cpus_;
     std::vector<std::unique_ptr<Boot>> boots_;
     std::vector<std::unique_ptr<Messages>> messages_;
     BusPort bus_port_;
@@ -206,7 +208,6 @@ private:
     std::vector<Driver> drivers_;
     State state_;
     ContinuationId boot_id_ = 0;
-    unsigned at_work_ = 0;  // the processor; the first, if none is
     sim::StateRegistration registration_;
     vmbus::BusClient bus_;
     std::vector<std::shared_ptr<void>> kept_;  // goes first

@@ -124,11 +124,14 @@ std::uint32_t VfQueue::descriptors_for(const vmbus::OutgoingFrame& frame) const 
 
 VfQueue::Sending VfQueue::begin_send(std::uint32_t most) {
     Sending sending;
-    const std::uint64_t pages = state_.free_pages.size() + platform_.pages().available();
+    // Each descriptor needs a page at most.
+    const auto pages_for = [this](std::uint64_t descriptors) {
+        const std::uint64_t own = state_.free_pages.size();
+        return descriptors <= own || descriptors <= own + platform_.pages().available();
+    };
     while (!state_.backlog.empty() && sending.frames < most) {
         const std::uint32_t needed = descriptors_for(state_.backlog.front());
-        // Each descriptor needs a page at most.
-        if (sending.descriptors + needed > room() || sending.descriptors + needed > pages) {
+        if (sending.descriptors + needed > room() || !pages_for(sending.descriptors + needed)) {
             state_.stopped = true;
             break;
         }

@@ -56,7 +56,7 @@ TEST_CASE("a working set has a limit") {
     sim::WorkingSet set;
     for (std::size_t n = 0; n < 2000; ++n) set.add(memory[128 * n]);
     for (const auto& holder : holders) set.add_content(holder, sizeof(int));
-    CHECK(parts_of_lines(set) == (256 + 11) / 12);
+    CHECK(parts_of_lines(set) == (512 + 11) / 12);
     CHECK(parts_of_contents(set) == 1);
     set.fetch();
 }
@@ -84,6 +84,53 @@ TEST_CASE("contents are where their holders say at the time, or nowhere") {
     CHECK(room == a_few);
 }
 
+TEST_CASE("several sets are one list, each thing once, until one of them is another") {
+    alignas(64) static std::byte memory[64 * 100];
+    std::vector<int> content(1);
+    auto first = std::make_unique<sim::WorkingSet>();
+    sim::WorkingSet second;
+    for (std::size_t n = 0; n < 10; ++n) first->add(&memory[n * 640], 1);
+    for (std::size_t n = 0; n < 20; ++n) second.add(&memory[n * 320], 1);
+    first->add_elements(content);
+    second.add_elements(content);
+
+    sim::GatheredSet gathered;
+    CHECK_FALSE(gathered.current());
+    gathered.restart();
+    gathered.add(*first);
+    gathered.add(second);
+    CHECK(gathered.current());
+    std::size_t at = 0, room = 1000;
+    CHECK_FALSE(gathered.all().fetch_some(at, room));
+    CHECK(room == 1000 - 20 - 1);  // and that which holds the content
+    room = 1000;
+    CHECK_FALSE(gathered.all().fetch_some_contents(at, room));
+    CHECK(room == 999);
+
+    second.add(&memory[640], 1);  // known already
+    CHECK(gathered.current());
+    // They may move, and nothing is said twice.
+    std::vector<sim::WorkingSet> sets;
+    sets.push_back(std::move(second));
+    sets.emplace_back();
+    CHECK(gathered.current());
+    (void)gathered.settled();
+    CHECK(gathered.settled());
+    first.reset();
+    CHECK_FALSE(gathered.current());
+    CHECK_FALSE(gathered.settled());
+    CHECK(gathered.settled());
+    CHECK_FALSE(gathered.current());
+    gathered.restart();
+    CHECK(gathered.current());
+    sets[0].add(&memory[64], 1);
+    CHECK_FALSE(gathered.current());
+    gathered.restart();
+    CHECK(gathered.all().empty());
+    sets[0] = {};
+    CHECK_FALSE(gathered.current());
+}
+
 TEST_CASE("who does not wake is no more fetched ahead, until he wakes again") {
     struct Looked final : sim::Task {
         std::optional<sim::Time> begin() override { return std::nullopt; }
@@ -96,24 +143,38 @@ TEST_CASE("who does not wake is no more fetched ahead, until he wakes again") {
     Looked often, once;
     const sim::TaskSlot often_slot{processor, often}, once_slot{processor, once};
     once_slot.needs(once);
-    processor.fetch_next();
-    CHECK(once.times == 0);
+    CHECK(processor.take_awake() == 0);
     constexpr int all = 10;
     for (int n = 0; n < all; ++n) {
         if (n == 0) processor.wake(1);
         processor.wake(0);
         simulation.agenda().run_until(simulation.agenda().now() + sim::Time::us(1));
-        processor.fetch_next();
+        processor.fetch_next(processor.take_awake());
     }
     CHECK(often.times == all);
-    CHECK(once.times > 0);
-    CHECK(once.times < all);
-    CHECK(processor.needs_of(1) == nullptr);
-    const int before = once.times;
+    CHECK(once.times == 1);
     processor.wake(1);
-    CHECK(processor.needs_of(1) != nullptr);
-    processor.fetch_next();
-    CHECK(once.times == before + 1);
+    CHECK(processor.take_awake() == 2);
+    CHECK(processor.take_awake() == 0);
+}
+
+TEST_CASE("of more tasks than bits none is forgotten") {
+    struct Looked final : sim::Task {
+        std::optional<sim::Time> begin() override { return std::nullopt; }
+        void finish() override {}
+        void fetch_ahead() const override { ++times; }
+        mutable int times = 0;
+    };
+    sim::Simulation simulation{1};
+    sim::SerialProcessor processor{simulation.scope("processor"), sim::Time::zero()};
+    std::vector<Looked> tasks(70);
+    std::vector<std::unique_ptr<sim::TaskSlot>> slots;
+    for (Looked& task : tasks) slots.push_back(std::make_unique<sim::TaskSlot>(processor, task));
+    for (const unsigned id : {0u, 69u}) processor.wake(id);
+    processor.fetch_next(processor.take_awake());
+    CHECK(tasks[0].times == 1);
+    CHECK(tasks[1].times == 0);
+    CHECK(tasks[69].times == 1);
 }
 
 TEST_CASE("a task that has gone takes its needs with it") {
@@ -129,15 +190,21 @@ TEST_CASE("a task that has gone takes its needs with it") {
     slot->needs(task);
     slot->needs_elements(*content);
     slot->wake();
-    REQUIRE(processor.needs_of(0) != nullptr);
-    std::size_t at = 0, room = a_few;
-    CHECK_FALSE(processor.needs_of(0)->fetch_some_contents(at, room));
+    const sim::TaskQueue::Tasks awake = processor.take_awake();
+    sim::GatheredSet gathered;
+    gathered.restart();
+    processor.gather(awake, gathered);
+    CHECK_FALSE(gathered.all().empty());
+    CHECK(gathered.current());
     slot.reset();
     content.reset();
-    CHECK(processor.needs_of(0) == nullptr);
-    processor.fetch_places();
-    processor.fetch_next();
-    processor.fetch_list();
+    CHECK_FALSE(gathered.current());
+    gathered.restart();
+    processor.gather(awake, gathered);
+    CHECK(gathered.all().empty());
+    processor.fetch_needs(awake);
+    processor.fetch_places(awake);
+    processor.fetch_next(awake);
 }
 
 }  // namespace working_set_test
