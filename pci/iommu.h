@@ -106,9 +106,10 @@ private:
         std::uint64_t high = 0;
     };
 
-    // Lines of the simulating computer's memory that look-ups for a requester needed, the oldest replaced first.
-    struct Walked {
-        std::array<const void*, 24> lines{};
+    // Lines of the simulating computer's memory that look-ups for a requester needed, the oldest replaced first. Itself
+    // it is one.
+    struct alignas(64) Walked {
+        std::array<const void*, 7> lines{};
         unsigned next = 0;
         void note(const void* entry);
     };

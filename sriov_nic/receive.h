@@ -56,6 +56,7 @@ public:
 
     void add_needs(unsigned queue, sim::WorkingSet& set) const {
         set.add(&queues_[queue], sim::WorkingSet::line_bytes);
+        set.add_content(next_[queue], descriptor_bytes);
     }
 
     template <class Archive>
@@ -187,6 +188,7 @@ private:
     Core& core_;
     PauseSender& mac_;
     std::array<Queue, queues> queues_;
+    std::array<sim::Hint, queues> next_;  // descriptors on chip
     std::array<std::uint64_t, 2> fetch_{};
     PacketMemory memory_;
     Fifo<Frame> frames_;

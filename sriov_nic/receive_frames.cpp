@@ -272,6 +272,7 @@ Receive::Outcome Receive::write_out(Frame& frame, unsigned queue, const Layout& 
         }
     }
     q.used += n;
+    next_[frame.queue].at = &q.cache[q.used % cache_size];
     q.head = static_cast<std::uint32_t>((q.first + q.used) % ring_size(q));
     count(frame, queue);
     evaluate(queue);

@@ -235,6 +235,7 @@ void Transmit::descriptors_read(unsigned queue, std::uint32_t epoch, bool ok, st
         }
         told_[queue].came(q.fetched, q.fetched + n, core_.scope.now());
         q.fetched += n;
+        next_[queue].at = &q.cache[q.fetched % cache_size];
     }
     evaluate(queue);
     pump();

@@ -69,6 +69,7 @@ public:
         set.add(&queues_[queue], offsetof(Queue, cache));
         set.add(&told_[queue], 2 * sim::WorkingSet::line_bytes);
         set.add(&told_[queue].doorbells, sim::WorkingSet::line_bytes);
+        set.add_content(next_[queue], descriptor_bytes);
     }
     void reset();
 
@@ -341,6 +342,7 @@ private:
     Core& core_;
     LoopbackTarget& loopback_;
     std::array<Queue, queues> queues_;
+    std::array<sim::Hint, queues> next_;  // places of descriptors on chip
     std::array<Told, queues> told_;
     std::array<std::array<std::byte, 1024>, queues> headers_{};  // of segmented packets
     DueList<queues> flush_;                                      // whose descriptors are to be written back, and when

@@ -25,11 +25,11 @@ protected:
 };
 
 struct NeighbourSettings {
+    sim::Time age = sim::Time::s(600);
     std::size_t capacity = 1024;
     std::size_t waiting_frames = 64;  // per address
     std::uint32_t attempts = 3;
     sim::Time retry = sim::Time::s(1);  // RFC 4861 RETRANS_TIMER; RFC 1122 asks for at most one per second
-    sim::Time age = sim::Time::s(600);
 };
 
 class NeighbourCache final {
@@ -41,7 +41,10 @@ public:
     // Somebody told its address.
     void learn(const IpAddress& address, const MacAddress& mac);
     std::size_t size() const { return entries_.size(); }
-    void add_needs(sim::WorkingSet& set) const { set.add_elements(entries_, 2); }
+    void add_needs(sim::WorkingSet& set) const {
+        set.add_between(&entries_, &settings_.capacity);
+        set.add_elements(entries_, 2);
+    }
 
     template <class Archive>
     void fields(Archive& archive) {
@@ -65,10 +68,10 @@ private:
     void schedule();
     std::vector<Frame> make_room();
 
+    sim::FlatMap<IpAddress, Entry> entries_;
     sim::Agenda& agenda_;
     NeighbourOutput& output_;
     NeighbourSettings settings_;
-    sim::FlatMap<IpAddress, Entry> entries_;
     sim::Timer timer_;
 };
 

@@ -65,10 +65,10 @@ private:
     sim::Time spread(sim::Time time);
     sim::Time interval(std::uint64_t count) const;
 
-    ArrivalSettings settings_;
-    sim::Random random_;
     sim::Time begun_;  // of all, or of the period
     std::uint64_t count_ = 0;
+    ArrivalSettings settings_;
+    sim::Random random_;
     sim::Time last_;
     sim::Time period_end_;
     std::uint64_t in_period_ = 0;

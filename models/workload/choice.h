@@ -21,7 +21,7 @@ public:
     };
 
     Choice() = default;
-    explicit Choice(std::uint64_t value) : items_{{value, value, 1}}, total_(1) {}
+    explicit Choice(std::uint64_t value) : constant_(true), only_(value), items_{{value, value, 1}}, total_(1) {}
     // Throws sim::UserError, beginning with `what`, for an empty one, one without weight, or a range upside down.
     Choice(std::vector<Item> items, std::string_view what) : items_(std::move(items)) {
         for (const Item& item : items_) {
@@ -33,10 +33,13 @@ public:
             total_ += item.weight;
         }
         if (total_ == 0) throw sim::UserError(std::string{what} + ": no value has any weight");
+        constant_ = items_.size() == 1 && items_.front().low == items_.front().high;
+        only_ = items_.front().low;
     }
 
     // A choice without an alternative takes no random number.
     std::uint64_t draw(sim::Random& random) const {
+        if (constant_) return only_;
         std::uint64_t at = items_.size() == 1 ? 0 : random.below(total_);
         for (const Item& item : items_) {
             if (at < item.weight) return item.low == item.high ? item.low : random.between(item.low, item.high);
@@ -58,6 +61,8 @@ public:
 
 private:
     static constexpr std::uint64_t max_weight = std::uint64_t{1} << 32;
+    bool constant_ = false;
+    std::uint64_t only_ = 0;
     std::vector<Item> items_;
     std::uint64_t total_ = 0;
 };

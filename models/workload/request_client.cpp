@@ -24,12 +24,12 @@ void check_sizes(const Choice& sizes, bool datagrams, const std::string& what) {
 RequestClient::RequestClient(const sim::Scope& scope, Sockets& sockets, const Settings& settings)
     : Workload(scope),
       sockets_(sockets),
-      settings_(settings),
       user_(sockets.add_user(*this)),
-      random_(scope.random()),
-      arrivals_(settings.arrivals, scope.child("arrivals").random()),
+      settings_(settings),
       timer_(scope.agenda(), scope.path() + ".next", [this] { expired(); }),
       patience_timer_(scope.agenda(), scope.path() + ".patience", [this] { out_of_patience(); }),
+      arrivals_(settings.arrivals, scope.child("arrivals").random()),
+      random_(scope.random()),
       registration_(scope.register_state(*this)) {
     settings.arrivals.check(scope.path());
     check_sizes(settings.request, settings.datagrams, scope.path() + ": requests");
@@ -38,13 +38,12 @@ RequestClient::RequestClient(const sim::Scope& scope, Sockets& sockets, const Se
         throw sim::UserError(scope.path() + ": give 1 to 10,000 connections");
     }
     state_.connections.resize(settings.connections);
-    needs_.add(*this);
+    needs_.add_between(this, &state_.by_socket);
+    needs_.add(&arrivals_, sim::WorkingSet::line_bytes);
     needs_.add(state_.connections.front());
     latency().add_needs(needs_);
     needs_.add_elements(state_.patience);
     needs_.add_elements(state_.arrivals);
-    needs_.add_content(settings_.request, sizeof(Choice::Item));
-    needs_.add_content(settings_.answer, sizeof(Choice::Item));
     sockets_.add_needs(needs_, settings_.processor);
     timer_.set_foresight(this);
 }
@@ -97,7 +96,7 @@ void RequestClient::schedule() {
 
 // Its own, then what lies below on the processor of the next request.
 bool RequestClient::fetch_ahead(unsigned step) {
-    constexpr unsigned own_steps = 3;
+    constexpr unsigned own_steps = 2;
     std::size_t first = 0, room = sim::WorkingSet::at_once;
     switch (step) {
         case 0:
@@ -106,9 +105,9 @@ bool RequestClient::fetch_ahead(unsigned step) {
         case 1:
             needs_.fetch();
             return true;
-        case 2:
+        case own_steps:
             (void)needs_.fetch_some_contents(first, room);
-            return true;
+            [[fallthrough]];
         default:
             return sockets_.fetch_ahead(processor_of(state_.next_connection), step - own_steps);
     }

@@ -79,16 +79,16 @@ private:
     };
     struct State {
         bool running = false;
-        std::vector<Connection> connections;
-        std::map<SocketId, std::uint32_t> by_socket;
-        std::map<sim::RequestId, Request> requests;
-        sim::Queue<std::pair<sim::Time, sim::RequestId>> patience;
-        std::map<std::pair<sim::Time, std::uint64_t>, std::uint32_t> thinking;  // connections, by when they go on
-        std::uint64_t next_thought = 0;
-        sim::Queue<Arrival> arrivals;  // of which the program has not been called yet
-        Arrival next;
         bool has_next = false;
         std::uint32_t next_connection = 0;
+        Arrival next;
+        sim::Queue<Arrival> arrivals;  // of which the program has not been called yet
+        std::vector<Connection> connections;
+        sim::Queue<std::pair<sim::Time, sim::RequestId>> patience;
+        std::map<sim::RequestId, Request> requests;
+        std::map<std::pair<sim::Time, std::uint64_t>, std::uint32_t> thinking;  // connections, by when they go on
+        std::uint64_t next_thought = 0;
+        std::map<SocketId, std::uint32_t> by_socket;
         template <class Archive>
         void fields(Archive& archive) {
             archive(running, connections, by_socket, requests, patience, thinking, next_thought, arrivals, next,
@@ -120,13 +120,13 @@ private:
 
     sim::WorkingSet needs_;  // first: it is in the cache line of the Foresight above
     Sockets& sockets_;
-    Settings settings_;
     SocketUserId user_;
-    State state_;
-    sim::Random random_;
-    Arrivals arrivals_;
+    Settings settings_;
     sim::Timer timer_;
     sim::Timer patience_timer_;
+    State state_;
+    Arrivals arrivals_;
+    sim::Random random_;
     sim::StateRegistration registration_;
 };
 

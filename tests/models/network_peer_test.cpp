@@ -283,7 +283,7 @@ TEST_CASE("neighbour cache: bounded, retries, ages") {
     sim::Simulation simulation;
     output.agenda = &simulation.agenda();
     NeighbourCache cache(simulation.agenda(), output,
-                         {.capacity = 4, .waiting_frames = 2, .attempts = 3, .retry = 1_s, .age = 10_s});
+                         {.age = 10_s, .capacity = 4, .waiting_frames = 2, .attempts = 3, .retry = 1_s});
     const auto address = [](unsigned n) { return IpAddress::v4(0x0a00'0000 + n); };
     const MacAddress mac = MacAddress::from_u64(5);
     for (std::uint8_t n = 0; n < 3; ++n) cache.send(address(1), plain({}, {}, n));

@@ -44,11 +44,11 @@ std::optional<MacAddress> find_address(std::span<const std::byte> options, std::
 
 Peer::Peer(const sim::Scope& scope, const PeerSettings& settings, FrameReceiver& network)
     : scope_(scope),
-      settings_(settings),
       network_(network),
-      link_local_(link_local(settings.mac)),
       in_frames_(scope.counter("in_frames", "frames", "frames that arrived")),
       out_frames_(scope.counter("out_frames", "frames", "frames sent; a large send counts once")),
+      settings_(settings),
+      link_local_(link_local(settings.mac)),
       not_for_us_(scope.counter("not_for_us", "frames", "frames for other addresses or of other VLANs")),
       inbox_full_(scope.counter("inbox_full", "frames", "frames dropped because too many waited")),
       bad_checksum_(scope.counter("bad_checksum", "frames", "frames dropped for a wrong checksum")),

@@ -69,8 +69,6 @@ public:
     // What a frame needs but for TCP: of the settings the addresses.
     void add_needs(sim::WorkingSet& set) const {
         set.add_between(this, &settings_.response);
-        set.add_between(&settings_ + 1, &tcp_);
-        set.add(next_identification_);
         neighbours_.add_needs(set);
         set.add(&in_frames_, 9 * sizeof(sim::Counter));
     }
@@ -145,13 +143,15 @@ private:
     void send_echo_request(const IpAddress& target, std::uint16_t identifier, std::uint16_t sequence,
                            std::uint16_t payload_bytes) override;
 
+    // First what each frame needs.
     sim::Scope scope_;
-    PeerSettings settings_;
     FrameReceiver& network_;
     PeerProgram* program_ = nullptr;
-    IpAddress link_local_;
     sim::Counter& in_frames_;
     sim::Counter& out_frames_;
+    std::uint16_t next_identification_ = 1;
+    PeerSettings settings_;
+    IpAddress link_local_;
     sim::Counter& not_for_us_;
     sim::Counter& inbox_full_;
     sim::Counter& bad_checksum_;
@@ -166,7 +166,6 @@ private:
     Pinger pinger_;
     sim::Queue<Arrival> inbox_;
     sim::Timer inbox_timer_;
-    std::uint16_t next_identification_ = 1;
     sim::StateRegistration registration_;
 };
 
