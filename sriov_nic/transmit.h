@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 
+#include "sim/working_set.h"
 #include "sriov_nic/core.h"
 #include "sriov_nic/descriptors.h"
 #include "sriov_nic/due_list.h"

@@ -131,29 +131,26 @@ bool BehaviouralCpu::fetch_ahead(unsigned step) {
     std::size_t room = sim::WorkingSet::at_once;
     switch (stage_) {
         case Stage::lines:
-            if (!all_.all().fetch_some(ahead_, room)) stage_ = Stage::arrival;
-            return true;
-        case Stage::arrival:
-            stage_ = Stage::contents;
-            return true;
+            if (all_.all().fetch_some(ahead_, room)) return true;
+            break;
         case Stage::contents:
-            if (!all_.all().fetch_some_contents(ahead_, room)) stage_ = Stage::their_arrival;
-            return true;
-        case Stage::their_arrival:
-            stage_ = Stage::places;
-            return true;
+            if (all_.all().fetch_some_contents(ahead_, room)) return true;
+            break;
         case Stage::places:
             queue_.fetch_places(all_of_.tasks);
-            stage_ = Stage::next;
-            return true;
-        case Stage::next:
             break;
+        case Stage::arrival:
+        case Stage::their_arrival:
+            break;
+        case Stage::next:
+            queue_.fetch_next(all_of_.tasks);
+            vp_->fetch_next();
+            if (all_of_.called_host) owner_.expect_synthetic_interrupt(index_);
+            foreseen_ = true;
+            return false;
     }
-    queue_.fetch_next(all_of_.tasks);
-    vp_->fetch_next();
-    if (all_of_.called_host) owner_.expect_synthetic_interrupt(index_);
-    foreseen_ = true;
-    return false;
+    stage_ = static_cast<Stage>(static_cast<std::uint8_t>(stage_) + 1);
+    return true;
 }
 
 void BehaviouralCpu::resume(std::uint32_t who, std::uint32_t step, std::uint64_t value) {

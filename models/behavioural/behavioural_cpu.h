@@ -8,6 +8,7 @@
 #include "hypervisor/behavioural_processor.h"
 #include "models/behavioural/guest_platform.h"
 #include "sim/flat_map.h"
+#include "sim/working_set.h"
 
 namespace models {
 

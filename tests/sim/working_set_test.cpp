@@ -28,6 +28,14 @@ std::size_t parts_of_contents(const sim::WorkingSet& set) {
     return calls;
 }
 
+// It never has anything to do, and counts how often it was fetched ahead for.
+struct Looked final : sim::Task {
+    std::optional<sim::Time> begin() override { return std::nullopt; }
+    void finish() override {}
+    void fetch_ahead() const override { ++times; }
+    mutable int times = 0;
+};
+
 }  // namespace
 
 TEST_CASE("a working set is fetched in parts, what was added twice once, and to an end") {
@@ -132,12 +140,6 @@ TEST_CASE("several sets are one list, each thing once, until one of them is anot
 }
 
 TEST_CASE("who does not wake is no more fetched ahead, until he wakes again") {
-    struct Looked final : sim::Task {
-        std::optional<sim::Time> begin() override { return std::nullopt; }
-        void finish() override {}
-        void fetch_ahead() const override { ++times; }
-        mutable int times = 0;
-    };
     sim::Simulation simulation{1};
     sim::SerialProcessor processor{simulation.scope("processor"), sim::Time::zero()};
     Looked often, once;
@@ -159,12 +161,6 @@ TEST_CASE("who does not wake is no more fetched ahead, until he wakes again") {
 }
 
 TEST_CASE("of more tasks than bits none is forgotten") {
-    struct Looked final : sim::Task {
-        std::optional<sim::Time> begin() override { return std::nullopt; }
-        void finish() override {}
-        void fetch_ahead() const override { ++times; }
-        mutable int times = 0;
-    };
     sim::Simulation simulation{1};
     sim::SerialProcessor processor{simulation.scope("processor"), sim::Time::zero()};
     std::vector<Looked> tasks(70);
@@ -178,13 +174,9 @@ TEST_CASE("of more tasks than bits none is forgotten") {
 }
 
 TEST_CASE("a task that has gone takes its needs with it") {
-    struct Nothing final : sim::Task {
-        std::optional<sim::Time> begin() override { return std::nullopt; }
-        void finish() override {}
-    };
     sim::Simulation simulation{1};
     sim::SerialProcessor processor{simulation.scope("processor"), sim::Time::zero()};
-    Nothing task;
+    Looked task;
     auto slot = std::make_unique<sim::TaskSlot>(processor, task);
     auto content = std::make_unique<std::vector<int>>(10);
     slot->needs(task);
