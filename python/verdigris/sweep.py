@@ -71,8 +71,8 @@ def sweep(options: argparse.Namespace, executable: str) -> int:
         slurm = Slurm(plan, options.sbatch, options.jobs)
         if not slurm.submitted:
             plan.tidy()
-        to_run, damaged = unfinished(plan, plan.points)
-        for line in damaged:
+        to_run, lines = unfinished(plan, plan.points)
+        for line in lines:
             print(f"verdigris: {line}", file=sys.stderr)
         if options.engine == "slurm":
             failed = slurm.run(to_run, options.wait)

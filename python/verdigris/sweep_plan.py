@@ -118,11 +118,18 @@ class Plan:
 
     def noted(self, point: Point) -> dict[str, Any]:
         """What was noted about a point as it is now; nothing if it was another scenario's or another program's."""
+        marker = self._read_marker(point)
+        return marker if marker.get("key") == self.key(point) else {}
+
+    def left_by_another(self, point: Point) -> bool:
+        """For a point that is not done: whether a run of something else that came to its end left results."""
+        return self._read_marker(point).get("status") in (0, 1) and (self.folder(point) / "result.json").exists()
+
+    def _read_marker(self, point: Point) -> dict[str, Any]:
         try:
-            marker = read_json(self.marker(point), MARKER)
+            return read_json(self.marker(point), MARKER)
         except UserError:
             return {}
-        return marker if marker["key"] == self.key(point) else {}
 
     def status(self, point: Point) -> int | None:
         """The exit status of a point's run; None if it has not ended."""
@@ -202,13 +209,16 @@ def locked(out: pathlib.Path) -> Iterator[int]:
 
 
 def unfinished(plan: Plan, points: Sequence[Point]) -> tuple[list[Point], list[str]]:
-    """The points that are to be run, and a line for each whose results are damaged."""
-    to_run, damaged = [], []
+    """The points that are to be run, and why, a line each, where there are results that cannot be taken."""
+    to_run, lines, others = [], [], 0
     for point in points:
         try:
             if plan.result(point) is None:
                 to_run.append(point)
+                others += plan.left_by_another(point)
         except UserError as error:
             to_run.append(point)
-            damaged.append(str(error).replace("repeat the run", "the point is repeated"))
-    return to_run, damaged
+            lines.append(str(error).replace("repeat the run", "the point is repeated"))
+    if others:
+        lines.append(f"results of {others} of {len(points)} points are of another scenario, setting, program or guest image; these points are repeated")
+    return to_run, lines

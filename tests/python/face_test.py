@@ -228,13 +228,7 @@ class Endings(ScenarioCase):
     def interrupt(self, body: str, number: int) -> subprocess.CompletedProcess[str]:
         lines = "".join(f"    {line}\n" for line in body.split("\n"))
         self.write(f"{HEAD}async def main(sim):\n{lines}", "0 tick 1000")
-        with subprocess.Popen(
-            self.command("run", "s.py", "--out", "out"),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with self.start("run", "s.py", "--out", "out", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             self.assertEqual(process.stdout.readline(), "begun\n")
             time.sleep(0.1)
@@ -401,7 +395,7 @@ class Results(ScenarioCase):
     def test_progress_only_on_a_terminal(self) -> None:
         self.write(f"{HEAD}async def main(sim):\n    await sim.after('3ms')\n", "0 tick 1000")
         main_end, other_end = pty.openpty()
-        with subprocess.Popen(self.command("run", "s.py"), cwd=self.folder, stdout=subprocess.DEVNULL, stderr=other_end) as process:
+        with self.start("run", "s.py", stdout=subprocess.DEVNULL, stderr=other_end) as process:
             os.close(other_end)
             shown = b""
             while True:

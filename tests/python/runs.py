@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import tempfile
 import unittest
+from typing import Any
 
 import _verdigris
 
@@ -47,6 +48,15 @@ class ScenarioCase(unittest.TestCase):
     def command(self, *arguments: str) -> list[str]:
         return [_verdigris.executable, *arguments]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of everything that a test starts, whatever the caller's is: a sweep's points depend on where guest images are."""
+        return {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)}
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
+        """Starts the executable in the folder."""
+        return subprocess.Popen(self.command(*arguments), cwd=self.folder, env=self.environment, **options)
+
     def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs the executable in the folder."""
         return subprocess.run(
@@ -56,7 +66,7 @@ class ScenarioCase(unittest.TestCase):
             text=True,
             encoding="utf-8",
             timeout=60,
-            env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)},
+            env=self.environment,
         )
 
     def run_main(self, body: str, *arguments: str, guest: str | None = None, head: str = HEAD) -> subprocess.CompletedProcess[str]:

@@ -47,7 +47,7 @@ class Files(SweepCase):
     def limited(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command when no file may be larger than 100,000 bytes."""
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
-        return subprocess.run(self.command(*arguments), cwd=self.folder, capture_output=True, text=True, timeout=60, preexec_fn=limit)
+        return subprocess.run(self.command(*arguments), cwd=self.folder, capture_output=True, text=True, timeout=60, env=self.environment, preexec_fn=limit)
 
     def test_limit_of_size(self) -> None:
         self.run_command("run", "big.py", "--out", "out")
@@ -94,8 +94,8 @@ class Files(SweepCase):
 
     def test_killed_with_a_trace(self) -> None:
         """What grows during a run does not lie under its name before the end."""
-        command = self.command("run", "s.py", "--set", "slow=30", "--trace", "all", "--out", "out")
-        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        command = ["run", "s.py", "--set", "slow=30", "--trace", "all", "--out", "out"]
+        with self.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while not (self.folder / "out/trace.txt.partial").exists():
                 time.sleep(0.02)
             os.kill(process.pid, signal.SIGKILL)

@@ -61,9 +61,8 @@ class Killed(SweepCase):
         return {name: when[name] for name, marker in markers.items() if "status" in marker}
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = self.command("sweep", "s.py", *GRID, "--out", "killed")
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(command, cwd=self.folder, stdout=quiet, stderr=quiet, start_new_session=True)
+        return self.start("sweep", "s.py", *GRID, "--out", "killed", stdout=quiet, stderr=quiet, start_new_session=True)
 
     def _assert_whole(self, folder: pathlib.Path) -> None:
         """Each file is whole, or its name says that it is not."""

@@ -96,14 +96,15 @@ class Sweep(SweepCase):
         self.run_command(*command)
         point = "delay=10,seed=1"
         result = self.folder / "a/points" / point / "result.json"
+        another = "results of {} of 2 points are of another scenario, setting, program or guest image; these points are repeated\n".format
         steps = [
             ("nothing", lambda: None, set(), ""),
-            ("the scenario", lambda: (self.folder / "s.py").write_text(f"import other\n\n{SCENARIO}"), {point, "delay=20,seed=1"}, ""),
-            ("what it imports", lambda: (self.folder / "other.py").write_text("x = 2\n"), {point, "delay=20,seed=1"}, ""),
-            ("guest images", lambda: manifest.write_text("2"), {point, "delay=20,seed=1"}, ""),
+            ("the scenario", lambda: (self.folder / "s.py").write_text(f"import other\n\n{SCENARIO}"), {point, "delay=20,seed=1"}, another(2)),
+            ("what it imports", lambda: (self.folder / "other.py").write_text("x = 2\n"), {point, "delay=20,seed=1"}, another(2)),
+            ("guest images", lambda: manifest.write_text("2"), {point, "delay=20,seed=1"}, another(2)),
             ("a result is gone", result.unlink, {point}, ""),
-            ("a result of another seed", lambda: result.write_text(result.read_text().replace('"seed": 1', '"seed": 2')), {point}, ""),
-            ("an interrupted one", lambda: result.write_text(result.read_text().replace('"finished"', '"interrupted"')), {point}, ""),
+            ("a result of another seed", lambda: result.write_text(result.read_text().replace('"seed": 1', '"seed": 2')), {point}, another(1)),
+            ("an interrupted one", lambda: result.write_text(result.read_text().replace('"finished"', '"interrupted"')), {point}, another(1)),
             ("a damaged one", lambda: result.write_text(result.read_text()[:500]), {point}, "is damaged at line"),
             ("a marker is gone", lambda: (self.folder / f"a/.sweep/points/{point}.json").unlink(), {point}, ""),
         ]  # fmt: skip
@@ -166,25 +167,26 @@ class Sweep(SweepCase):
             self.assertIn(part, done.stdout)
 
     def test_interrupted(self) -> None:
-        command = self.command("sweep", "s.py", *GRID, "--set", "slow=0.3", "--jobs", "2", "--out", "a")
-        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-            while not list((self.folder / "a").glob("points/*/result.json")):
+        command = ["sweep", "s.py", *GRID, "--set", "slow=0.3", "--out", "a"]
+        pipe = subprocess.PIPE
+        with self.start(*command, "--jobs", "2", stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+            while not any('"status"' in marker.read_text() for marker in (self.folder / "a").glob(".sweep/points/*.json")):
                 time.sleep(0.02)
             os.killpg(process.pid, signal.SIGINT)
             out, error = process.communicate(timeout=30)
         self.assertEqual((process.returncode, out), (130, ""))
-        self.assertRegex(error, r"^verdigris: interrupted; \d+ of 12 points are done, the same command goes on\n$")
+        self.assertRegex(error, r"^verdigris: interrupted; [1-9]\d* of 12 points are done, the same command goes on\n$")
         self.assertFalse((self.folder / "a/sweep.json").exists())
         before = self.changed("a")
-        done = self.run_command("sweep", "s.py", *GRID, "--set", "slow=0.3", "--jobs", "6", "--out", "a")
-        self.assertEqual(done.returncode, 0)
+        done = self.run_command(*command, "--jobs", "6")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
         kept = [name for name, when in self.changed("a").items() if before.get(name) == when]
         self.assertEqual(len(kept), int(error.split("; ")[1].split(" of ")[0]))
 
     def test_progress_on_a_terminal(self) -> None:
         main_end, other_end = pty.openpty()
-        command = self.command("sweep", "s.py", *GRID, "--set", "slow=0.05", "--out", "a", "--jobs", "2")
-        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=other_end) as process:
+        command = ["sweep", "s.py", *GRID, "--set", "slow=0.05", "--out", "a", "--jobs", "2"]
+        with self.start(*command, stdout=subprocess.DEVNULL, stderr=other_end) as process:
             os.close(other_end)
             shown = b""
             while True:
