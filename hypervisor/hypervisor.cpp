@@ -298,7 +298,6 @@ VpControl& Hypervisor::create_behavioural_vp(Partition& partition, std::uint32_t
     schedule(ref, partition.vp_policy());
     behavioural_table_.set(ref, processor.get());
     scheduler_.add_needs(ref, processor->needs());
-    behavioural_table_.add_needs(ref, processor->needs());
     return *behavioural_.emplace(ref, std::move(processor)).first->second;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "hypervisor/partition.h"
 #include "sim/bits.h"
 #include "sim/check.h"
 
@@ -168,6 +169,18 @@ ReadyQueue::Entry Scheduler::entry_of(const Vp& v) const {
         entry.owed_from = options_.period * (v.period + periods);
     }
     return entry;
+}
+
+// Of a checkpoint: the table is as large as the largest name, and who runs is looked up in it.
+void Scheduler::refuse_strangers() const {
+    constexpr std::uint64_t most_partitions = 1 << 20;
+    const auto known = [this](const std::optional<VpRef>& ref) { return !ref || state_.vps.contains(*ref); };
+    const bool small = std::ranges::all_of(state_.vps, [](const auto& entry) {
+        return entry.first.partition < most_partitions && entry.first.vp < max_vps_per_partition;
+    });
+    if (!small ||
+        !std::ranges::all_of(state_.lps, [&](const Lp& lp) { return known(lp.running) && known(lp.promised); }))
+        throw sim::UserError("checkpoint: it has virtual processors that cannot be");
 }
 
 void Scheduler::order_anew() {

@@ -102,10 +102,7 @@ public:
     [[nodiscard]] bool consistent(sim::Time now);
 
     // What it needs of a virtual processor (sim/working_set.h).
-    void add_needs(VpRef ref, sim::WorkingSet& set) const {
-        set.add(vp(ref));
-        table_.add_needs(ref, set);
-    }
+    void add_needs(VpRef ref, sim::WorkingSet& set) const { set.add(vp(ref)); }
 
     bool nobody_waits() const { return ready_.entries().empty(); }
     std::uint32_t lp_count() const { return static_cast<std::uint32_t>(state_.lps.size()); }
@@ -121,7 +118,10 @@ public:
     template <class Archive>
     void fields(Archive& archive) {
         archive(state_);
-        if constexpr (Archive::reading) order_anew();
+        if constexpr (Archive::reading) {
+            refuse_strangers();
+            order_anew();
+        }
     }
     friend bool operator==(const Scheduler& a, const Scheduler& b) { return a.state_ == b.state_; }
 
@@ -198,6 +198,7 @@ private:
     ReadyQueue::Entry entry_of(const Vp& v) const;
     std::uint64_t lag_floor(const Vp& v) const;
     sim::Time release_of(const Vp& v) const;
+    void refuse_strangers() const;
     void order_anew();
 
     // What the state says of the LPs, as masks: most questions are about few of them.

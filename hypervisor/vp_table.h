@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "hypervisor/ready_queue.h"
-#include "sim/working_set.h"
 
 namespace hypervisor {
 
@@ -23,17 +22,12 @@ public:
     void set(VpRef ref, T* value) {
         if (ref.partition >= rows_.size()) rows_.resize(ref.partition + 1);
         Row& row = rows_[ref.partition];
-        if (ref.vp >= row.count) grow(row, ref.vp + 1);
+        if (ref.vp >= row.count) grow(row, ref.vp + std::size_t{1});
         cells_[row.first + ref.vp] = value;
     }
     void clear() {
         rows_.clear();
         cells_.clear();
-    }
-    // What find() looks at. (Rows of partitions that come later move it.)
-    void add_needs(VpRef ref, sim::WorkingSet& set) const {
-        set.add(rows_[ref.partition]);
-        set.add(cells_[rows_[ref.partition].first + ref.vp]);
     }
 
 private:
@@ -43,15 +37,15 @@ private:
     };
 
     // The last row grows where it is, another one moves behind it.
-    void grow(Row& row, std::uint32_t count) {
+    void grow(Row& row, std::size_t count) {
         if (row.first + row.count != cells_.size()) {
             const auto first = static_cast<std::uint32_t>(cells_.size());
             cells_.resize(cells_.size() + row.count);
             std::copy_n(cells_.begin() + row.first, row.count, cells_.begin() + first);
             row.first = first;
         }
-        row.count = count;
-        cells_.resize(row.first + std::size_t{count});
+        cells_.resize(row.first + count);
+        row.count = static_cast<std::uint32_t>(count);
     }
 
     // Those of a thousand partitions lie in a few pages.

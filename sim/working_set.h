@@ -135,20 +135,22 @@ private:
         return added;
     }
     bool add_line(std::uintptr_t line) {
+        Piece* before = nullptr;
         for (std::size_t n = 0; n < contents_; ++n) {
             Piece& piece = pieces_[n];
             if (line - piece.place < piece.extent) return false;
-            if (line == piece.place + piece.extent && piece.extent < most) {
-                ++piece.extent;
-                return true;
-            }
+            if (line == piece.place + piece.extent && piece.extent < most) before = &piece;
+        }
+        if (before != nullptr) {
+            ++before->extent;
+            return true;
         }
         if (pieces_.size() >= most) return false;
         pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(contents_++), Piece{line, 1});
         return true;
     }
 
-    // Counts what is added to any set, and when one is no more.
+    // Counts what is added to any set, and when one is no more (a gathered one, too: it ends with others).
     static inline std::uint64_t changes_ = 0;
 
     std::vector<Piece> pieces_;  // lines first, then contents

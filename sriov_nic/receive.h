@@ -177,6 +177,11 @@ private:
     Segment segment_of(const Frame& frame);
     Flow* flow_of(unsigned queue, const Segment& segment);
     // Nothing: the frame goes the usual way.
+    void take_descriptors(unsigned queue, std::uint32_t count) {
+        Queue& q = queues_[queue];
+        q.used += count;
+        next_[queue].at = &q.cache[q.used % cache_size];
+    }
     std::optional<Outcome> coalesce(Frame& frame, unsigned queue);
     Outcome append(Frame& frame, Flow& flow, std::uint32_t begin);
     void take_descriptor(Flow& flow);
@@ -188,7 +193,7 @@ private:
     Core& core_;
     PauseSender& mac_;
     std::array<Queue, queues> queues_;
-    std::array<sim::Hint, queues> next_;  // descriptors on chip
+    std::array<sim::Hint, queues> next_;  // descriptor on chip
     std::array<std::uint64_t, 2> fetch_{};
     PacketMemory memory_;
     Fifo<Frame> frames_;

@@ -101,7 +101,7 @@ void Receive::take_descriptor(Flow& flow) {
     flow.places[flow.used] = static_cast<std::uint16_t>((q.first + q.used) % ring_size(q));
     flow.starts[flow.used] = 0;
     ++flow.used;
-    ++q.used;
+    take_descriptors(flow.queue, 1);
     flow.fill = 0;
     evaluate(flow.queue);
 }

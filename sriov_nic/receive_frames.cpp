@@ -271,8 +271,7 @@ Receive::Outcome Receive::write_out(Frame& frame, unsigned queue, const Layout& 
             return Outcome::wait;
         }
     }
-    q.used += n;
-    next_[frame.queue].at = &q.cache[q.used % cache_size];
+    take_descriptors(queue, n);
     q.head = static_cast<std::uint32_t>((q.first + q.used) % ring_size(q));
     count(frame, queue);
     evaluate(queue);

@@ -343,7 +343,7 @@ private:
     Core& core_;
     LoopbackTarget& loopback_;
     std::array<Queue, queues> queues_;
-    std::array<sim::Hint, queues> next_;  // places of descriptors on chip
+    std::array<sim::Hint, queues> next_;  // descriptor on chip
     std::array<Told, queues> told_;
     std::array<std::array<std::byte, 1024>, queues> headers_{};  // of segmented packets
     DueList<queues> flush_;                                      // whose descriptors are to be written back, and when

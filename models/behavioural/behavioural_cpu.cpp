@@ -73,7 +73,7 @@ bool BehaviouralCpu::expected() {
         return true;
     }
     needs_.fetch();
-    queue_.fetch_needs(lately_.tasks);
+    queue_.fetch_needs(lately_.tasks | all_of_.tasks);
     return false;
 }
 
@@ -124,6 +124,7 @@ bool BehaviouralCpu::fetch_ahead(unsigned step) {
         all_.all().fetch_list();
         stage_ = Stage::lines;
         ahead_ = 0;
+        foreseen_ = false;
         return true;
     }
     // What says where something is may be no more.
@@ -133,14 +134,14 @@ bool BehaviouralCpu::fetch_ahead(unsigned step) {
         case Stage::lines:
             if (all_.all().fetch_some(ahead_, room)) return true;
             break;
+        case Stage::arrival:
+        case Stage::their_arrival:
+            break;
         case Stage::contents:
             if (all_.all().fetch_some_contents(ahead_, room)) return true;
             break;
         case Stage::places:
             queue_.fetch_places(all_of_.tasks);
-            break;
-        case Stage::arrival:
-        case Stage::their_arrival:
             break;
         case Stage::next:
             queue_.fetch_next(all_of_.tasks);

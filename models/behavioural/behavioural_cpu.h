@@ -87,6 +87,7 @@ private:
     void placed(hypervisor::BehaviouralProcessor* processor) override {
         vp_ = processor;
         gathered_ = false;
+        foreseen_ = false;
     }
     std::optional<sim::Time> begin() override { return queue_.begin(); }
     void account(sim::Account& account) const override { queue_.account(account); }
@@ -112,7 +113,7 @@ private:
     bool gathered_ = false;
     bool foreseen_ = false;  // and all of it fetched
     unsigned uses_ = 0;      // since lately_ began
-    // How far fetch_ahead() is, and within the list.
+    // How far fetch_ahead() is, whose stages follow in this order, and within the list.
     enum class Stage : std::uint8_t { lines, arrival, contents, their_arrival, places, next } stage_ = Stage::lines;
     std::size_t ahead_ = 0;
 

@@ -352,4 +352,32 @@ TEST_CASE("scheduler: a restored state goes on exactly as the straight run") {
     CHECK(restored == straight);
 }
 
+TEST_CASE("scheduler: a checkpoint with a name that is too large, or of nobody who could run, is refused") {
+    constexpr std::uint8_t name = 0x2a, other = 0x2b;
+    Scheduler scheduler{1};
+    REQUIRE(scheduler.add({3, name}, {}));
+    scheduler.wake({3, name}, 0_ms);
+    REQUIRE(scheduler.next(0, 0_ms));
+    const auto bytes = sim::save_to_bytes(scheduler);
+    const auto as_if_named = [&](std::size_t place, std::uint8_t vp, std::uint8_t high) {
+        auto changed = bytes;
+        auto at = changed.begin();
+        for (std::size_t n = 0;; ++n, ++at) {
+            at = std::find(at, changed.end(), std::byte{name});
+            REQUIRE(at != changed.end());
+            if (n == place) break;
+        }
+        *at = std::byte{vp};
+        std::fill_n(at + 1, 3, std::byte{high});
+        return changed;
+    };
+    Scheduler restored{1};
+    sim::restore_from_bytes(restored, bytes);
+    CHECK(restored == scheduler);
+    // The one there is; then the one that runs.
+    CHECK_THROWS_AS(sim::restore_from_bytes(restored, as_if_named(0, 0xff, 0xff)), sim::UserError);
+    CHECK_THROWS_AS(sim::restore_from_bytes(restored, as_if_named(0, other, 0)), sim::UserError);
+    CHECK_THROWS_AS(sim::restore_from_bytes(restored, as_if_named(1, other, 0)), sim::UserError);
+}
+
 }  // namespace scheduler_test

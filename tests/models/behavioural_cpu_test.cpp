@@ -2,10 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <optional>
-
 #include "models/behavioural/behavioural_cpu.h"
 #include "sim/processor.h"
+#include "tests/sim/looked_task.h"
 
 namespace behavioural_cpu_test {
 
@@ -16,13 +15,6 @@ struct Owner final : models::CpuOwner {
     void leave() override {}
     void synthetic_interrupt(unsigned) override {}
     void resume(models::ContinuationId, std::uint32_t, std::uint64_t) override {}
-};
-
-struct Looked final : sim::Task {
-    std::optional<sim::Time> begin() override { return std::nullopt; }
-    void finish() override {}
-    void fetch_ahead() const override { ++times; }
-    mutable int times = 0;
 };
 
 }  // namespace

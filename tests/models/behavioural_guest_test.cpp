@@ -11,7 +11,9 @@
 
 #include "models/host.h"
 #include "models/uart_16550.h"
+#include "sim/processor.h"
 #include "sim/simulation.h"
+#include "tests/sim/looked_task.h"
 #include "vmbus/integration/ic_service.h"
 
 namespace behavioural_guest_test {
@@ -194,6 +196,39 @@ TEST_CASE("sixty-four virtual processors in one partition") {
     m.run(Time::ms(20));
     CHECK(m.software().connected());
     CHECK(m.count("host.hypervisor.partitions.2.vp63.exits.wrmsr") == 7);
+}
+
+TEST_CASE("what a processor needs is fetched to an end, and nothing is looked into that has ended on the way") {
+    Machine m;
+    m.run(Time::ms(10));
+    models::BehaviouralCpu& cpu = m.software().processor(0);
+    const auto steps = [&cpu](unsigned most) {
+        unsigned step = 0;
+        while (step < most && cpu.fetch_ahead(step)) ++step;
+        return step;
+    };
+    constexpr unsigned all = 1000;
+    unsigned until = 1;
+    for (bool whole = false; !whole; ++until) {
+        auto content = std::make_unique<std::vector<int>>(10);
+        Looked task;
+        auto slot = std::make_unique<sim::TaskSlot>(cpu, task);
+        slot->needs_elements(*content);
+        slot->wake();
+        m.run(m.host->now() + Time::ms(1));
+        (void)steps(all);  // the set is new: there is a list when none has changed since
+        task.times = 0;
+        CHECK(steps(all) >= 4);
+        CHECK(task.times == 1);
+        // Once more, and so many steps on it ends: what says where the content is lies in memory that is no more.
+        task.times = 0;
+        whole = steps(until) < until;
+        slot.reset();
+        content.reset();
+        CHECK(task.times == (whole ? 1 : 0));
+        CHECK_FALSE(cpu.fetch_ahead(until));
+    }
+    CHECK(until > 4);
 }
 
 }  // namespace behavioural_guest_test

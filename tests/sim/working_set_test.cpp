@@ -4,12 +4,12 @@
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "sim/processor.h"
 #include "sim/simulation.h"
 #include "sim/working_set.h"
+#include "tests/sim/looked_task.h"
 
 namespace working_set_test {
 
@@ -27,14 +27,6 @@ std::size_t parts_of_contents(const sim::WorkingSet& set) {
     for (std::size_t room = a_few; set.fetch_some_contents(at, room); room = a_few) ++calls;
     return calls;
 }
-
-// It never has anything to do, and counts how often it was fetched ahead for.
-struct Looked final : sim::Task {
-    std::optional<sim::Time> begin() override { return std::nullopt; }
-    void finish() override {}
-    void fetch_ahead() const override { ++times; }
-    mutable int times = 0;
-};
 
 }  // namespace
 
@@ -56,6 +48,32 @@ TEST_CASE("a working set is fetched in parts, what was added twice once, and to 
     set.clear();
     CHECK(set.empty());
     CHECK(parts_of_lines(set) == 1);
+}
+
+TEST_CASE("a line is in a working set once, whatever the order in which its neighbours came") {
+    alignas(64) static std::byte memory[64 * 200];
+    for (std::size_t order = 0; order < 120; ++order) {
+        // Five lines side by side, each order of them; then all again.
+        std::vector<std::size_t> lines{0, 1, 2, 3, 4};
+        std::vector<std::size_t> drawn;
+        for (std::size_t rest = order, left = 5; left != 0; rest /= left, --left) {
+            const auto place = lines.begin() + static_cast<std::ptrdiff_t>(rest % left);
+            drawn.push_back(*place);
+            lines.erase(place);
+        }
+        sim::WorkingSet set, another;
+        for (const std::size_t line : drawn) set.add(&memory[64 * (100 + line)], 1);
+        another.add(&memory[64 * 101], 64 * 2);
+        sim::GatheredSet gathered;
+        gathered.restart();
+        set.add(&memory[64 * 100], 64 * 5);
+        CHECK(gathered.current());
+        gathered.add(another);
+        gathered.add(set);
+        std::size_t at = 0, room = 1000;
+        CHECK_FALSE(gathered.all().fetch_some(at, room));
+        CHECK(room == 1000 - 5);
+    }
 }
 
 TEST_CASE("a working set has a limit") {
