@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from .errors import UserError
 
@@ -15,6 +15,11 @@ _RANGE = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)([A-Za-z%/]*)\.\.(-?[0-9]+(?:\.[0-9
 _SAFE = re.compile(r"[^A-Za-z0-9._=+%-]")
 MAXIMUM_POINTS = 100_000
 _LONGEST_NAME = 180
+# What columns of the tables are called, beside those of parameters.
+_COLUMNS = {
+    **dict.fromkeys(("seeds", "mean", "ci95_low", "ci95_high", "min", "max"), "summary.csv"),
+    **dict.fromkeys(("point", "metric", "value", "unit"), "results.csv"),
+}
 MAXIMUM_SEED = 2**64 - 1
 
 
@@ -28,7 +33,7 @@ class Point:
     @property
     def name(self) -> str:
         """The name of its folder: share=25,seed=1. What a file's name should not contain is written as ~ and its code."""
-        whole = ",".join(f"{name}={_SAFE.sub(_escaped, value)}" for name, value in (*self.values, ("seed", str(self.seed))))
+        whole = ",".join(_SAFE.sub(_escaped, f"{name}={value}") for name, value in (*self.values, ("seed", str(self.seed))))
         if len(whole) <= _LONGEST_NAME:
             return whole
         return f"{whole[: _LONGEST_NAME - 20]}...{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
@@ -62,8 +67,8 @@ def parse_over(options: Sequence[str]) -> list[tuple[str, list[str]]]:
         name, equals, text = option.partition("=")
         if not equals or not names_a_setting(name) or not text:
             raise UserError(f"--over {option}: write it as NAME=V1,V2,... or NAME=FIRST..LAST")
-        if name in ("point", "metric", "value", "unit"):
-            raise UserError(f"--over {name}: a column of results.csv has this name; give the parameter another")
+        if name in _COLUMNS:
+            raise UserError(f"--over {name}: a column of {_COLUMNS[name]} has this name; give the parameter another")
         if name == "seed":
             raise UserError("--over seed: the seeds of a sweep are named with --seeds")
         if name in (other for other, _ in parsed):
@@ -105,11 +110,14 @@ def expand(item: str, what: str) -> list[str]:
         raise UserError(f"{what}: {item}: a range goes upwards: FIRST..LAST, FIRST..LAST+STEP or FIRST..LAST*FACTOR")
     values = []
     value = first
-    while value <= last:
-        values.append(f"{value.normalize():f}{unit}")
-        if len(values) > MAXIMUM_POINTS:
-            raise UserError(f"{what}: {item}: these are more than {MAXIMUM_POINTS} values")
-        value = value * step if grows else value + step
+    with localcontext() as context:
+        # Sums are exact, products have 28 digits at least.
+        context.prec = max(28, len(item))
+        while value <= last:
+            values.append(f"{value.normalize():f}{unit}")
+            if len(values) > MAXIMUM_POINTS:
+                raise UserError(f"{what}: {item}: these are more than {MAXIMUM_POINTS} values")
+            value = value * step if grows else value + step
     return values
 
 

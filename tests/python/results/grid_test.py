@@ -16,6 +16,8 @@ RANGES = [
     ("64..1000*2", ["64", "128", "256", "512"]),
     ("0.1us..0.4us+0.1us", ["0.1us", "0.2us", "0.3us", "0.4us"]),
     ("1Gb/s..3Gb/s", ["1Gb/s", "2Gb/s", "3Gb/s"]),
+    (f"{10**40}..{10**40 + 1}", [str(10**40), str(10**40 + 1)]),
+    (f"0..0.{'0' * 30}2+0.{'0' * 30}1", ["0", f"0.{'0' * 30}1", f"0.{'0' * 30}2"]),
     ("100..300+100", ["100", "200", "300"]),
     ("10%", ["10%"]),
     ("../x", ["../x"]),
@@ -36,6 +38,7 @@ WRONG = [
     (lambda: parse_over(["n=1,1..3"]), "--over n: 1 is there twice"),
     (lambda: parse_over(["seed=1,2"]), "--over seed: the seeds of a sweep are named with --seeds"),
     (lambda: parse_over(["unit=1,2"]), "--over unit: a column of results.csv has this name; give the parameter another"),
+    (lambda: parse_over(["max=1,2"]), "--over max: a column of summary.csv has this name; give the parameter another"),
     (lambda: parse_seeds("x"), "--seeds x: write it as 1-10, or 1,5,20-29"),
     (lambda: parse_seeds("5-1"), "--seeds 5-1: 5-1 is no range of seeds, of which there are 0 to 2^64-1"),
     (lambda: parse_seeds("18446744073709551616"), "--seeds 18446744073709551616: 18446744073709551616 is no range of seeds, of which there are 0 to 2^64-1"),
@@ -72,4 +75,5 @@ class Grid(unittest.TestCase):
         self.assertEqual(Point((("p", "ü"),), 1).name, "p=~c3~bc,seed=1")
         long = [Point((("p", "x" * 300 + end),), 1).name for end in "ab"]
         self.assertNotEqual(*long)
-        self.assertTrue(all(len(name) < 200 for name in long))
+        long.append(Point((("ü" * 150, "x"),), 1).name)
+        self.assertTrue(all(len(name.encode()) < 200 for name in long))
