@@ -23,6 +23,10 @@ from .world import World
 if TYPE_CHECKING:
     from .host import Host
 
+# What is there before the end of the run, under names with `.partial`.
+_GROWING = ("trace.txt", "trace.json", "trace.vcd", "host_time.csv")
+_STATISTICS = ["name", "value", "unit", "description"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
@@ -47,11 +51,11 @@ class Folder:
         make_folder(path, "--out")
         if (path / "result.json").is_dir():
             raise UserError(f"--out: {path / 'result.json'} is a folder; name another place")
-        # What an earlier run of perhaps another scenario left would be taken for this one's. Its result.json goes first.
-        known = ["stats.csv", "trace.txt", "trace.json", "trace.vcd", "host_time.csv", "report.html", "console-*.txt", "*.pcapng", "*.png"]
-        stale = [path / "result.json"] if (path / "result.json").exists() else []
-        if stale:
-            stale += [found for pattern in known for found in sorted(path.glob(pattern))]
+        # What an earlier run of perhaps another scenario left would be taken for this one's, also if it did not come as far as
+        # result.json. That goes first, and last stats.csv, so that also who is killed here leaves a folder that is known.
+        known = ["result.json", *_GROWING, "report.html", "console-*.txt", "*.pcapng", "*.png", "stats.csv"]
+        ours = (path / "result.json").exists() or _is_statistics(path / "stats.csv")
+        stale = [found for pattern in known for found in sorted(path.glob(pattern))] if ours else []
         stale += sorted(path.glob(f"*{PARTIAL}"))
         try:
             if self._captures.is_dir():
@@ -72,9 +76,13 @@ class Folder:
         return self._captures
 
     def write(self, world: World, sim: Simulation, ending: Ending, source: bytes) -> None:
-        """Writes everything. result.json comes last: where it is, the rest is complete. UserError if that fails."""
+        """Writes everything. stats.csv comes first: it tells that the others are a run's. result.json comes last: where it is,
+        the rest is complete. UserError if that fails."""
+        statistics = world.machine.statistics()
+        rows = ([name, *entry] for name, entry in statistics.items())
+        write_whole(self.path / "stats.csv", csv_text(_STATISTICS, rows))
         try:
-            for name in ("trace.txt", "trace.json", "trace.vcd"):
+            for name in _GROWING:
                 if self.growing(name).exists():
                     os.replace(self.growing(name), self.path / name)
             if self._captures.is_dir():
@@ -83,9 +91,6 @@ class Folder:
                 self._captures.rmdir()
         except OSError as error:
             raise UserError(f"cannot write into {self.path}: {error.strerror}") from None
-        statistics = world.machine.statistics()
-        rows = ([name, *entry] for name, entry in statistics.items())
-        write_whole(self.path / "stats.csv", csv_text(["name", "value", "unit", "description"], rows))
         for partition in world.partitions:
             write_whole(self.path / f"console-{partition.name}.txt", partition.console.raw)
         result = {**_result(world, sim, ending, statistics), "sources": _sources(world.scenario, source)}
@@ -103,7 +108,16 @@ class Folder:
             for level, shares in (("part", parts), ("function", functions))
             for name, samples in sorted(shares.items(), key=lambda item: (-item[1], item[0]))
         ]
-        write_whole(self.path / "host_time.csv", csv_text(["level", "name", "samples"], rows))
+        write_whole(self.growing("host_time.csv"), csv_text(["level", "name", "samples"], rows))
+
+
+def _is_statistics(path: pathlib.Path) -> bool:
+    """Whether a run wrote this stats.csv."""
+    try:
+        with open(path, "rb") as file:
+            return file.readline(100) == csv_text(_STATISTICS, []).encode()
+    except OSError:
+        return False
 
 
 def _write_report(folder: pathlib.Path) -> None:

@@ -92,6 +92,24 @@ class Files(SweepCase):
         self.assertEqual(self.result()["ended"], "finished")
         self.assertEqual(self.left(), ["result.json", "stats.csv"])
 
+    def test_what_a_run_of_another_scenario_left(self) -> None:
+        """Also one that was killed before its result.json. A stats.csv of somebody else, and what lies beside it, is not ours."""
+        web = 'import verdigris as vg\nhost = vg.Host(cores=2, memory="1GiB")\nhost.partition("web", guest=vg.Elf("guest.txt"))\nasync def main(sim): pass\n'
+        self.write(web)
+        self.run_command("run", "s.py", "--out", "out")
+        self.run_command("sweep", "s.py", "--out", "sweep")
+        (self.folder / "out/result.json").unlink()
+        self.write(web.replace("web", "db"))
+        self.run_command("run", "s.py", "--out", "out")
+        self.run_command("sweep", "s.py", "--out", "sweep")
+        self.assertEqual(self.left(), ["console-db.txt", "result.json", "stats.csv"])
+        self.assertEqual(sorted(os.listdir(self.folder / "sweep/points/seed=1")), ["console-db.txt", "result.json", "stats.csv"])
+        (self.folder / "theirs").mkdir()
+        for name in ("stats.csv", "console-x.txt"):
+            (self.folder / "theirs" / name).write_text("name,value\n")
+        self.run_command("run", "s.py", "--out", "theirs")
+        self.assertTrue((self.folder / "theirs/console-x.txt").exists())
+
     def test_killed_with_a_trace(self) -> None:
         """What grows during a run does not lie under its name before the end."""
         command = ["run", "s.py", "--set", "slow=30", "--trace", "all", "--out", "out"]
