@@ -64,12 +64,13 @@ class Plan:
         options = [part for setting in settings for part in ("--set", setting)]
         options += ["--until", self.until] if self.until else []
         options += ["--images", self.images] if self.images else []
-        run = [self.executable, "run", self.scenario, "--seed", str(point.seed), *options]
+        scenario = f"./{self.scenario}" if self.scenario.startswith("-") else self.scenario
+        run = [self.executable, "run", scenario, "--seed", str(point.seed), *options]
         return [*run, "--out", str(self.folder(point)), "--point"]
 
     def key(self, point: Point) -> str:
         """What a point's results depend on, in one word."""
-        depends = [self.digest, self.scenario, self.settings, self.until, self.images, point.values, point.seed]
+        depends = [self.digest, self.scenario, sorted(self.settings), self.until, self.images, point.values, point.seed]
         return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
     def prepare(self) -> None:
@@ -95,7 +96,7 @@ class Plan:
 
     def left_by(self, point: Point) -> dict[str, Any] | None:
         """The result that the run of a point left, if it is whole and of this sweep. UserError if it is damaged."""
-        if not self.noted(point) or not (self.folder(point) / "result.json").exists():
+        if not self.noted(point) or not (self.folder(point) / "result.json").is_file():
             return None
         result = read_result(self.folder(point))
         if result["ended"] not in COMPLETE or result["seed"] != point.seed:
@@ -108,7 +109,8 @@ class Plan:
 
     def begin(self, point: Point) -> None:
         """Notes that a point begins. What an earlier run of it left is no result from here on."""
-        with contextlib.suppress(FileNotFoundError):
+        # A folder of that name is refused by the run.
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             (self.folder(point) / "result.json").unlink()
         write_whole(self.marker(point), json_text({"key": self.key(point)}))
 
@@ -123,7 +125,7 @@ class Plan:
 
     def left_by_another(self, point: Point) -> bool:
         """For a point that is not done: whether a run of something else that came to its end left results."""
-        return self._read_marker(point).get("status") in (0, 1) and (self.folder(point) / "result.json").exists()
+        return self._read_marker(point).get("status") in (0, 1) and (self.folder(point) / "result.json").is_file()
 
     def _read_marker(self, point: Point) -> dict[str, Any]:
         try:

@@ -122,6 +122,17 @@ class Sweep(SweepCase):
         self.run_command(*command)
         self.assertEqual(self.result(f"a/points/{point}")["parameters"]["path"], "vf")
 
+    def test_settings_in_any_order(self) -> None:
+        self.run_command("sweep", "s.py", "--set", "delay=1", "--set", "path=x", "--out", "a")
+        before = self.changed("a")
+        self.assertEqual(self.run_command("sweep", "s.py", "--set", "path=x", "--set", "delay=1", "--out", "a").stderr, "")
+        self.assertEqual(self.changed("a"), before)
+
+    def test_a_scenario_like_an_option(self) -> None:
+        (self.folder / "-s.py").write_text(SCENARIO)
+        done = self.run_command("sweep", "--out", "a", "--", "-s.py")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_failures(self) -> None:
         done = self.run_command("sweep", "s.py", "--over", "delay=10,70", "--out", "a")
         self.assertEqual((done.returncode, done.stderr), (1, ""))
@@ -155,6 +166,9 @@ class Sweep(SweepCase):
             self.assert_one_line(self.run_command("sweep", "s.py", "--out", "/sys"), f"--out: cannot write into /sys: {refusal}")
         self.run_command("run", "s.py", "--out", "run")
         self.assert_one_line(self.run_command("sweep", "s.py", "--out", "run"), "--out: run holds the results of a single run; name another folder")
+        (self.folder / "b/points/seed=1/result.json").mkdir(parents=True)
+        for _ in range(2):
+            self.assert_one_line(self.run_command("sweep", "s.py", "--out", "b"), "--out: b/points/seed=1/result.json is a folder; name another place")
         (self.folder / "a/.sweep").mkdir(parents=True)
         with open(self.folder / "a/.sweep/lock", "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
