@@ -169,6 +169,8 @@ int bench(const char* executable, const Program& program, const BenchOptions& op
 
 // Sweeps and comparisons work on folders of results; no machine is there.
 int results_command(std::span<char*> arguments) {
+    // The points of a sweep look for guest images where the sweep does.
+    setenv("VERDIGRIS_IMAGES", default_images().c_str(), 1);
     return with_interpreter(arguments[0], [arguments] {
         const std::vector<std::string> words{arguments.begin() + 1, arguments.end()};
         const auto executable = py::module_::import("_verdigris").attr("executable");

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Mapping
 from typing import Union
 
 from .archive import archive
 from .errors import UserError
+from .result_file import FROM_IMAGES
 from .world import world
 
 # `nokaslr`: the same addresses every time. `lpj`: the kernel needs no loop to find its delay constant. `panic=-1`: a
@@ -100,9 +102,26 @@ def _resolve(path: str | pathlib.Path) -> pathlib.Path:
 def _file(path: str | pathlib.Path, what: str) -> bytes:
     place = _resolve(path)
     try:
-        return place.read_bytes()
+        return _noted(place, _name_of(pathlib.Path(path)))
     except OSError as error:
         raise UserError(f"{what}: cannot read {place}: {error.strerror}") from None
+
+
+def _name_of(path: pathlib.Path) -> str:
+    """From the scenario's folder where it lies below it, so that it is the same on every machine; or else as it was given."""
+    beside = world().scenario.parent
+    for folder in (beside.absolute(), beside.resolve()):
+        if path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    return str(path)
+
+
+def _noted(place: pathlib.Path, name: str) -> bytes:
+    """The content of a file, which the result then depends on."""
+    content = place.read_bytes()
+    if name not in world().files:
+        world().files[name] = hashlib.sha256(content).hexdigest()
+    return content
 
 
 def _content(content: Content, what: str) -> bytes:
@@ -131,7 +150,7 @@ def _linux_kernel(folder: str) -> bytes:
 def _linux_image(folder: str, name: str, what: str) -> bytes:
     place = world().images / folder / name
     try:
-        return place.read_bytes()
+        return _noted(place, f"{FROM_IMAGES}{folder}/{name}")
     except OSError as error:
         raise UserError(
             f"no Linux {what}: cannot read {place}: {error.strerror}; "

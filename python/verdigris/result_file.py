@@ -8,6 +8,9 @@ from typing import Any
 from .errors import UserError
 from .files import read_json
 
+# In `files`, the name of one from the folder of guest images begins like this: where that folder is must not matter.
+FROM_IMAGES = "images:"
+
 _NUMBERS = {"*": int}
 
 # Parts that measurements fill; a run without measurements has none of them.
@@ -33,6 +36,7 @@ MEASUREMENTS = {
 RESULT = {
     "scenario": str,
     "sources?": {"*": str},
+    "files?": {"*": str},
     "parameters": {"*": (int, str, float, bool)},
     "seed": int,
     "version": str,

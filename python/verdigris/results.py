@@ -94,6 +94,8 @@ class Folder:
         for partition in world.partitions:
             write_whole(self.path / f"console-{partition.name}.txt", partition.console.raw)
         result = {**_result(world, sim, ending, statistics), "sources": _sources(world.scenario, source)}
+        if world.files:
+            result["files"] = dict(sorted(world.files.items()))
         # Points of a sweep are compared byte by byte; how long one took is in the sweep's own records.
         if not self._point:
             result["wall_s"] = round(ending.wall_s, 3)
@@ -136,8 +138,11 @@ def _sources(scenario: pathlib.Path, source: bytes) -> dict[str, str]:
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or module.__name__ == "scenario":
             continue
-        path = pathlib.Path(file).resolve()
-        if folder in path.parents and package not in path.parents and path.is_file():
+        # A module may lie beside the scenario as a link to elsewhere, or be imported by another name of the folder.
+        path = pathlib.Path(file)
+        if folder not in path.parents:
+            path = path.resolve()
+        if folder in path.parents and package not in path.resolve().parents and path.is_file():
             found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return {scenario.name: hashlib.sha256(source).hexdigest(), **dict(sorted(found.items()))}
 

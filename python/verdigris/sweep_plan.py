@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from typing import Any
 from .errors import EMBEDDED, UserError
 from .files import PARTIAL, json_text, make_folder, read_json, write_whole
 from .grid import Point
-from .result_file import read_result
+from .result_file import FROM_IMAGES, read_result
 
 # A point with such an end is done; others are run again.
 COMPLETE = ("finished", "timeout")
@@ -101,9 +102,10 @@ class Plan:
         result = read_result(self.folder(point))
         if result["ended"] not in COMPLETE or result["seed"] != point.seed:
             return None
-        beside = pathlib.Path(self.scenario).parent
-        for name, digest in result.get("sources", {}).items():
-            if sha256_of(beside / name) != digest:
+        beside, images = pathlib.Path(self.scenario).parent, _images(self.images)
+        for name, digest in [*result.get("sources", {}).items(), *result.get("files", {}).items()]:
+            place = images / name.removeprefix(FROM_IMAGES) if name.startswith(FROM_IMAGES) else beside / name
+            if sha256_of(place) != digest:
                 return None
         return result
 
@@ -115,7 +117,9 @@ class Plan:
         write_whole(self.marker(point), json_text({"key": self.key(point)}))
 
     def end(self, point: Point, status: int, line: str) -> None:
-        """Notes how a point's run ended."""
+        """Notes how a point's run ended. UserError if it ran with another scenario or program than the sweep began with."""
+        if digest_of(self.scenario, self.executable, self.images) != self.digest:
+            raise UserError("the scenario, the program or its guest images changed during the sweep; give the command again")
         write_whole(self.marker(point), json_text({"key": self.key(point), "status": status, "line": line}))
 
     def noted(self, point: Point) -> dict[str, Any]:
@@ -147,6 +151,8 @@ class Plan:
         said = [line.removeprefix("verdigris: ") for line in lines if line.startswith("verdigris: ")]
         if status < 0:
             return f"ended by signal {-status}"
+        if status in (0, 1):
+            return "its results are gone, or what it read changed meanwhile"
         return said[-1] if said else f"ended with status {status}: {lines[-1]}".rstrip(": ")
 
 
@@ -162,18 +168,28 @@ def digest_of(scenario: str, executable: str, images: str) -> str:
         raise UserError(f"cannot read the scenario {scenario}: {error.strerror}") from None
     parts = [hashlib.sha256(content).hexdigest(), sha256_of(pathlib.Path(executable))]
     parts += [sha256_of(module) for module in sorted(pathlib.Path(__file__).parent.glob("*.py"))]
-    folder = pathlib.Path(images or os.environ.get("VERDIGRIS_IMAGES", "") or "/nowhere")
-    parts += [sha256_of(manifest) for manifest in sorted(folder.glob("*/manifest.json"))]
+    parts += [sha256_of(manifest) for manifest in sorted(_images(images).glob("*/manifest.json"))]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
+def _images(folder: str) -> pathlib.Path:
+    """The folder of guest images, as the points see it."""
+    return pathlib.Path(folder or os.environ["VERDIGRIS_IMAGES"])
+
+
 def sha256_of(path: pathlib.Path) -> str:
-    """Of a file; "" if it cannot be read."""
+    """Of a file; "" if it cannot be read. All points ask for the same files: each is read once, and again if it changed."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        status = path.stat()
+        return _sha256_of(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     except OSError:
         return ""
+
+
+@functools.cache
+def _sha256_of(path: pathlib.Path, *_status: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def version() -> str:

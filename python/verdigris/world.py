@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .host import Host, Partition
     from .migration import Migration
 
-
 @dataclasses.dataclass
 class Parameter:
     """A value that `--set` may change."""
@@ -39,6 +38,8 @@ class World:
     hosts: list[Host] = dataclasses.field(default_factory=list)
     migrations: list[Migration] = dataclasses.field(default_factory=list)
     out: pathlib.Path | None = None  # the folder of results
+    # SHA-256 of what guests were made of, by path from the scenario's folder, or by FROM_IMAGES and path in that of images.
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
     disks: int = 0  # made so far, for their names
     adapters: int = 0  # of partitions, for their addresses
     # Parameters are declared while the scenario's module runs, not later: only so can --set be checked at once.

@@ -276,12 +276,13 @@ class Results(ScenarioCase):
         result = self.result("deep/er/out")
         self.assertIsInstance(result.pop("wall_s"), float)
         result.pop("trace_hash")
-        source = hashlib.sha256((self.folder / "s.py").read_bytes()).hexdigest()
+        source, guest = (hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in ("s.py", "guest.txt"))
         self.assertEqual(
             result,
             {
                 "scenario": "s.py",
                 "sources": {"s.py": source},
+                "files": {"guest.txt": guest},
                 "parameters": {},
                 "seed": 1,
                 "version": _verdigris.version,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import json
 import os
+import pathlib
 import pty
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
+import verdigris
 from sweeps import GRID, POINTS, SCENARIO, SweepCase, contents, why_not_into
 
 # arguments after `sweep`, line
@@ -28,6 +33,12 @@ WRONG = [
     (["s.py", "--wait"], "--wait and --sbatch go with --engine slurm"),
     (["s.py", "--engine", "slurm"], "--engine slurm: there is no sbatch here; Debian's package slurm-client has it"),
 ]  # fmt: skip
+
+# What goes with SCENARIO for guests that are made of files.
+GUESTS = """\
+host.partition("a", memory="64MiB", guest=vg.Elf("guest.txt"))
+host.partition("b", memory="64MiB", guest=vg.Linux())
+"""
 
 
 class Sweep(SweepCase):
@@ -88,10 +99,15 @@ class Sweep(SweepCase):
 
     def test_what_changed_is_run_again(self) -> None:
         (self.folder / "other.py").write_text("x = 1\n")
-        (self.folder / "s.py").write_text(f"import other\n{SCENARIO}")
-        manifest = self.folder / "images/linux/manifest.json"
-        manifest.parent.mkdir(parents=True)
-        manifest.write_text("1")
+        # One that lies elsewhere, too.
+        shared, guest, kernel, manifest = (self.folder / name for name in ("shared.py", "guest.txt", "images/linux/vmlinuz", "images/linux/manifest.json"))
+        elsewhere = tempfile.TemporaryDirectory()
+        self.addCleanup(elsewhere.cleanup)
+        shared.symlink_to(f"{elsewhere.name}/shared.py")
+        kernel.parent.mkdir(parents=True)
+        for file in (shared, guest, kernel, kernel.parent / "initramfs.cpio", manifest):
+            file.write_text("")
+        (self.folder / "s.py").write_text(f"import other\nimport shared\n{SCENARIO}{GUESTS}")
         command = ["sweep", "s.py", "--over", "delay=10,20", "--images", "images", "--out", "a"]
         self.run_command(*command)
         point = "delay=10,seed=1"
@@ -99,8 +115,11 @@ class Sweep(SweepCase):
         another = "results of {} of 2 points are of another scenario, setting, program or guest image; these points are repeated\n".format
         steps = [
             ("nothing", lambda: None, set(), ""),
-            ("the scenario", lambda: (self.folder / "s.py").write_text(f"import other\n\n{SCENARIO}"), {point, "delay=20,seed=1"}, another(2)),
+            ("the scenario", lambda: (self.folder / "s.py").write_text(f"import other\nimport shared\n\n{SCENARIO}{GUESTS}"), {point, "delay=20,seed=1"}, another(2)),
             ("what it imports", lambda: (self.folder / "other.py").write_text("x = 2\n"), {point, "delay=20,seed=1"}, another(2)),
+            ("what is linked beside it", lambda: shared.write_text("x = 2\n"), {point, "delay=20,seed=1"}, another(2)),
+            ("a guest's file", lambda: guest.write_text("0 print changed\n"), {point, "delay=20,seed=1"}, another(2)),
+            ("a kernel", lambda: kernel.write_text("0 print changed\n"), {point, "delay=20,seed=1"}, another(2)),
             ("guest images", lambda: manifest.write_text("2"), {point, "delay=20,seed=1"}, another(2)),
             ("a result is gone", result.unlink, {point}, ""),
             ("a result of another seed", lambda: result.write_text(result.read_text().replace('"seed": 1', '"seed": 2')), {point}, another(1)),
@@ -121,6 +140,34 @@ class Sweep(SweepCase):
         self.assertEqual(self.result(f"a/points/{point}")["parameters"]["path"], "x")
         self.run_command(*command)
         self.assertEqual(self.result(f"a/points/{point}")["parameters"]["path"], "vf")
+
+    def test_files_that_guests_were_made_of(self) -> None:
+        """By names that are the same on every machine, where that can be."""
+        (self.folder / "images/linux").mkdir(parents=True)
+        outside = tempfile.NamedTemporaryFile()
+        self.addCleanup(outside.close)
+        for name in ("images/linux/vmlinuz", "images/linux/initramfs.cpio", "guest.txt"):
+            (self.folder / name).write_text("")
+        folder = "pathlib.Path(__file__).resolve().parent"
+        script = f"host.partition('c', guest=vg.Linux(script={folder} / 'guest.txt', initramfs='{outside.name}'))\n"
+        (self.folder / "s.py").write_text(f"import pathlib\n{SCENARIO}{GUESTS}{script}")
+        self.run_command("run", "s.py", "--images", "images", "--out", "run")
+        self.run_command("sweep", "s.py", "--images", str(self.folder / "images"), "--out", "sweep")
+        names = [outside.name, "guest.txt", "images:linux/initramfs.cpio", "images:linux/vmlinuz"]
+        self.assertEqual(self.result("run")["files"], dict.fromkeys(names, hashlib.sha256(b"").hexdigest()))
+        self.assertEqual(self.result("run")["files"], self.result("sweep/points/seed=1")["files"])
+
+    def test_program_changes_meanwhile(self) -> None:
+        package = self.folder / "package/verdigris"
+        shutil.copytree(pathlib.Path(verdigris.__file__).parent, package)
+        environment = {**self.environment, "VERDIGRIS_PYTHON": str(package.parent)}
+        change = 'if sim.seed == 2:\n        open(vg.__file__, "a").write("# changed\\n")\n    '
+        (self.folder / "s.py").write_text(SCENARIO.replace("sim.record", f"{change}sim.record"))
+        command = self.command("sweep", "s.py", "--seeds", "1-3", "--jobs", "1", "--out", "a")
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=60, env=environment)
+        self.assert_one_line(done, "the scenario, the program or its guest images changed during the sweep; give the command again")
+        noted = [path.name for path in (self.folder / "a/.sweep/points").iterdir() if '"status"' in path.read_text()]
+        self.assertEqual(noted, ["seed=1.json"])
 
     def test_settings_in_any_order(self) -> None:
         self.run_command("sweep", "s.py", "--set", "delay=1", "--set", "path=x", "--out", "a")
