@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -37,7 +38,7 @@ struct RunOptions {
     std::string images;
     bool host_time = false;
     bool verbose = false;
-    bool point = false;
+    pid_t point = 0;  // the process of the sweep
     bool parameters = false;
 };
 
@@ -128,18 +129,22 @@ int call_package(const char* module, const char* function, const py::kwargs& arg
 }
 
 int run(const char* executable, const Program& program, const RunOptions& options) {
-    // A point does not outlive its sweep, however that ends.
-    if (options.point) prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // A point does not outlive its sweep, however that ends; it may have ended already.
+    if (options.point != 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != options.point) return 130;
+    }
     Machine machine{program.make_host, options.seed};
     set_machine(&machine);
     const int status = with_interpreter(executable, [&options] {
         watch_interrupts();
-        return call_package("verdigris.runner", "run",
-                            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
-                                     py::arg("out") = options.out, py::arg("trace") = options.trace,
-                                     py::arg("until") = options.until, py::arg("images") = options.images,
-                                     py::arg("host_time") = options.host_time, py::arg("verbose") = options.verbose,
-                                     py::arg("point") = options.point, py::arg("parameters") = options.parameters));
+        return call_package(
+            "verdigris.runner", "run",
+            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
+                     py::arg("out") = options.out, py::arg("trace") = options.trace, py::arg("until") = options.until,
+                     py::arg("images") = options.images, py::arg("host_time") = options.host_time,
+                     py::arg("verbose") = options.verbose, py::arg("point") = options.point != 0,
+                     py::arg("parameters") = options.parameters));
     });
     set_machine(nullptr);
     return status;
@@ -222,7 +227,8 @@ int command_line(int argc, char** argv, const Program& program) {
                          "samples where the host's time goes, into host_time.csv; needs --out");
     run_command.add_flag("--parameters", run_options.parameters,
                          "lists what --set can change in this scenario; nothing is run");
-    run_command.add_flag("--point", run_options.point, "the run is a point of a sweep")->group("");
+    run_command.add_option("--point", run_options.point, "the run is a point of the sweep with this process")
+        ->group("");
     run_command.add_flag("--verbose", run_options.verbose, "with a scenario's error also the calls that led to it");
 
     run_command.footer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from typing import NoReturn
 
@@ -20,6 +21,8 @@ def main(arguments: list[str], executable: str) -> int:
     try:
         if command == "sweep-task":
             return slurm.run_task(*rest)
+        # As with `run`.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         parser = {"sweep": sweep, "compare": compare, "report": report}[command].make_parser()
         options = _parse(parser, rest)
         if isinstance(options, int):
@@ -34,7 +37,8 @@ def main(arguments: list[str], executable: str) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
         print(f"verdigris: {what}", file=sys.stderr)
         return WRONG_USE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        print(f"verdigris: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -119,9 +119,7 @@ class Slurm:
                 time.sleep(pause)
                 pause = min(_LONGEST_POLL_S, pause * 1.5)
         except KeyboardInterrupt:
-            progress.clear()
-            print(f"verdigris: job {job} of Slurm goes on; the same command collects it", file=sys.stderr)
-            raise
+            raise KeyboardInterrupt(f"job {job} of Slurm goes on; the same command collects it") from None
         finally:
             progress.clear()
 

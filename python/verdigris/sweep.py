@@ -16,7 +16,7 @@ from .sweep_local import run_points
 from .sweep_plan import Plan, digest_of, locked, unfinished
 from .sweep_tables import write_tables
 
-ALL_WELL, CHECK_FAILED, WRONG_USE, NOT_YET, INTERRUPTED = 0, 1, 2, 3, 130
+ALL_WELL, CHECK_FAILED, WRONG_USE, NOT_YET = 0, 1, 2, 3
 _MAXIMUM_JOBS = 512
 
 _EPILOG = """\
@@ -88,8 +88,7 @@ def sweep(options: argparse.Namespace, executable: str) -> int:
             except KeyboardInterrupt:
                 left, _ = unfinished(plan, plan.points)
                 done = len(plan.points) - len(left)
-                print(f"verdigris: interrupted; {done} of {len(plan.points)} points are done, the same command goes on", file=sys.stderr)
-                return INTERRUPTED
+                raise KeyboardInterrupt(f"interrupted; {done} of {len(plan.points)} points are done, the same command goes on") from None
         return _conclude(plan, failed)
 
 

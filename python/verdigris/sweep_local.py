@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .errors import UserError
 from .grid import Point
@@ -64,18 +65,40 @@ class Progress:
 def run_points(plan: Plan, points: Sequence[Point], jobs: int, lock: int, done: int) -> dict[Point, str]:
     """Runs points, so many at once. Gives those without a result, each with a line that says why.
 
-    KeyboardInterrupt ends what runs. UserError ends it too, when a mistake concerns every point.
+    SIGINT and SIGTERM end what runs, with KeyboardInterrupt. UserError ends it too, when a mistake concerns every point.
     """
+    with _interrupts_noted() as noted:
+        return _run_points(plan, points, jobs, lock, done, noted)
+
+
+@contextlib.contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM are only noted, and KeyboardInterrupt comes at the end.
+
+    Raised at once it may come while a process begins, which would be lost then, or where Python drops it.
+    """
+    noted: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if noted:
+        raise KeyboardInterrupt
+
+
+def _run_points(plan: Plan, points: Sequence[Point], jobs: int, lock: int, done: int, interrupts: list[int]) -> dict[Point, str]:
     progress = Progress(done + len(points), done)
     waiting = list(reversed(points))
     running: list[Process] = []
     failed: dict[Point, str] = {}
     try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
+        while (waiting or running) and not interrupts:
+            while waiting and len(running) < jobs and not interrupts:
                 running.append(_start(plan, waiting.pop(), lock))
             progress.show(done, len(running), len(failed))
-            select.select([process.pidfd for process in running], [], [], 0.5)
+            _wait(running)
             for process in [process for process in running if process.popen.poll() is not None]:
                 running.remove(process)
                 os.close(process.pidfd)
@@ -92,6 +115,14 @@ def run_points(plan: Plan, points: Sequence[Point], jobs: int, lock: int, done: 
         for process in running:
             process.popen.wait()
             os.close(process.pidfd)
+
+
+def _wait(running: Sequence[Process]) -> None:
+    """Until one of them has ended; not for long, so that interrupts and the time left are looked at."""
+    ended = select.poll()
+    for process in running:
+        ended.register(process.pidfd, select.POLLIN)
+    ended.poll(100)
 
 
 def run_point(plan: Plan, point: Point) -> str:
@@ -114,9 +145,10 @@ def _start(plan: Plan, point: Point, lock: int | None) -> Process:
                 plan.command(point), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[] if lock is None else [lock],
             )  # fmt: skip
+        # If this fails, the sweep ends, and the process with it.
+        return Process(point, popen, os.pidfd_open(popen.pid))
     except OSError as error:
         raise UserError(f"cannot start a run of {point.name}: {error.strerror}") from None
-    return Process(point, popen, os.pidfd_open(popen.pid))
 
 
 def _finish(plan: Plan, process: Process) -> str:

@@ -60,14 +60,14 @@ class Plan:
         return self.out / ".sweep/log" / f"{point.name}.txt"
 
     def command(self, point: Point) -> list[str]:
-        """The command of a point."""
+        """The command of a point, for the process that starts it."""
         settings = [*self.settings, *(f"{name}={value}" for name, value in point.values)]
         options = [part for setting in settings for part in ("--set", setting)]
         options += ["--until", self.until] if self.until else []
         options += ["--images", self.images] if self.images else []
         scenario = f"./{self.scenario}" if self.scenario.startswith("-") else self.scenario
         run = [self.executable, "run", scenario, "--seed", str(point.seed), *options]
-        return [*run, "--out", str(self.folder(point)), "--point"]
+        return [*run, "--out", str(self.folder(point)), "--point", str(os.getpid())]
 
     def key(self, point: Point) -> str:
         """What a point's results depend on, in one word."""

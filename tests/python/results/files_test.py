@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 
 from sweeps import SweepCase, contents, why_not_into
@@ -114,8 +113,7 @@ class Files(SweepCase):
         """What grows during a run does not lie under its name before the end."""
         command = ["run", "s.py", "--set", "slow=30", "--trace", "all", "--out", "out"]
         with self.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while not (self.folder / "out/trace.txt.partial").exists():
-                time.sleep(0.02)
+            self.wait_for(process, (self.folder / "out/trace.txt.partial").exists)
             os.kill(process.pid, signal.SIGKILL)
         self.assertEqual(self.left(), ["trace.txt.partial"])
         self.run_command("run", "s.py", "--trace", "all", "--out", "out")

@@ -1,11 +1,12 @@
 """A sweep that is killed at random instants: nothing half-written, nothing lost but what was under way, and in the end
-the bytes of an undisturbed sweep.
+the bytes of an undisturbed sweep. And one that is interrupted: one line, and no point that lives on.
 
 VERDIGRIS_KILLS sets how many kills; 100 take some minutes.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pathlib
@@ -53,6 +54,42 @@ class Killed(SweepCase):
         last = self.run_command("sweep", "s.py", *GRID, "--out", "killed")
         self.assertEqual((last.returncode, last.stderr), (0, ""))
         self.assertEqual(contents(self.folder / "killed"), straight)
+
+    def test_no_point_outlives_its_sweep(self) -> None:
+        """Not even one that has just begun when the sweep alone is killed or interrupted."""
+        slow = ["sweep", "s.py", "--over", "delay=1..3", "--set", "slow=60", "--jobs", "2", "--out", "killed"]
+        for kill in [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] * max(1, KILLS // 3):
+            process = self.start(*slow, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            self.wait_for(process, children.read_text)
+            process.send_signal(kill)
+            _, error = process.communicate(timeout=60)
+            interrupted = (130, "verdigris: interrupted; 0 of 3 points are done, the same command goes on\n")
+            self.assertEqual((process.returncode, error), (-kill, "") if kill == signal.SIGKILL else interrupted)
+            self._assert_nobody_at_work()
+
+    def _assert_nobody_at_work(self) -> None:
+        """Running points hold the sweep's lock."""
+        until = time.monotonic() + 10
+        with open(self.folder / "killed/.sweep/lock", "rb") as lock:
+            while True:
+                try:
+                    return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self.assertLess(time.monotonic(), until, "a point lives on")
+                    time.sleep(0.01)
+
+    def test_interrupted_at_random_instants(self) -> None:
+        draw = random.Random(20120904)
+        for _ in range(KILLS):
+            process = self.start("sweep", "s.py", *GRID, "--out", "killed", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+            # From when the package is there.
+            self.wait_for(process, (self.folder / "killed/.sweep/lock").exists)
+            time.sleep(draw.uniform(0.0, 0.5))
+            draw.choice([os.kill, os.killpg])(process.pid, draw.choice([signal.SIGINT, signal.SIGTERM]))
+            _, error = process.communicate(timeout=60)
+            self.assertRegex(f"{process.returncode} {error}", r"\A(0 |130 verdigris: interrupted(; \d+ of 16 points are done, the same command goes on)?\n)\Z")
+            subprocess.run(["rm", "-rf", str(self.folder / "killed")], check=True)
 
     def noted(self) -> dict[str, int]:
         """When the results were written of the points whose end was noted."""

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 import verdigris
 from sweeps import GRID, POINTS, SCENARIO, SweepCase, contents, why_not_into
@@ -231,8 +230,7 @@ class Sweep(SweepCase):
         command = ["sweep", "s.py", *GRID, "--set", "slow=0.3", "--out", "a"]
         pipe = subprocess.PIPE
         with self.start(*command, "--jobs", "2", stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
-            while not any('"status"' in marker.read_text() for marker in (self.folder / "a").glob(".sweep/points/*.json")):
-                time.sleep(0.02)
+            self.wait_for(process, lambda: any('"status"' in marker.read_text() for marker in (self.folder / "a").glob(".sweep/points/*.json")))
             os.killpg(process.pid, signal.SIGINT)
             out, error = process.communicate(timeout=30)
         self.assertEqual((process.returncode, out), (130, ""))
@@ -260,3 +258,15 @@ class Sweep(SweepCase):
         self.assertRegex(shown, rb"\r\[-{24}\] 0 of 12 points done, \d running, 0 failed\x1b\[K")
         self.assertRegex(shown, rb"\r\[#+-+\] \d+ of 12 points done, 2 running, 0 failed, \d+ s left\x1b\[K")
         self.assertTrue(shown.endswith(b"\r\x1b[K"))
+
+    def test_ended_on_a_terminal(self) -> None:
+        """SIGTERM is like Ctrl-C: the line that shows how far it is goes away."""
+        main_end, other_end = pty.openpty()
+        with self.start("sweep", "s.py", "--set", "slow=60", "--out", "a", stdout=subprocess.DEVNULL, stderr=other_end) as process:
+            os.close(other_end)
+            self.assertIn(b"0 of 1 points done, 1 running", os.read(main_end, 4096))
+            process.terminate()
+        shown = os.read(main_end, 4096)
+        os.close(main_end)
+        self.assertEqual(process.returncode, 130)
+        self.assertRegex(shown, rb"\r\x1b\[Kverdigris: interrupted; 0 of 1 points are done, the same command goes on\r\n\Z")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
 import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -49,6 +53,14 @@ class SweepCase(ScenarioCase):
     def setUp(self) -> None:
         super().setUp()
         (self.folder / "s.py").write_text(SCENARIO)
+
+    def wait_for(self, process: subprocess.Popen[Any], there: Callable[[], object]) -> None:
+        """Waits until something is there, which the process brings within a minute."""
+        until = time.monotonic() + 60
+        while not there():
+            self.assertIsNone(process.poll())
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.001)
 
     def changed(self, folder: str) -> dict[str, int]:
         """When the results of each point were written, to see which were written again."""
