@@ -40,7 +40,7 @@ def make_folder(path: pathlib.Path, what: str) -> None:
     probe = path / f"probe{PARTIAL}"
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT, 0o644))
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another may look at the same moment
     except OSError as error:
         raise UserError(f"{what}: cannot write into {path}: {error.strerror}") from None
 

@@ -85,7 +85,7 @@ def parse_seeds(text: str) -> list[int]:
     """Seeds like 1-10, 3 or 1,5,20-29. UserError for anything else."""
     seeds: list[int] = []
     for item in text.split(","):
-        match = re.fullmatch(r"([0-9]+)(?:(?:-|\.\.)([0-9]+))?", item.strip())
+        match = re.fullmatch(r"([0-9]{1,20})(?:(?:-|\.\.)([0-9]{1,20}))?", item.strip())
         if match is None:
             raise UserError(f"--seeds {text}: write it as 1-10, or 1,5,20-29")
         first, last = int(match[1]), int(match[2] or match[1])

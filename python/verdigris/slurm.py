@@ -20,6 +20,7 @@ from .sweep_local import Progress, run_point
 from .sweep_plan import Plan, unfinished
 
 _JOB = {"job": str, "tasks": [[int]], "plan": {"*": object}}
+_HINT = "remove it, if no job is at work"
 _SHORTEST_POLL_S, _LONGEST_POLL_S = 0.25, 10.0
 # Slurm's own default of MaxArraySize, if it does not say.
 _USUAL_ARRAY = 1001
@@ -34,6 +35,7 @@ class Slurm:
         # A job's name tells whose it is, should the sweep be killed before it has noted the job's number.
         self._name = f"verdigris-{hashlib.sha256(str(plan.out.resolve()).encode()).hexdigest()[:16]}"
         self.submitted = self._work.exists()  # by an earlier command
+        self._submitted_now = False
 
     def refuse_if_active(self) -> None:
         """UserError while a job of Slurm works in the folder."""
@@ -44,8 +46,8 @@ class Slurm:
         for note in (self._note, self._work):
             note.unlink(missing_ok=True)
 
-    def run(self, to_run: Sequence[Point], wait: bool) -> dict[Point, str] | None:
-        """Submits the points, or looks after the job that was submitted. None: points are under way."""
+    def run(self, wait: bool) -> dict[Point, str] | None:
+        """Submits what is to be run, or looks after the job that was submitted. None: points are under way."""
         for tool in ("sbatch", "squeue", "scontrol"):
             if shutil.which(tool) is None:
                 raise UserError(f"--engine slurm: there is no {tool} here; Debian's package slurm-client has it")
@@ -54,12 +56,14 @@ class Slurm:
         failed: dict[Point, str] = {}
         while True:
             if not self._note.exists():
-                # With a grid that has grown since, there is more to do than the job did.
-                left = [point for point in unfinished(self._plan, to_run)[0] if point not in failed]
+                # With a grid or a scenario that is another since, there is more to do than the job did.
+                left, lines = unfinished(self._plan, [point for point in self._plan.points if point not in failed])
                 if not left:
                     return failed
                 (self._plan.out / "sweep.json").unlink(missing_ok=True)
                 job = self._submit(left)
+                for line in lines:
+                    print(f"verdigris: {line}", file=sys.stderr)
                 if not wait:
                     print(f"submitted as job {job} of Slurm: {len(left)} points; the same command collects them", flush=True)
                     return None
@@ -98,6 +102,7 @@ class Slurm:
         if not job.isdecimal():
             raise UserError(f"sbatch answered {submitted.strip()!r}, not the number of a job")
         write_whole(self._note, json_text({"job": job, "tasks": tasks, "plan": as_json(plan)}))
+        self._submitted_now = True
         return job
 
     def _ended(self, job: str, submitted: Sequence[Point], wait: bool) -> bool:
@@ -132,22 +137,30 @@ class Slurm:
                 log.unlink()
 
     def _outcome(self, point: Point, job: str) -> str:
-        """Why a point has no result; "" if it has one."""
-        status = self._plan.status(point)
-        if status is None:
-            return f"job {job} of Slurm ended without it; .sweep/log has what it printed"
-        if status in (0, 1) and self._plan.result(point) is not None:
+        """Why a point has no result; "" if it has one, or if an earlier command's job ran it as it was then."""
+        try:
+            if self._plan.result(point) is not None:
+                return ""
+        except UserError as error:
+            return str(error)
+        noted = self._plan.noted(point)
+        if noted.get("line"):
+            return str(noted["line"])
+        if not self._submitted_now and self._plan.left_by_another(point):
             return ""
-        return self._plan.noted(point).get("line") or "its results are not those of this sweep"
+        return "its results are not those of this sweep" if "status" in noted else f"job {job} of Slurm ended without it; .sweep/log has what it printed"
 
     def _job(self) -> str:
-        return str(read_json(self._note, _JOB, "remove it, if no job is at work")["job"])
+        return str(read_json(self._note, _JOB, _HINT)["job"])
 
     def _theirs(self) -> list[Point]:
         """The points of the job that are in the grid."""
-        note = read_json(self._note, _JOB, "remove it, if no job is at work")
-        theirs = from_json(note["plan"])
-        names = {theirs.points[index].name for task in note["tasks"] for index in task}
+        note = read_json(self._note, _JOB, _HINT)
+        try:
+            theirs = from_json(note["plan"])
+            names = {theirs.points[index].name for task in note["tasks"] for index in task}
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise UserError(f"{self._note} is damaged: it holds no plan; {_HINT}") from None
         return [point for point in self._plan.points if point.name in names]
 
     def _states(self, job: str) -> list[str]:

@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
 def sweep(options: argparse.Namespace, executable: str) -> int:
     """The command; gives the exit status. UserError for wrong use, KeyboardInterrupt when interrupted."""
     plan = _plan(options, executable)
-    jobs = options.jobs or len(os.sched_getaffinity(0))
+    jobs = options.jobs or min(_MAXIMUM_JOBS, len(os.sched_getaffinity(0)))
     if not 1 <= jobs <= _MAXIMUM_JOBS:
         raise UserError(f"--jobs {options.jobs}: it is a whole number from 1 to {_MAXIMUM_JOBS}")
     if (options.wait or options.sbatch) and options.engine != "slurm":
@@ -71,15 +71,15 @@ def sweep(options: argparse.Namespace, executable: str) -> int:
         slurm = Slurm(plan, options.sbatch, options.jobs)
         if not slurm.submitted:
             plan.tidy()
-        to_run, lines = unfinished(plan, plan.points)
-        for line in lines:
-            print(f"verdigris: {line}", file=sys.stderr)
         if options.engine == "slurm":
-            failed = slurm.run(to_run, options.wait)
+            failed = slurm.run(options.wait)
             if failed is None:
                 return NOT_YET if slurm.submitted else ALL_WELL
         else:
             slurm.refuse_if_active()
+            to_run, lines = unfinished(plan, plan.points)
+            for line in lines:
+                print(f"verdigris: {line}", file=sys.stderr)
             if to_run:
                 # Where sweep.json is, the tables belong to what is in the folder.
                 (plan.out / "sweep.json").unlink(missing_ok=True)

@@ -144,16 +144,20 @@ class Plan:
 
     def complaint(self, point: Point, status: int) -> str:
         """Why a run left no result, in one line, from its log."""
-        try:
-            lines = self.log(point).read_text(encoding="utf-8", errors="replace").strip().split("\n")
-        except OSError:
-            lines = [""]
-        said = [line.removeprefix("verdigris: ") for line in lines if line.startswith("verdigris: ")]
-        if status < 0:
-            return f"ended by signal {-status}"
         if status in (0, 1):
             return "its results are gone, or what it read changed meanwhile"
-        return said[-1] if said else f"ended with status {status}: {lines[-1]}".rstrip(": ")
+        ended = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        try:
+            lines = self.log(point).read_text(encoding="utf-8", errors="replace").strip().split("\n")
+            if not lines[-1]:
+                # A run says why it failed. If that could not be written, this cannot be either.
+                self.log(point).write_text(f"{ended}\n")
+        except OSError as error:
+            return f"cannot write {self.log(point)}: {error.strerror}"
+        if status < 0:
+            return ended
+        said = [line.removeprefix("verdigris: ") for line in lines if line.startswith("verdigris: ")]
+        return said[-1] if said else f"{ended}: {lines[-1]}".rstrip(": ")
 
 
 def digest_of(scenario: str, executable: str, images: str) -> str:
@@ -238,5 +242,6 @@ def unfinished(plan: Plan, points: Sequence[Point]) -> tuple[list[Point], list[s
             to_run.append(point)
             lines.append(str(error).replace("repeat the run", "the point is repeated"))
     if others:
-        lines.append(f"results of {others} of {len(points)} points are of another scenario, setting, program or guest image; these points are repeated")
+        what = f"results of {others} of {len(plan.points)} points are of another scenario, setting, program or guest image, or were changed"
+        lines.append(f"{what}; these points are repeated")
     return to_run, lines

@@ -24,7 +24,8 @@ Combination = tuple[tuple[str, str], ...]
 
 
 def write_tables(plan: Plan, results: Results, failed: Mapping[Point, str]) -> list[str]:
-    """Writes all of them, sweep.json last. Gives the lines for the terminal."""
+    """Writes all of them, sweep.json last: where it is, the others belong to it. Gives the lines for the terminal."""
+    (plan.out / "sweep.json").unlink(missing_ok=True)
     names = [name for name, _ in plan.over]
     all_figures = {point: figures(result) for point, result in results.items()}
     rows = (

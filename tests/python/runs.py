@@ -51,7 +51,8 @@ class ScenarioCase(unittest.TestCase):
     @property
     def environment(self) -> dict[str, str]:
         """Of everything that a test starts, whatever the caller's is: a sweep's points depend on where guest images are."""
-        return {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)}
+        package = {name: value for name, value in os.environ.items() if name == "VERDIGRIS_PYTHON"}  # these tests have it too
+        return {**package, "PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)}
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
         """Starts the executable in the folder."""

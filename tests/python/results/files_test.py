@@ -10,8 +10,10 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from unittest import mock
 
 from sweeps import SweepCase, contents, why_not_into
+from verdigris.files import make_folder
 
 BIG = """\
 import verdigris as vg
@@ -70,6 +72,26 @@ class Files(SweepCase):
             done = self.run_command("sweep", "s.py", "--over", "delay=1..9", "--out", str(disk / "sweep"))
             self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
             self.assertRegex(done.stderr, f"^verdigris: .*{disk}/sweep.*: No space left on device\n$")
+
+    def test_log_on_a_full_disk(self) -> None:
+        with small_disk("4k") as disk:
+            if disk is None:
+                self.skipTest("one may not mount here")
+            (disk / "fill").write_bytes(b"x" * 4096)
+            (self.folder / "a/.sweep").mkdir(parents=True)
+            (self.folder / "a/.sweep/log").symlink_to(disk)
+            done = self.run_command("sweep", "s.py", "--over", "delay=99,98", "--jobs", "1", "--out", "a")
+            self.assert_one_line(done, "cannot write a/.sweep/log/delay=99,seed=1.txt: No space left on device")
+
+    def test_two_try_a_folder_at_once(self) -> None:
+        close = os.close
+
+        def other(descriptor: int) -> None:
+            close(descriptor)
+            (self.folder / "probe.partial").unlink()
+
+        with mock.patch("os.close", other):
+            make_folder(self.folder, "--out")
 
     def test_unwritable(self) -> None:
         if refusal := why_not_into("/sys"):

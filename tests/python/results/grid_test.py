@@ -42,6 +42,7 @@ WRONG = [
     (lambda: parse_seeds("x"), "--seeds x: write it as 1-10, or 1,5,20-29"),
     (lambda: parse_seeds("5-1"), "--seeds 5-1: 5-1 is no range of seeds, of which there are 0 to 2^64-1"),
     (lambda: parse_seeds("18446744073709551616"), "--seeds 18446744073709551616: 18446744073709551616 is no range of seeds, of which there are 0 to 2^64-1"),
+    (lambda: parse_seeds("9" * 5000), f"--seeds {'9' * 5000}: write it as 1-10, or 1,5,20-29"),
     (lambda: parse_seeds("1,1-2"), "--seeds: 1 is there twice"),
     (lambda: points_of([("a", ["1"] * 1000)], range(101)), "the grid has 101000 points; a sweep has 100000 at most"),
 ]  # fmt: skip

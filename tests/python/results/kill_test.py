@@ -14,6 +14,7 @@ import random
 import signal
 import subprocess
 import time
+from typing import Any
 
 from sweeps import SweepCase, contents
 
@@ -82,7 +83,7 @@ class Killed(SweepCase):
     def test_interrupted_at_random_instants(self) -> None:
         draw = random.Random(20120904)
         for _ in range(KILLS):
-            process = self.start("sweep", "s.py", *GRID, "--out", "killed", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+            process = self._start(stderr=subprocess.PIPE, text=True)
             # From when the package is there.
             self.wait_for(process, (self.folder / "killed/.sweep/lock").exists)
             time.sleep(draw.uniform(0.0, 0.5))
@@ -97,9 +98,9 @@ class Killed(SweepCase):
         markers = {path.name.removesuffix(".json"): json.loads(path.read_text()) for path in (self.folder / "killed/.sweep/points").glob("*.json")}
         return {name: when[name] for name, marker in markers.items() if "status" in marker}
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        quiet = subprocess.DEVNULL
-        return self.start("sweep", "s.py", *GRID, "--out", "killed", stdout=quiet, stderr=quiet, start_new_session=True)
+    def _start(self, **options: Any) -> subprocess.Popen[Any]:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return self.start("sweep", "s.py", *GRID, "--out", "killed", start_new_session=True, **{**quiet, **options})
 
     def _assert_whole(self, folder: pathlib.Path) -> None:
         """Each file is whole, or its name says that it is not."""

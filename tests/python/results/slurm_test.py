@@ -32,7 +32,7 @@ class OnSlurm(SweepCase):
     def sweep(self, *options: str, engine: str = "slurm") -> subprocess.CompletedProcess[str]:
         """`sweep` on the cluster."""
         command = self.command("sweep", "s.py", *options, "--engine", engine)
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, env=self.cluster.environment)
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, env={**self.environment, **self.cluster.environment})
 
     def test_waits_and_gives_the_same_bytes(self) -> None:
         # Twelve points and arrays of ten at most: two tasks have two points each.
@@ -110,3 +110,58 @@ class WithoutCluster(SweepCase):
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, env=environment)
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
         self.assertRegex(done.stderr, "^verdigris: (sbatch|scontrol): ")
+
+
+# A Slurm that runs a job's tasks at once; it tells that one is at work where there is a file `busy`.
+STUBS = {
+    "scontrol": "echo MaxArraySize = 1001\n",
+    "squeue": "[ ! -e busy ] || echo RUNNING\n",
+    "sbatch": 'for task in 0 1; do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}"; done > /dev/null\necho 77\n',
+}
+
+
+class OnStubs(SweepCase):
+    """What happens between submitting and collecting; it needs no cluster."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        (self.folder / "bin").mkdir()
+        for name, lines in STUBS.items():
+            (self.folder / "bin" / name).write_text(f"#!/bin/bash\n{lines}")
+            (self.folder / "bin" / name).chmod(0o755)
+        self.sweep("submitted as job 77 of Slurm: 2 points; the same command collects them\n")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        environment = super().environment
+        return {**environment, "PATH": f"{self.folder}/bin:{environment['PATH']}"}
+
+    def sweep(self, out: str, status: int = 0, error: str = "") -> None:
+        """Two points; what the command prints ends like this."""
+        done = self.run_command("sweep", "s.py", "--over", "delay=10,20", "--engine", "slurm", "--out", "a")
+        self.assertEqual((done.returncode, done.stderr, done.stdout[-len(out) :]), (status, error, out))
+
+    def test_another_scenario_meanwhile(self) -> None:
+        (self.folder / "s.py").write_text(f"{SCENARIO}# changed\n")
+        (self.folder / "busy").touch()
+        self.sweep("job 77 of Slurm: 0 of 2 points done, 1 tasks running\n", 3)
+        (self.folder / "busy").unlink()
+        before = self.changed("a")
+        line = "results of 2 of 2 points are of another scenario, setting, program or guest image, or were changed; these points are repeated"
+        self.sweep("submitted as job 77 of Slurm: 2 points; the same command collects them\n", 3, f"verdigris: {line}\n")
+        self.assertFalse(before.items() & self.changed("a").items())
+        self.sweep("2 of 2 points passed, 0 with failed checks, 0 without a result; tables in a\n")
+
+    def test_a_damaged_result(self) -> None:
+        (self.folder / "a/points/delay=10,seed=1/result.json").write_text("{")
+        damaged = "a/points/delay=10,seed=1/result.json is damaged at line 1 (Expecting property name enclosed in double quotes)"
+        self.sweep(
+            f"no result  delay=10,seed=1: {damaged}; repeat the run\n"
+            "1 of 2 points passed, 0 with failed checks, 1 without a result; tables in a\n", 1,
+        )  # fmt: skip
+        self.sweep("submitted as job 77 of Slurm: 1 points; the same command collects them\n", error=f"verdigris: {damaged}; the point is repeated\n")
+        self.sweep("2 of 2 points passed, 0 with failed checks, 0 without a result; tables in a\n")
+
+    def test_a_damaged_note(self) -> None:
+        (self.folder / "a/.sweep/slurm.json").write_text('{"job": "77", "tasks": [[0]], "plan": {}}')
+        self.sweep("", 2, "verdigris: a/.sweep/slurm.json is damaged: it holds no plan; remove it, if no job is at work\n")

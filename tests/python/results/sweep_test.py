@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
 import pathlib
 import pty
+import resource
 import shutil
 import signal
 import subprocess
 import tempfile
+from unittest import mock
 
+import _verdigris
 import verdigris
 from sweeps import GRID, POINTS, SCENARIO, SweepCase, contents, why_not_into
+from verdigris import sweep
 
 # arguments after `sweep`, line
 WRONG = [
@@ -76,6 +82,14 @@ class Sweep(SweepCase):
         self.assertEqual((sweep["over"], sweep["seeds"]), ({"delay": ["10", "20", "30"], "path": ["vf", "synthetic"]}, [1, 2]))
         self.assertEqual([point["trace_hash"] for point in sweep["points"]], [result["trace_hash"] for result in results.values()])
 
+    def test_tables_that_cannot_be_written(self) -> None:
+        """sweep.json is not there beside tables that are not its own."""
+        self.run_command("sweep", "s.py", "--over", "delay=10,20", "--out", "a")
+        (self.folder / "a/summary.csv").unlink()
+        (self.folder / "a/summary.csv").mkdir()
+        self.assert_one_line(self.run_command("sweep", "s.py", "--over", "delay=10", "--out", "a"), "cannot write a/summary.csv: Is a directory")
+        self.assertFalse((self.folder / "a/sweep.json").exists())
+
     def test_without_measurements(self) -> None:
         (self.folder / "t.py").write_text("import verdigris as vg\nhost = vg.Host()\nasync def main(sim):\n    await sim.after('2us')\n")
         done = self.run_command("sweep", "t.py", "--seeds", "1-2", "--out", "a")
@@ -111,7 +125,7 @@ class Sweep(SweepCase):
         self.run_command(*command)
         point = "delay=10,seed=1"
         result = self.folder / "a/points" / point / "result.json"
-        another = "results of {} of 2 points are of another scenario, setting, program or guest image; these points are repeated\n".format
+        another = "results of {} of 2 points are of another scenario, setting, program or guest image, or were changed; these points are repeated\n".format
         steps = [
             ("nothing", lambda: None, set(), ""),
             ("the scenario", lambda: (self.folder / "s.py").write_text(f"import other\nimport shared\n\n{SCENARIO}{GUESTS}"), {point, "delay=20,seed=1"}, another(2)),
@@ -206,7 +220,7 @@ class Sweep(SweepCase):
     def test_wrong_use(self) -> None:
         for arguments, line in WRONG:
             with self.subTest(arguments):
-                done = subprocess.run(self.command("sweep", *arguments), cwd=self.folder, capture_output=True, text=True, timeout=60, env={"PATH": "/nowhere"})
+                done = subprocess.run(self.command("sweep", *arguments), cwd=self.folder, capture_output=True, text=True, timeout=60, env={**self.environment, "PATH": "/nowhere"})
                 self.assert_one_line(done, line)
         if refusal := why_not_into("/sys"):
             self.assert_one_line(self.run_command("sweep", "s.py", "--out", "/sys"), f"--out: cannot write into /sys: {refusal}")
@@ -219,6 +233,20 @@ class Sweep(SweepCase):
         with open(self.folder / "a/.sweep/lock", "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.assert_one_line(self.run_command("sweep", "s.py", "--out", "a"), "a: another sweep is at work in this folder")
+
+    def test_many_processors(self) -> None:
+        options = sweep.make_parser().parse_args([str(self.folder / "s.py"), "--images", "none", "--out", str(self.folder / "a")])
+        with mock.patch("os.sched_getaffinity", return_value=range(600)), contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(sweep.sweep(options, _verdigris.executable), 0)
+
+    def test_many_inherited_descriptors(self) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (2000, limits[1]))
+        with contextlib.ExitStack() as files:
+            many = [files.enter_context(open("/dev/null")).fileno() for _ in range(1050)]
+            done = subprocess.run(self.command("sweep", "s.py", "--out", "a"), cwd=self.folder, capture_output=True, text=True, timeout=60, env=self.environment, pass_fds=many)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_help(self) -> None:
         done = self.run_command("sweep", "--help")
