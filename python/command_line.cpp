@@ -4,19 +4,24 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "models/disk/utf16.h"
 #include "models/validation/validate.h"
 #include "python/interpreter.h"
 #include "python/interrupt.h"
@@ -52,15 +57,6 @@ struct ValidateOptions {
     std::string row;
     std::string format = "table";
 };
-
-int user_error(std::string_view message) {
-    std::string line{message};
-    for (char& c : line) {
-        if (c == '\n' || c == '\r') c = ' ';
-    }
-    fmt::print(stderr, "verdigris: {}\n", line);
-    return 2;
-}
 
 // Where set-up keeps guest images, if the launcher does not say.
 std::string default_images() {
@@ -113,19 +109,12 @@ std::string check_seed(const std::string& text) {
     return fmt::format("{} is not a whole number from 0 to 2^64-1", text);
 }
 
-// Calls a function of the package; what it raises is a defect of ours, since the package answers users' mistakes
-// itself.
-int call_package(const char* module, const char* function, const py::kwargs& arguments) {
-    try {
-        return py::module_::import(module).attr(function)(**arguments).cast<int>();
-    } catch (py::error_already_set& error) {
-        if (error.matches(PyExc_KeyboardInterrupt) || interrupted()) {
-            fmt::print(stderr, "verdigris: interrupted\n");
-            return 130;
-        }
-        fmt::print(stderr, "verdigris: a defect in Verdigris itself:\n{}\n", error.what());
-        return 70;
-    }
+// A function of the package. From here on Ctrl-C is KeyboardInterrupt: not before, since an import can swallow that.
+py::object package_function(const char* module, const char* name) {
+    py::object function = py::module_::import(module).attr(name);
+    const auto signal = py::module_::import("signal");
+    signal.attr("signal")(signal.attr("SIGINT"), signal.attr("default_int_handler"));
+    return function;
 }
 
 int run(const char* executable, const Program& program, const RunOptions& options) {
@@ -137,14 +126,14 @@ int run(const char* executable, const Program& program, const RunOptions& option
     Machine machine{program.make_host, options.seed};
     set_machine(&machine);
     const int status = with_interpreter(executable, [&options] {
+        const py::object function = package_function("verdigris.runner", "run");
         watch_interrupts();
-        return call_package(
-            "verdigris.runner", "run",
-            py::dict(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
-                     py::arg("out") = options.out, py::arg("trace") = options.trace, py::arg("until") = options.until,
-                     py::arg("images") = options.images, py::arg("host_time") = options.host_time,
-                     py::arg("verbose") = options.verbose, py::arg("point") = options.point != 0,
-                     py::arg("parameters") = options.parameters));
+        return function(py::arg("scenario") = options.scenario, py::arg("settings") = options.set,
+                        py::arg("out") = options.out, py::arg("trace") = options.trace,
+                        py::arg("until") = options.until, py::arg("images") = options.images,
+                        py::arg("host_time") = options.host_time, py::arg("verbose") = options.verbose,
+                        py::arg("point") = options.point != 0, py::arg("parameters") = options.parameters)
+            .cast<int>();
     });
     set_machine(nullptr);
     return status;
@@ -160,11 +149,10 @@ int bench(const char* executable, const Program& program, const BenchOptions& op
     }
     if (options.name.empty() || options.name == "boot") {
         found = true;
-        status = std::max(status, with_interpreter(executable, [&options] {
-                              return call_package(
-                                  "verdigris.bench", "boot",
-                                  py::dict(py::arg("images") = options.images, py::arg("turns") = options.turns));
-                          }));
+        status =
+            std::max(status, with_interpreter(executable, [&options] {
+                         return package_function("verdigris.bench", "boot")(options.images, options.turns).cast<int>();
+                     }));
     }
     if (found) return status;
     std::string names = "boot";
@@ -179,8 +167,7 @@ int results_command(std::span<char*> arguments) {
     return with_interpreter(arguments[0], [arguments] {
         const std::vector<std::string> words{arguments.begin() + 1, arguments.end()};
         const auto executable = py::module_::import("_verdigris").attr("executable");
-        return call_package("verdigris.commands", "main",
-                            py::dict(py::arg("arguments") = words, py::arg("executable") = executable));
+        return package_function("verdigris.commands", "main")(words, executable).cast<int>();
     });
 }
 
@@ -190,13 +177,42 @@ std::string bench_names(const Program& program) {
     return text;
 }
 
-}  // namespace
+void prepare_process() {
+    // What is closed gets lost; a file that is opened must not be taken for it.
+    for (int standard = 0; standard < 3; ++standard) {
+        if (fcntl(standard, F_GETFD) == -1) open("/dev/null", O_RDWR);
+    }
+    // A limit of the size of files is an error like a full disk, not the end of the process.
+    std::signal(SIGXFSZ, SIG_IGN);
+    // Whatever the parent has set aside: `| head` ends us.
+    std::signal(SIGPIPE, SIG_DFL);
+    end_when_interrupted();
+}
 
-int command_line(int argc, char** argv, const Program& program) {
+bool is_utf8(const std::string& text) {
+    return models::text_of_utf16(models::utf16_of(text, models::ByteOrder::little), models::ByteOrder::little) == text;
+}
+
+// Text on a terminal whatever its bytes are.
+std::string shown(std::string_view bytes) {
+    std::string text;
+    for (const char c : bytes) {
+        const auto byte = static_cast<unsigned char>(c);
+        text += byte < 0x80 ? std::string{c} : fmt::format("\\x{:02x}", byte);
+    }
+    return text;
+}
+
+int dispatch(int argc, char** argv, const Program& program) {
     RunOptions run_options;
     BenchOptions bench_options;
     ValidateOptions validate_options;
     run_options.images = bench_options.images = default_images();
+    std::vector<std::string> words{argv + std::min(argc, 1), argv + argc};
+    words.push_back(run_options.images);
+    if (const auto word = std::ranges::find_if_not(words, is_utf8); word != words.end()) {
+        return user_error(fmt::format("{} is not UTF-8", shown(*word)));
+    }
 
     CLI::App app{"Verdigris: a deterministic simulator of one x86-64 virtualization host."};
     app.set_version_flag("--version", VG_VERSION);
@@ -277,6 +293,28 @@ int command_line(int argc, char** argv, const Program& program) {
     }
     if (validate_command.parsed()) return models::validate(validate_options.row, validate_options.format);
     return run_command.parsed() ? run(argv[0], program, run_options) : bench(argv[0], program, bench_options);
+}
+
+}  // namespace
+
+int user_error(std::string_view message) {
+    std::string line{message};
+    for (char& c : line) {
+        if (c == '\n' || c == '\r') c = ' ';
+    }
+    std::fputs(fmt::format("verdigris: {}\n", line).c_str(), stderr);
+    return 2;
+}
+
+int command_line(int argc, char** argv, const Program& program) {
+    prepare_process();
+    try {
+        const int status = dispatch(argc, argv, program);
+        if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw fmt::system_error(errno, "cannot write to file");
+        return status;
+    } catch (const std::system_error& error) {  // from fmt::print, too
+        return user_error(error.what());
+    }
 }
 
 }  // namespace python

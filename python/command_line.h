@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "models/host.h"
 
@@ -26,5 +27,8 @@ struct Program {
 // Exit status: 0 all checks passed; 1 a check failed or an awaited event did not come; 2 the user's mistake, one line
 // on the error output; 130 interrupted.
 int command_line(int argc, char** argv, const Program& program);
+
+// One line on the error output, which may be full; gives the exit status.
+int user_error(std::string_view message);
 
 }  // namespace python

@@ -3,8 +3,15 @@
 #include <fmt/format.h>
 #include <pybind11/pybind11.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
+
+#include "python/interrupt.h"
 
 extern "C" PyObject* PyInit__verdigris();
 
@@ -49,13 +56,31 @@ void set_paths() {
     path.append(VG_PYTHON_HOME "/lib/python3/dist-packages");
 }
 
-// The interpreter's own handler turns the signal into KeyboardInterrupt; ours sits in front of it.
-void set_signals() {
-    const auto signal = py::module_::import("signal");
-    signal.attr("signal")(signal.attr("SIGINT"), signal.attr("default_int_handler"));
-    if (const auto pipe = py::getattr(signal, "SIGPIPE", py::none()); !pipe.is_none()) {
-        signal.attr("signal")(pipe, signal.attr("SIG_DFL"));
+// The work is done: an interrupt now ends the process rather than what it still has to say.
+void release_interrupts() {
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+    if (PyErr_CheckSignals() != 0) PyErr_Clear();
+}
+
+// The package answers users' mistakes itself; what is left over are Ctrl-C and what cannot be read or written.
+int status_of(py::error_already_set& error) {
+    if (error.matches(PyExc_KeyboardInterrupt) || interrupted()) {
+        const std::string said = error.matches(PyExc_KeyboardInterrupt) ? py::str(error.value()) : py::str();
+        user_error(said.empty() ? "interrupted" : said);
+        return 130;
     }
+    if (error.matches(PyExc_OSError)) {
+        const py::object file = error.value().attr("filename"), why = error.value().attr("strerror");
+        const py::str text = !file.is_none()  ? py::str("{}: {}").format(file, why)
+                             : !why.is_none() ? py::str(why)
+                                              : py::str(error.value());
+        // The interpreter's end would try again to write what it could not.
+        if (const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC); nowhere >= 0) dup2(nowhere, STDOUT_FILENO);
+        return user_error(std::string{py::bytes(text.attr("encode")("utf-8", "backslashreplace"))});
+    }
+    std::fputs(fmt::format("verdigris: a defect in Verdigris itself:\n{}\n", error.what()).c_str(), stderr);
+    return 70;
 }
 
 }  // namespace
@@ -71,9 +96,16 @@ int with_interpreter(const char* executable, const std::function<int()>& body) {
                    status.err_msg ? status.err_msg : "no reason given");
         return 2;
     }
-    set_paths();
-    set_signals();
-    const int result = body();
+    int result = 0;
+    try {
+        set_paths();
+        result = body();
+        py::module_::import("sys").attr("__stdout__").attr("flush")();
+    } catch (py::error_already_set& error) {
+        release_interrupts();
+        result = status_of(error);
+    }
+    release_interrupts();
     Py_FinalizeEx();
     return result;
 }

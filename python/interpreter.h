@@ -10,7 +10,8 @@
 namespace python {
 
 // Starts the interpreter, calls `body` (which may use pybind11 and throw its exceptions), ends it. Returns what `body`
-// returned, or 2 after one line on the error output if the interpreter cannot start.
+// returned; after a line on the error output 2 if the interpreter cannot start or an output cannot be written, 130 if
+// `body` was interrupted, 70 if it threw anything else, which is a defect of ours.
 int with_interpreter(const char* executable, const std::function<int()>& body);
 
 // The machine that the package works on; null between runs. It must outlive the interpreter's use of it.

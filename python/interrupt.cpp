@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
+#include <string_view>
 
 namespace python {
 
@@ -26,7 +28,17 @@ extern "C" void on_interrupt(int) {
     }
 }
 
+extern "C" void end_at_once(int) {
+    constexpr std::string_view line = "verdigris: interrupted\n";
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+    _exit(130);
+}
+
 }  // namespace
+
+void end_when_interrupted() {
+    std::signal(SIGINT, &end_at_once);
+}
 
 void watch_interrupts() {
     struct sigaction action {};

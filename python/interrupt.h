@@ -5,6 +5,8 @@
 
 namespace python {
 
+// Until there is something to keep, Ctrl-C ends the process at once, with a word.
+void end_when_interrupted();
 // Takes over SIGINT and SIGTERM. The interpreter has put its own handler in place before.
 void watch_interrupts();
 bool interrupted();

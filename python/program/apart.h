@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
@@ -50,6 +51,7 @@ auto apart(Measure measure) -> std::optional<decltype(measure())> {
         return std::nullopt;
     }
     if (child == 0) {
+        std::signal(SIGINT, SIG_DFL);  // the parent says the word
         close(ends[0]);
         int status = 0;
         {

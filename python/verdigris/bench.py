@@ -39,12 +39,9 @@ def boot(images: str, turns: int) -> int:
     """Runs the comparison and prints it. 0 if Verdigris takes less time than QEMU, 1 if more, 2 if it cannot be made."""
     try:
         return _boot(pathlib.Path(images), turns)
-    except (BenchError, OSError) as error:
+    except BenchError as error:
         print(f"verdigris: bench boot: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("verdigris: interrupted", file=sys.stderr)
-        return 130
 
 
 def _boot(images: pathlib.Path, turns: int) -> int:

@@ -10,7 +10,7 @@ from typing import NoReturn
 from . import compare, report, slurm, sweep
 from .errors import UserError
 
-WRONG_USE, INTERRUPTED = 2, 130
+WRONG_USE = 2
 
 
 def main(arguments: list[str], executable: str) -> int:
@@ -33,13 +33,6 @@ def main(arguments: list[str], executable: str) -> int:
     except UserError as error:
         print(f"verdigris: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_USE
-    except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-        print(f"verdigris: {what}", file=sys.stderr)
-        return WRONG_USE
-    except KeyboardInterrupt as interrupt:
-        print(f"verdigris: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return INTERRUPTED
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace | int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pathlib
-import signal
 import sys
 import time
 import traceback
@@ -45,8 +44,6 @@ def run(
 ) -> int:
     """The command `run`; gives the exit status. `point`: it is a point of a sweep. `parameters`: only lists them."""
     place = pathlib.Path(scenario)
-    # A limit of the size of files is an error like a full disk, not the end of the process.
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         world = worlds.begin(scenario, images, parse_settings(settings))
         until_ps = parse_time(until, "--until") if until else None
