@@ -16,7 +16,10 @@ PARTIAL = ".partial"
 
 def write_whole(path: pathlib.Path, content: bytes | str) -> None:
     """Writes a file so that at no moment a part of it lies under its name. UserError if it cannot be written."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        data = content.encode("utf-8") if isinstance(content, str) else content
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path} cannot be written: {error.object[error.start]!a} is no character of UTF-8") from None
     partial = path.with_name(path.name + PARTIAL)
     try:
         with open(partial, "wb") as file:
@@ -53,7 +56,10 @@ def json_text(value: Any) -> str:
 def read_json(path: pathlib.Path, shape: Any, hint: str = "repeat the run") -> dict[str, Any]:
     """The content of a JSON file that has this shape (see `fits`). UserError if it is not there, damaged or another."""
     try:
-        value = json.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        value = json.loads(text)
+        if "\\u" in text:  # half of a pair of surrogates passes as JSON, but no file can hold it
+            json_text(value).encode("utf-8")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except json.JSONDecodeError as error:

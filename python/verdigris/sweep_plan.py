@@ -186,7 +186,7 @@ def sha256_of(path: pathlib.Path) -> str:
     try:
         status = path.stat()
         return _sha256_of(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    except OSError:
+    except (OSError, ValueError):  # also where the path is none
         return ""
 
 

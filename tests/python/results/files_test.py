@@ -45,9 +45,9 @@ class Files(SweepCase):
         """The names in the folder out. The page is there only where it was bundled."""
         return sorted(name for name in os.listdir(self.folder / "out") if name != "report.html")
 
-    def limited(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command when no file may be larger than 100,000 bytes."""
-        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
+    def limited(self, *arguments: str, size: int = 100_000) -> subprocess.CompletedProcess[str]:
+        """The command when no file may be larger than so many bytes."""
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # noqa: E731
         return subprocess.run(self.command(*arguments), cwd=self.folder, capture_output=True, text=True, timeout=60, env=self.environment, preexec_fn=limit)
 
     def test_limit_of_size(self) -> None:
@@ -56,6 +56,15 @@ class Files(SweepCase):
         # Not even the earlier one, which would be taken for this run's.
         self.assertEqual(sorted(contents(self.folder / "out")), ["stats.csv"])
         self.assert_one_line(self.limited("sweep", "big.py", "--out", "sweep"), "cannot write sweep/points/seed=1/result.json: File too large")
+        # The sweep's own files, too.
+        sweep = ["sweep", "s.py", "--over", "delay=1..8", "--out", "sweep"]
+        self.assert_one_line(self.limited(*sweep, size=3_000), "cannot write sweep/results.csv: File too large")
+        self.assertFalse((self.folder / "sweep/results.csv.partial").exists())
+
+    def test_text_that_is_none(self) -> None:
+        text = f'import verdigris as vg\nhost = vg.Host()\nasync def main(sim):\n    sim.check("x", True, "{chr(92)}ud800")\n'
+        (self.folder / "t.py").write_text(text)
+        self.assert_one_line(self.run_command("run", "t.py", "--out", "out"), r"out/result.json cannot be written: '\ud800' is no character of UTF-8")
 
     def test_full_disk(self) -> None:
         with small_disk("64k") as disk:

@@ -193,6 +193,23 @@ class Sweep(SweepCase):
         done = self.run_command("sweep", "--out", "a", "--", "-s.py")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def test_results_that_hold_no_text(self) -> None:
+        command = ["sweep", "s.py", "--out", "a"]
+        self.run_command(*command)
+        good = contents(self.folder / "a")
+        result = self.folder / "a/points/seed=1/result.json"
+        half = "verdigris: a/points/seed=1/result.json is damaged: it is not JSON; the point is repeated\n"
+        for name, changes, line in [
+            ("a path with NUL", {"sources": {"\0.py": "0"}}, None),
+            ("a path with half a character", {"sources": {"\ud800.py": "0"}}, half),
+            ("half a character elsewhere", {"trace_hash": "\ud800"}, half),
+        ]:
+            with self.subTest(name):
+                result.write_text(json.dumps({**json.loads(result.read_text()), **changes}))
+                done = self.run_command(*command)
+                self.assertEqual((done.returncode, done.stderr), (0, line or done.stderr))
+                self.assertEqual(contents(self.folder / "a"), good)
+
     def test_failures(self) -> None:
         done = self.run_command("sweep", "s.py", "--over", "delay=10,70", "--out", "a")
         self.assertEqual((done.returncode, done.stderr), (1, ""))
