@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import signal
 import subprocess
 import tempfile
 import time
@@ -115,7 +116,7 @@ class WithoutCluster(SweepCase):
 # A Slurm that runs a job's tasks at once; it tells that one is at work where there is a file `busy`.
 STUBS = {
     "scontrol": "echo MaxArraySize = 1001\n",
-    "squeue": "[ ! -e busy ] || echo RUNNING\n",
+    "squeue": "touch asked; [ ! -e busy ] || echo RUNNING\n",
     "sbatch": 'for task in 0 1; do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}"; done > /dev/null\necho 77\n',
 }
 
@@ -151,6 +152,14 @@ class OnStubs(SweepCase):
         self.sweep("submitted as job 77 of Slurm: 2 points; the same command collects them\n", 3, f"verdigris: {line}\n")
         self.assertFalse(before.items() & self.changed("a").items())
         self.sweep("2 of 2 points passed, 0 with failed checks, 0 without a result; tables in a\n")
+
+    def test_interrupted(self) -> None:
+        (self.folder / "busy").touch()
+        with self.start("sweep", "s.py", "--over", "delay=10,20", "--engine", "slurm", "--wait", "--out", "a", stderr=subprocess.PIPE, text=True) as process:
+            self.wait_for(process, (self.folder / "asked").exists)
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, error), (130, "verdigris: job 77 of Slurm goes on; the same command collects it\n"))
 
     def test_a_damaged_result(self) -> None:
         (self.folder / "a/points/delay=10,seed=1/result.json").write_text("{")

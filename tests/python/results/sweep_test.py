@@ -287,6 +287,16 @@ class Sweep(SweepCase):
         kept = [name for name, when in self.changed("a").items() if before.get(name) == when]
         self.assertEqual(len(kept), int(error.split("; ")[1].split(" of ")[0]))
 
+    def test_interrupted_while_another_is_at_work(self) -> None:
+        (self.folder / "a/.sweep").mkdir(parents=True)
+        with open(self.folder / "a/.sweep/lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with self.start("sweep", "s.py", "--out", "a", stderr=subprocess.PIPE, text=True) as process:
+                self.wait_for(process, (self.folder / "a/.sweep/log").exists)
+                process.send_signal(signal.SIGINT)
+                _, error = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, error), (130, "verdigris: interrupted\n"))
+
     def test_progress_on_a_terminal(self) -> None:
         main_end, other_end = pty.openpty()
         command = ["sweep", "s.py", *GRID, "--set", "slow=0.05", "--out", "a", "--jobs", "2"]
