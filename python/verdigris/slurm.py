@@ -146,7 +146,7 @@ class Slurm:
         noted = self._plan.noted(point)
         if noted.get("line"):
             return str(noted["line"])
-        if not self._submitted_now and self._plan.left_by_another(point):
+        if not self._submitted_now and (not noted or self._plan.left_by_another(point)):
             return ""
         return "its results are not those of this sweep" if "status" in noted else f"job {job} of Slurm ended without it; .sweep/log has what it printed"
 

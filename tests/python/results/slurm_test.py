@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -113,11 +114,12 @@ class WithoutCluster(SweepCase):
         self.assertRegex(done.stderr, "^verdigris: (sbatch|scontrol): ")
 
 
-# A Slurm that runs a job's tasks at once; it tells that one is at work where there is a file `busy`.
+# A Slurm that runs a job's tasks at once. It tells that one is at work where there is a file `busy`; where there is a file
+# `change`, the scenario changes before its tasks run.
 STUBS = {
     "scontrol": "echo MaxArraySize = 1001\n",
     "squeue": "touch asked; [ ! -e busy ] || echo RUNNING\n",
-    "sbatch": 'for task in 0 1; do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}"; done > /dev/null\necho 77\n',
+    "sbatch": '[ ! -e change ] || echo "# changed" >> s.py; for task in 0 1; do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}"; done > /dev/null 2> /dev/null\necho 77\n',
 }
 
 
@@ -151,6 +153,14 @@ class OnStubs(SweepCase):
         line = "results of 2 of 2 points are of another scenario, setting, program or guest image, or were changed; these points are repeated"
         self.sweep("submitted as job 77 of Slurm: 2 points; the same command collects them\n", 3, f"verdigris: {line}\n")
         self.assertFalse(before.items() & self.changed("a").items())
+        self.sweep("2 of 2 points passed, 0 with failed checks, 0 without a result; tables in a\n")
+
+    def test_another_scenario_before_the_job_runs(self) -> None:
+        shutil.rmtree(self.folder / "a")
+        (self.folder / "change").touch()
+        self.sweep("submitted as job 77 of Slurm: 2 points; the same command collects them\n")
+        (self.folder / "change").unlink()
+        self.sweep("submitted as job 77 of Slurm: 2 points; the same command collects them\n", 3)
         self.sweep("2 of 2 points passed, 0 with failed checks, 0 without a result; tables in a\n")
 
     def test_interrupted(self) -> None:
