@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .host import Host, Partition
     from .migration import Migration
 
+
 @dataclasses.dataclass
 class Parameter:
     """A value that `--set` may change."""
