@@ -109,11 +109,12 @@ std::string check_seed(const std::string& text) {
     return fmt::format("{} is not a whole number from 0 to 2^64-1", text);
 }
 
-// A function of the package. From here on Ctrl-C is KeyboardInterrupt: not before, since an import can swallow that.
+// A function of the package. From here on Ctrl-C and SIGTERM are KeyboardInterrupt: not before, since an import can
+// swallow that.
 py::object package_function(const char* module, const char* name) {
     py::object function = py::module_::import(module).attr(name);
     const auto signal = py::module_::import("signal");
-    signal.attr("signal")(signal.attr("SIGINT"), signal.attr("default_int_handler"));
+    for (const int number : {SIGINT, SIGTERM}) signal.attr("signal")(number, signal.attr("default_int_handler"));
     return function;
 }
 

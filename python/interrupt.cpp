@@ -38,6 +38,7 @@ extern "C" void end_at_once(int) {
 
 void end_when_interrupted() {
     std::signal(SIGINT, &end_at_once);
+    std::signal(SIGTERM, &end_at_once);
 }
 
 void watch_interrupts() {

@@ -5,7 +5,7 @@
 
 namespace python {
 
-// Until there is something to keep, Ctrl-C ends the process at once, with a word.
+// Until there is something to keep, SIGINT and SIGTERM end the process at once, with a word.
 void end_when_interrupted();
 // Takes over SIGINT and SIGTERM. The interpreter has put its own handler in place before.
 void watch_interrupts();

@@ -52,6 +52,7 @@ auto apart(Measure measure) -> std::optional<decltype(measure())> {
     }
     if (child == 0) {
         std::signal(SIGINT, SIG_DFL);  // the parent says the word
+        std::signal(SIGTERM, SIG_DFL);
         close(ends[0]);
         int status = 0;
         {

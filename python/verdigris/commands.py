@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from typing import NoReturn
 
@@ -21,8 +20,6 @@ def main(arguments: list[str], executable: str) -> int:
     try:
         if command == "sweep-task":
             return slurm.run_task(*rest)
-        # As with `run`.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         parser = {"sweep": sweep, "compare": compare, "report": report}[command].make_parser()
         options = _parse(parser, rest)
         if isinstance(options, int):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Union
@@ -112,14 +113,15 @@ def _name_of(path: pathlib.Path) -> str:
     beside = world().scenario.parent
     for folder in (beside.absolute(), beside.resolve()):
         if path.is_relative_to(folder):
-            return str(path.relative_to(folder))
-    return str(path)
+            path = path.relative_to(folder)
+    return f"./{path}" if str(path).startswith(FROM_IMAGES) else str(path)
 
 
 def _noted(place: pathlib.Path, name: str) -> bytes:
-    """The content of a file, which the result then depends on."""
-    content = place.read_bytes()
-    if name not in world().files:
+    """The content of a file, which the result then depends on; what the scenario itself has written follows from the rest."""
+    with open(place, "rb") as file:
+        content, changed_ns = file.read(), os.fstat(file.fileno()).st_ctime_ns
+    if name not in world().files and changed_ns < world().began_ns:
         world().files[name] = hashlib.sha256(content).hexdigest()
     return content
 

@@ -115,6 +115,8 @@ class Folder:
 
 def _is_statistics(path: pathlib.Path) -> bool:
     """Whether a run wrote this stats.csv."""
+    if not path.is_file():
+        return False
     try:
         with open(path, "rb") as file:
             return file.readline(100) == csv_text(_STATISTICS, []).encode()

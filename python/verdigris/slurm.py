@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 import shlex
@@ -91,7 +92,9 @@ class Slurm:
         write_whole(self._work, json_text({"job": "", "tasks": tasks, "plan": as_json(plan)}))
         command = shlex.join([plan.executable, "sweep-task", str(self._work.resolve())])
         script = plan.out / ".sweep/job.sh"
-        write_whole(script, f'#!/bin/bash\nexec {command} "$SLURM_ARRAY_TASK_ID"\n')
+        # Some clusters give a job nothing of the environment.
+        images = shlex.quote(os.environ["VERDIGRIS_IMAGES"])
+        write_whole(script, f'#!/bin/bash\nexport VERDIGRIS_IMAGES={images}\nexec {command} "$SLURM_ARRAY_TASK_ID"\n')
         output = plan.out.resolve() / ".sweep/log/slurm-%A_%a.txt"
         array = f"--array=0-{count - 1}" + (f"%{self._at_once}" if self._at_once else "")
         submitted = _call(
@@ -184,6 +187,8 @@ def run_task(work: str, task: str) -> int:
     """The points of one task of the array job, on the node that Slurm chose."""
     note = read_json(pathlib.Path(work), _JOB)
     plan = from_json(note["plan"])
+    if not plan.current():
+        raise UserError("scenario, program or guest images are not what they were when the job was submitted, or others on this node")
     for index in note["tasks"][int(task)]:
         line = run_point(plan, plan.points[index])
         if line:

@@ -78,7 +78,7 @@ def _interrupts_noted() -> Iterator[list[int]]:
     Raised at once it may come while a process begins, which would be lost then, or where Python drops it.
     """
     noted: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda which, _: noted.append(which)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield noted
     finally:

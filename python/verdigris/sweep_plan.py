@@ -118,9 +118,13 @@ class Plan:
 
     def end(self, point: Point, status: int, line: str) -> None:
         """Notes how a point's run ended. UserError if it ran with another scenario or program than the sweep began with."""
-        if digest_of(self.scenario, self.executable, self.images) != self.digest:
+        if not self.current():
             raise UserError("the scenario, the program or its guest images changed during the sweep; give the command again")
         write_whole(self.marker(point), json_text({"key": self.key(point), "status": status, "line": line}))
+
+    def current(self) -> bool:
+        """Whether scenario and program are those that the sweep began with."""
+        return digest_of(self.scenario, self.executable, self.images) == self.digest
 
     def noted(self, point: Point) -> dict[str, Any]:
         """What was noted about a point as it is now; nothing if it was another scenario's or another program's."""

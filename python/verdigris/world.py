@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import _verdigris
@@ -15,6 +16,10 @@ from .units import parse_time
 if TYPE_CHECKING:
     from .host import Host, Partition
     from .migration import Migration
+
+
+# Linux' CLOCK_REALTIME_COARSE, with which files are stamped; another would be some milliseconds ahead of them.
+_CLOCK_OF_FILES = 5
 
 
 @dataclasses.dataclass
@@ -41,6 +46,7 @@ class World:
     out: pathlib.Path | None = None  # the folder of results
     # SHA-256 of what guests were made of, by path from the scenario's folder, or by FROM_IMAGES and path in that of images.
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    began_ns: int = dataclasses.field(default_factory=lambda: time.clock_gettime_ns(_CLOCK_OF_FILES))
     disks: int = 0  # made so far, for their names
     adapters: int = 0  # of partitions, for their addresses
     # Parameters are declared while the scenario's module runs, not later: only so can --set be checked at once.

@@ -73,11 +73,12 @@ class Commands(SweepCase):
                 pipe = subprocess.PIPE
                 with self.start(*COMMANDS[name], stdout=subprocess.DEVNULL, stderr=pipe, text=True, start_new_session=True) as process:
                     time.sleep(to_start_s * turn / TRIES)
-                    os.killpg(process.pid, signal.SIGINT)
+                    number = (signal.SIGINT, signal.SIGTERM)[turn % 2]
+                    os.killpg(process.pid, number)
                     error = process.communicate(timeout=30)[1]
                 with self.subTest(name, status=process.returncode, error=error):
                     if process.returncode == 130:
                         self.assertRegex(error, r"\Averdigris: interrupted[^\n]*\n\Z")
                     else:
                         # Before anything of ours has begun, or after all of it.
-                        self.assertEqual((process.returncode in (-signal.SIGINT, 0), error), (True, ""))
+                        self.assertEqual((process.returncode in (-number, 0), error), (True, ""))

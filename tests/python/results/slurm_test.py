@@ -11,6 +11,7 @@ import time
 import unittest
 
 import slurm_cluster
+import verdigris
 from sweeps import GRID, POINTS, SCENARIO, SweepCase, contents
 
 ABSENT = slurm_cluster.missing()
@@ -119,7 +120,7 @@ class WithoutCluster(SweepCase):
 STUBS = {
     "scontrol": "echo MaxArraySize = 1001\n",
     "squeue": "touch asked; [ ! -e busy ] || echo RUNNING\n",
-    "sbatch": '[ ! -e change ] || echo "# changed" >> s.py; for task in 0 1; do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}"; done > /dev/null 2> /dev/null\necho 77\n',
+    "sbatch": '[ ! -e change ] || echo "# changed" >> s.py; for task in 0 1; do SLURM_ARRAY_TASK_ID=$task env -u VERDIGRIS_IMAGES bash "${@: -1}"; done > /dev/null 2> /dev/null\necho 77\n',
 }
 
 
@@ -129,6 +130,8 @@ class OnStubs(SweepCase):
     def setUp(self) -> None:
         super().setUp()
         (self.folder / "bin").mkdir()
+        (self.folder / "images/linux").mkdir(parents=True)
+        (self.folder / "images/linux/manifest.json").write_text("1")
         for name, lines in STUBS.items():
             (self.folder / "bin" / name).write_text(f"#!/bin/bash\n{lines}")
             (self.folder / "bin" / name).chmod(0o755)
@@ -137,7 +140,7 @@ class OnStubs(SweepCase):
     @property
     def environment(self) -> dict[str, str]:
         environment = super().environment
-        return {**environment, "PATH": f"{self.folder}/bin:{environment['PATH']}"}
+        return {**environment, "PATH": f"{self.folder}/bin:{environment['PATH']}", "VERDIGRIS_IMAGES": str(self.folder / "images")}
 
     def sweep(self, out: str, status: int = 0, error: str = "") -> None:
         """Two points; what the command prints ends like this."""
@@ -162,6 +165,18 @@ class OnStubs(SweepCase):
         (self.folder / "change").unlink()
         self.sweep("submitted as job 77 of Slurm: 2 points; the same command collects them\n", 3)
         self.sweep("2 of 2 points passed, 0 with failed checks, 0 without a result; tables in a\n")
+
+    def test_another_program_on_the_node(self) -> None:
+        """It runs nothing, and says why."""
+        stub = self.folder / "bin/sbatch"
+        stub.write_text(stub.read_text().replace(" bash ", " VERDIGRIS_PYTHON=$PWD/package bash ").replace("> /dev/null 2> /dev/null", "> said 2>&1"))
+        shutil.copytree(pathlib.Path(verdigris.__file__).parent, self.folder / "package/verdigris")
+        (self.folder / "package/verdigris/changed.py").touch()
+        shutil.rmtree(self.folder / "a")
+        self.sweep("submitted as job 77 of Slurm: 2 points; the same command collects them\n")
+        self.assertEqual(self.changed("a"), {})
+        line = "verdigris: scenario, program or guest images are not what they were when the job was submitted, or others on this node\n"
+        self.assertEqual((self.folder / "said").read_text(), line * 2)
 
     def test_interrupted(self) -> None:
         (self.folder / "busy").touch()

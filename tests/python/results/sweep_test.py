@@ -159,16 +159,31 @@ class Sweep(SweepCase):
         (self.folder / "images/linux").mkdir(parents=True)
         outside = tempfile.NamedTemporaryFile()
         self.addCleanup(outside.close)
-        for name in ("images/linux/vmlinuz", "images/linux/initramfs.cpio", "guest.txt"):
+        for name in ("images/linux/vmlinuz", "images/linux/initramfs.cpio", "guest.txt", "images:x"):
             (self.folder / name).write_text("")
         folder = "pathlib.Path(__file__).resolve().parent"
         script = f"host.partition('c', guest=vg.Linux(script={folder} / 'guest.txt', initramfs='{outside.name}'))\n"
+        script += "host.partition('d', memory='64MiB', guest=vg.Elf('images:x'))\n"
         (self.folder / "s.py").write_text(f"import pathlib\n{SCENARIO}{GUESTS}{script}")
         self.run_command("run", "s.py", "--images", "images", "--out", "run")
         self.run_command("sweep", "s.py", "--images", str(self.folder / "images"), "--out", "sweep")
-        names = [outside.name, "guest.txt", "images:linux/initramfs.cpio", "images:linux/vmlinuz"]
+        names = ["./images:x", outside.name, "guest.txt", "images:linux/initramfs.cpio", "images:linux/vmlinuz"]
         self.assertEqual(self.result("run")["files"], dict.fromkeys(names, hashlib.sha256(b"").hexdigest()))
         self.assertEqual(self.result("run")["files"], self.result("sweep/points/seed=1")["files"])
+        self.assertEqual(self.run_command("sweep", "s.py", "--images", "images", "--out", "sweep").returncode, 0)
+
+    def test_files_that_a_scenario_makes(self) -> None:
+        """They follow from the rest, even where each point makes another, or in a place of its own."""
+        make = "guest = pathlib.Path(place, 'made.txt')\nguest.write_text(f'100 print {delay}')\nhost.partition('a', memory='64MiB', guest=vg.Elf(guest))\n"
+        for name, place in {"shared": "place = '.'", "own": "own = tempfile.TemporaryDirectory()\nplace = own.name"}.items():
+            (self.folder / "s.py").write_text(f"import pathlib, tempfile\n{SCENARIO}{place}\n{make}")
+            for turn in ("first", "again"):
+                with self.subTest(name, turn=turn):
+                    before = self.changed(name)
+                    done = self.run_command("sweep", "s.py", "--over", "delay=1..3", "--jobs", "1", "--out", name)
+                    self.assertEqual((done.returncode, done.stderr), (0, ""))
+                    self.assertTrue(before.items() <= self.changed(name).items())
+            self.assertNotIn("files", self.result(f"{name}/points/delay=1,seed=1"))
 
     def test_program_changes_meanwhile(self) -> None:
         package = self.folder / "package/verdigris"
