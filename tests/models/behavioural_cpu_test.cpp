@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+
 #include "models/behavioural/behavioural_cpu.h"
 #include "sim/processor.h"
 #include "tests/sim/looked_task.h"

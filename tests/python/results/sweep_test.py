@@ -213,16 +213,17 @@ class Sweep(SweepCase):
         self.run_command(*command)
         good = contents(self.folder / "a")
         result = self.folder / "a/points/seed=1/result.json"
-        half = "verdigris: a/points/seed=1/result.json is damaged: it is not JSON; the point is repeated\n"
+        another = "results of 1 of 1 points are of another scenario, setting, program or guest image, or were changed; these points are repeated"
+        half = "a/points/seed=1/result.json is damaged: it is not JSON; the point is repeated"
         for name, changes, line in [
-            ("a path with NUL", {"sources": {"\0.py": "0"}}, None),
+            ("a path with NUL", {"sources": {"\0.py": "0"}}, another),
             ("a path with half a character", {"sources": {"\ud800.py": "0"}}, half),
             ("half a character elsewhere", {"trace_hash": "\ud800"}, half),
         ]:
             with self.subTest(name):
                 result.write_text(json.dumps({**json.loads(result.read_text()), **changes}))
                 done = self.run_command(*command)
-                self.assertEqual((done.returncode, done.stderr), (0, line or done.stderr))
+                self.assertEqual((done.returncode, done.stderr), (0, f"verdigris: {line}\n"))
                 self.assertEqual(contents(self.folder / "a"), good)
 
     def test_failures(self) -> None:
@@ -273,6 +274,8 @@ class Sweep(SweepCase):
 
     def test_many_inherited_descriptors(self) -> None:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= limits[1] < 2000:
+            self.skipTest("so many are not allowed here")
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (2000, limits[1]))
         with contextlib.ExitStack() as files:
